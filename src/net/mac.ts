@@ -1,0 +1,58 @@
+/**
+ * IEEE 802 MAC addresses as numbers, so that they compare, hash and key maps without allocation.
+ *
+ * Invariant: a `Mac` is an integer of at most 48 bits, the first octet on the wire the highest.
+ */
+import { read16, read32, write16, write32 } from './bytes.ts';
+
+/** A 48-bit MAC address. Too wide for bit operators: use the functions here. */
+export type Mac = number & { readonly brand: 'Mac' };
+
+export const BROADCAST = 0xffffffffffff as Mac;
+export const ZERO_MAC = 0 as Mac;
+
+const OCTET_4 = 2 ** 32;
+const OCTET_5 = 2 ** 40;
+const COLON = 58;
+
+/** The value of an ASCII hexadecimal digit, -1 for anything else. */
+const digitOf = (code: number): number => {
+  if (code >= 48 && code <= 57) return code - 48;
+  const letter = code | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+};
+
+/** Exactly `aa:bb:cc:dd:ee:ff` in either case; `undefined` for every other text. */
+export function parseMac(text: string): Mac | undefined {
+  if (text.length !== 17) return undefined;
+  let mac = 0;
+  for (let i = 0; i < 17; i += 3) {
+    const high = digitOf(text.charCodeAt(i));
+    const low = digitOf(text.charCodeAt(i + 1));
+    if (high < 0 || low < 0) return undefined;
+    if (i < 15 && text.charCodeAt(i + 2) !== COLON) return undefined;
+    mac = mac * 256 + high * 16 + low;
+  }
+  return mac as Mac;
+}
+
+/** `aa:bb:cc:dd:ee:ff`, lower case. */
+export function formatMac(mac: Mac): string {
+  const hex = mac.toString(16).padStart(12, '0');
+  let text = hex.slice(0, 2);
+  for (let i = 2; i < 12; i += 2) text += ':' + hex.slice(i, i + 2);
+  return text;
+}
+
+/** Multicast or broadcast: the individual/group bit is set (IEEE 802-2014 §8.2.2). */
+export const isGroup = (mac: Mac): boolean => ((mac / OCTET_5) & 1) !== 0;
+
+/** The caller has checked that six bytes are there. */
+export const readMac = (bytes: Uint8Array, at: number): Mac =>
+  (read16(bytes, at) * OCTET_4 + read32(bytes, at + 2)) as Mac;
+
+/** The caller has checked that there is room for six bytes. */
+export function writeMac(bytes: Uint8Array, at: number, mac: Mac): void {
+  write16(bytes, at, Math.floor(mac / OCTET_4));
+  write32(bytes, at + 2, mac);
+}
