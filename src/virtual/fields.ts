@@ -1,0 +1,77 @@
+/** Field types shared by the kinds: strict text at the edge, canonical text in the store. */
+import { z } from 'zod';
+import {
+  BROADCAST4,
+  formatIp,
+  formatIp4,
+  isMulticastIp,
+  isUnspecifiedIp,
+  parseIp,
+  parseIp4,
+} from '#net/ip.ts';
+import { formatMac, isGroup, parseMac } from '#net/mac.ts';
+
+export const NAME_LENGTH_MAX = 255;
+
+export const name = z
+  .string()
+  .min(1, 'must not be empty')
+  .max(NAME_LENGTH_MAX, `must have at most ${NAME_LENGTH_MAX} characters`)
+  .regex(
+    /^[A-Za-z0-9_](?:[A-Za-z0-9_.:@ -]*[A-Za-z0-9_.:@-])?$/,
+    'must start with a letter, digit or _ and hold only letters, digits, _.:@- or inner spaces',
+  );
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** The name of an object: never of the form of an id, so that none is taken for the other. */
+export const objectName = name.refine((text) => !UUID.test(text), 'must not look like an id');
+
+/**
+ * A UUID of the kind named. Callers may give a unique name instead: the API resolves it before it
+ * validates.
+ */
+export const id = <K extends string>(_kind: K) =>
+  z
+    .uuid({ error: ({ input }) => (input === undefined ? 'is required' : 'must be a UUID') })
+    .toLowerCase()
+    .brand<K>();
+
+/** A unicast MAC in canonical text. */
+export const unicastMac = z.string().transform((text, context) => {
+  const mac = parseMac(text);
+  if (mac === undefined)
+    context.addIssue({
+      code: 'custom',
+      message: 'must be a MAC address such as 02:00:00:00:00:01',
+    });
+  else if (isGroup(mac) || mac === 0)
+    context.addIssue({ code: 'custom', message: 'must be a unicast MAC address' });
+  else return formatMac(mac);
+  return z.NEVER;
+});
+
+/** An IPv4 or IPv6 address in canonical text (RFC 5952 for IPv6). */
+export const ip = z.string().transform((text, context) => {
+  const address = parseIp(text);
+  if (address !== undefined) return formatIp(address);
+  context.addIssue({ code: 'custom', message: 'must be an IPv4 or IPv6 address' });
+  return z.NEVER;
+});
+
+/** An address that one neighbour can own: neither a group, nor all hosts, nor unspecified. */
+export const unicastIp = ip.refine((text) => {
+  const address = parseIp(text);
+  if (address === undefined) return false;
+  return !isMulticastIp(address) && !isUnspecifiedIp(address) && address !== BROADCAST4;
+}, 'must be a unicast address');
+
+/** An IPv4 address that one host can own. */
+export const unicastIp4 = z.string().transform((text, context) => {
+  const address = parseIp4(text);
+  if (address === undefined)
+    context.addIssue({ code: 'custom', message: 'must be an IPv4 address such as 172.16.0.1' });
+  else if (isMulticastIp(address) || isUnspecifiedIp(address) || address === BROADCAST4)
+    context.addIssue({ code: 'custom', message: 'must be a unicast address' });
+  else return formatIp4(address);
+  return z.NEVER;
+});

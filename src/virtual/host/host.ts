@@ -1,0 +1,33 @@
+/** A machine that runs an agent. Data only; the web may import it. */
+import { z } from 'zod';
+import { id, objectName } from '../fields.ts';
+import type { Fault, Kind, StoredObject, View } from '../kind.ts';
+
+export const Host = z
+  .strictObject({
+    id: id('host'),
+    name: objectName.describe('Its name, unique among hosts.'),
+  })
+  .meta({ id: 'Host', description: 'A machine that runs an agent.' });
+export type Host = z.output<typeof Host>;
+
+function check(next: StoredObject, view: View): Fault[] {
+  for (const other of view.list('host'))
+    if (other.id !== next.id && other.name === next.name)
+      return [{ path: 'name', message: `is the name of host ${other.id} already` }];
+  return [];
+}
+
+export const hostKind = {
+  name: 'host',
+  path: 'hosts',
+  about: 'A machine that runs an agent.',
+  schema: Host,
+  references: {},
+  columns: ['name', 'id'],
+  assigned: [],
+  immutable: [],
+  writer: 'operator',
+  operatorFields: [],
+  check,
+} as const satisfies Kind;

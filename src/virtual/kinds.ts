@@ -1,0 +1,26 @@
+/** THE table: one row per kind of object. */
+import type { z } from 'zod';
+import { bridgeKind } from './bridge/bridge.ts';
+import { hostKind } from './host/host.ts';
+import type { Kind, KindName } from './kind.ts';
+import { locationKind } from './location/location.ts';
+import { portKind } from './port/port.ts';
+import { tunnelZoneKind } from './tunnel-zone/tunnel-zone.ts';
+
+export const kinds = {
+  'tunnel-zone': tunnelZoneKind,
+  host: hostKind,
+  bridge: bridgeKind,
+  port: portKind,
+  location: locationKind,
+} as const satisfies { [K in KindName]: Kind };
+
+/** An object as stored and as the API shows it: valid by its schema, with the store's revision. */
+export type ObjectOf<K extends KindName> = Readonly<z.output<(typeof kinds)[K]['schema']>> & {
+  readonly revision: number;
+};
+/** What a caller sends to create one; references may be unique names. */
+export type NewObjectOf<_K extends KindName> = { readonly [field: string]: unknown };
+
+/** The row as its general type, for loops over the table. */
+export const kindOf = (name: KindName): Kind => kinds[name] as Kind;

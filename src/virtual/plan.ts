@@ -1,0 +1,162 @@
+/**
+ * Decides what a transaction of the API changes, or why it changes nothing: names become ids,
+ * bodies are checked by their schemas, references by the table of kinds, and deletions cascade.
+ *
+ * Invariants: pure, and all or nothing; each operation sees the earlier ones; rules across objects
+ * are checked on the final state; a caller learns nothing about objects that it may not see.
+ */
+import type { RowChange } from './change.ts';
+import { Draft } from './draft.ts';
+import { KIND_NAMES, type Fault, type KindName, type StoredObject, type View } from './kind.ts';
+import { kindOf, type ObjectOf } from './kinds.ts';
+import { createObject, updateObject } from './plan/objects.ts';
+import { locate } from './plan/locations.ts';
+import { removeObject } from './plan/removal.ts';
+import {
+  FaultList,
+  type Operation,
+  type PlanContext,
+  type PlanStatus,
+  type Work,
+} from './plan/work.ts';
+import type { Topology } from './topology.ts';
+
+export type { Caller, Operation, PlanContext, PlanStatus } from './plan/work.ts';
+export { visibleTo } from './plan/work.ts';
+
+/**
+ * Rows that one transaction may change, cascades included; a larger one is refused whole. The store
+ * takes 128 at once, and with the rows go the head and a counter.
+ */
+export const TRANSACTION_ROWS_MAX = 126;
+
+/**
+ * `rows`: what to commit; empty when nothing would change. `objects`: for each operation its object
+ * after the whole transaction, undefined when that is gone. Their `revision` is that of the last
+ * commit (0 for a new object): the store gives the next one.
+ */
+export type Plan =
+  | {
+      readonly ok: true;
+      readonly rows: readonly RowChange[];
+      readonly objects: readonly (StoredObject | undefined)[];
+    }
+  | { readonly ok: false; readonly status: PlanStatus; readonly faults: readonly Fault[] };
+
+/**
+ * Plans a whole transaction. Faults name fields of the body; where there are several operations,
+ * behind
+ * `operations.N.`. Statuses: 400 the input breaks a rule, 403 this caller may not, 404 no such
+ * object,
+ * 409 another object stands against it, 412 `ifRevision` is not the object's, 413 too large.
+ */
+export function plan(
+  topology: Topology,
+  operations: readonly Operation[],
+  context: PlanContext,
+): Plan {
+  const faults = new FaultList(operations.length > 1);
+  const draft = new Draft(topology);
+  const work: Work = { draft, faults, context };
+  if (operations.length > TRANSACTION_ROWS_MAX) {
+    const message = `has ${operations.length} operations; at most ${TRANSACTION_ROWS_MAX} fit`;
+    return { ok: false, status: 413, faults: [{ path: 'operations', message }] };
+  }
+  const touched: (Touched | undefined)[] = [];
+  for (const [i, operation] of operations.entries()) {
+    faults.operation = i;
+    touched.push(perform(work, operation));
+    checkSize(work);
+    if (faults.refusal !== undefined) return faults.refusal;
+  }
+  endLocations(work);
+  checkSize(work);
+  if (faults.refusal === undefined) checkFinal(work);
+  if (faults.refusal !== undefined) return faults.refusal;
+  const objects = touched.map((at) => (at === undefined ? undefined : draft.get(at.kind, at.id)));
+  return { ok: true, rows: draft.changes(), objects };
+}
+
+interface Touched {
+  readonly kind: KindName;
+  readonly id: string;
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The shape of an operation: it comes from outside, whatever its type says. */
+function isWellFormed(operation: Operation, faults: FaultList): boolean {
+  const given: unknown = operation;
+  if (!isRecord(given)) faults.add(400, '', 'must be an object');
+  else if (!['create', 'update', 'delete'].includes(String(given.op)))
+    faults.add(400, 'op', 'must be "create" or "update" or "delete"');
+  else if (!(KIND_NAMES as readonly unknown[]).includes(given.kind))
+    faults.add(400, 'kind', `must be one of ${KIND_NAMES.join(', ')}`);
+  else if (given.op !== 'create' && typeof given.id !== 'string')
+    faults.add(400, 'id', 'must be an id or a name');
+  else if (given.op !== 'delete' && !isRecord(given.body))
+    faults.add(400, 'body', 'must be an object');
+  else if (given.ifRevision !== undefined && typeof given.ifRevision !== 'number')
+    faults.add(400, 'ifRevision', 'must be a number');
+  else return true;
+  return false;
+}
+
+/** The object the operation leaves behind, if any. */
+function perform(work: Work, operation: Operation): Touched | undefined {
+  if (!isWellFormed(operation, work.faults) || !mayWrite(work, operation)) return undefined;
+  const { kind } = operation;
+  let object: StoredObject | undefined;
+  if (kind === 'location') object = locate(work, operation);
+  else if (operation.op === 'create') object = createObject(work, operation);
+  else if (operation.op === 'update') object = updateObject(work, operation);
+  else removeObject(work, operation, TRANSACTION_ROWS_MAX);
+  return object === undefined ? undefined : { kind, id: object.id };
+}
+
+function mayWrite({ faults, context }: Work, { kind }: Operation): boolean {
+  const { writer, path } = kindOf(kind);
+  const { role } = context.caller;
+  if (writer === 'host') {
+    if (role === 'host') return true;
+    faults.add(403, '', `${path} are written by the hosts that carry the ports`);
+  } else if (role === 'host') faults.add(403, '', 'a host may write only its own locations');
+  else if (role === 'operator' || writer === 'tenant') return true;
+  else faults.add(403, '', `only an operator may write ${path}`);
+  return false;
+}
+
+function checkSize({ draft, faults }: Work): void {
+  if (draft.size <= TRANSACTION_ROWS_MAX) return;
+  const message = `changes more than ${TRANSACTION_ROWS_MAX} objects; do it in parts`;
+  faults.add(413, '', message);
+}
+
+/** A location lasts until its port is bound elsewhere, or nowhere. */
+function endLocations({ draft }: Work): void {
+  for (const { kind, object, operation } of Array.from(draft.touched())) {
+    if (kind !== 'port' || object === undefined) continue;
+    const location = draft.get('location', object.id) as ObjectOf<'location'> | undefined;
+    if (location !== undefined && location.host !== (object as ObjectOf<'port'>).host)
+      draft.remove('location', location.id, operation);
+  }
+}
+
+const NOTHING: View = { get: () => undefined, list: () => [], referrers: () => [] };
+
+/**
+ * A rule that an object breaks by itself is bad input; one it breaks beside others is a conflict.
+ */
+function checkFinal({ draft, faults }: Work): void {
+  for (const { kind, object, operation } of draft.touched()) {
+    if (object === undefined) continue;
+    const row = kindOf(kind);
+    const alone = row.check?.(object, NOTHING) ?? [];
+    faults.operation = operation;
+    for (const { path, message } of row.check?.(object, draft) ?? []) {
+      const itself = alone.some((fault) => fault.path === path && fault.message === message);
+      faults.add(itself ? 400 : 409, path, message);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** Deleting one object, and what the table of kinds says of those that refer to it. */
+import type { KindName, StoredObject } from '../kind.ts';
+import { referencesTo, withoutTarget, type ReferencePath } from '../references.ts';
+import { findTarget, wordsOf, type DeleteOperation, type Work } from './work.ts';
+
+interface Doomed {
+  readonly kind: KindName;
+  readonly id: string;
+}
+interface Referrer extends Doomed {
+  readonly path: ReferencePath;
+  readonly target: string;
+}
+
+/**
+ * Deletes from the draft: refused when a reference says so, or when more than `rowsMax` would go.
+ */
+export function removeObject(work: Work, operation: DeleteOperation, rowsMax: number): void {
+  const target = findTarget(work, operation);
+  if (target === undefined) return;
+  const { doomed, others } = cascade(work, { kind: operation.kind, id: target.id }, rowsMax);
+  if (doomed.size > rowsMax) {
+    const message = `cannot be deleted in one step: more than ${rowsMax} objects go with it`;
+    work.faults.add(413, '', `${message}; delete them in parts first`);
+    return;
+  }
+  const kept = others.filter(({ kind, id }) => !doomed.has(`${kind}/${id}`));
+  const refusing = kept.filter(({ path }) => path.reference.onDelete === 'refuse');
+  if (refusing.length > 0) {
+    work.faults.add(409, '', refusalText(work, refusing));
+    return;
+  }
+  for (const { kind, id, path, target: gone } of kept) {
+    const holder = work.draft.get(kind, id);
+    if (holder !== undefined)
+      work.draft.put(kind, withoutTarget(holder, path, gone), work.faults.operation);
+  }
+  for (const { kind, id } of doomed.values()) work.draft.remove(kind, id, work.faults.operation);
+}
+
+/**
+ * All that goes with an object, itself included, and the references to those that do not cascade.
+ */
+function cascade({ draft }: Work, first: Doomed, rowsMax: number) {
+  const doomed = new Map<string, Doomed>([[`${first.kind}/${first.id}`, first]]);
+  const others: Referrer[] = [];
+  // A map is walked in order of insertion, and what is added meanwhile is walked too.
+  for (const target of doomed.values())
+    for (const path of referencesTo(target.kind))
+      for (const id of draft.referrers(path.holder, path.path, target.id)) {
+        const holder = { kind: path.holder, id };
+        if (path.reference.onDelete !== 'cascade')
+          others.push({ ...holder, path, target: target.id });
+        else if (doomed.size <= rowsMax) doomed.set(`${holder.kind}/${id}`, holder);
+      }
+  return { doomed, others };
+}
+
+function refusalText({ draft }: Work, refusing: readonly Referrer[]): string {
+  const [first] = refusing;
+  if (first === undefined) return '';
+  const holder: StoredObject | undefined = draft.get(first.kind, first.id);
+  const more = refusing.length > 1 ? ` and of ${refusing.length - 1} more` : '';
+  const who = `${wordsOf(first.kind)} ${holder?.name ?? ''} (${first.id})`;
+  return `cannot be deleted: it is the ${first.path.path} of ${who}${more}`;
+}
