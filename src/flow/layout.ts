@@ -1,0 +1,257 @@
+/**
+ * The bytes that TypeScript and the kernel program share: one table of structs, read here as
+ * offsets and printed as `src/datapath/ebpf/layout.h`. A test compares the committed header with
+ * what this file prints.
+ *
+ * Multi-byte fields are in the host's (little endian) order, except those marked `net`, which hold
+ * the frame's own bytes. A change of any struct must raise LAYOUT_VERSION: pinned maps carry it in
+ * their path.
+ */
+export const LAYOUT_VERSION = 2;
+
+/** A field: its C type, or bytes copied from the frame (`net`), and how many. */
+interface FieldRow {
+  readonly name: string;
+  readonly type: 'u8' | 'u16' | 'u32' | 'u64' | 'net8' | 'net16' | 'net32';
+  readonly count?: number;
+}
+const SIZE = { u8: 1, u16: 2, u32: 4, u64: 8, net8: 1, net16: 2, net32: 4 } as const;
+
+/** Limits the program is compiled with. */
+export const LIMITS = {
+  /** Masks tried for one frame. */
+  MASKS_MAX: 32,
+  /** Members of one flood group. */
+  GROUP_MEMBERS_MAX: 512,
+  /** Flood groups. */
+  GROUPS_MAX: 4096,
+  /** Members of all flood groups together. */
+  MEMBERS_MAX: 65536,
+  /** Port keys on one host at a time; their numbers only ever grow. */
+  KEYS_MAX: 65536,
+  /** Pairs of tunnel source and network that may send here. */
+  SENDERS_MAX: 262144,
+  /** Slots for frames sent without a flow; they follow the flow slots. */
+  SCRATCH_SLOTS: 1024,
+  MASK_CACHE_SIZE: 1024,
+  DROP_CODES_MAX: 32,
+} as const;
+
+/**
+ * struct flow_key: what a frame is matched by. `mask_id` is 0 in a frame's key and the number of
+ * the mask (plus 1) in the table's. `vlan` is 0x1000 | VID or 0, in network order like `eth_type`.
+ */
+export const FLOW_KEY = [
+  { name: 'in_port', type: 'u32' },
+  { name: 'tun_key', type: 'u32' },
+  { name: 'tun_src', type: 'u32' },
+  { name: 'eth_dst', type: 'net8', count: 6 },
+  { name: 'eth_src', type: 'net8', count: 6 },
+  { name: 'eth_type', type: 'net16' },
+  { name: 'vlan', type: 'net16' },
+  { name: 'ip_src', type: 'net8', count: 16 },
+  { name: 'ip_dst', type: 'net8', count: 16 },
+  { name: 'tp_src', type: 'net16' },
+  { name: 'tp_dst', type: 'net16' },
+  { name: 'ip_proto', type: 'u8' },
+  { name: 'ip_tos', type: 'u8' },
+  { name: 'ip_ttl', type: 'u8' },
+  { name: 'ip_frag', type: 'u8' },
+  { name: 'mask_id', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct action: one slot. `flags`: ACTION bits. A live slot is never edited, except for
+ * ACTION.STALE. `in_port`, `in_key`: the entry of its flow, which every mask holds; 0 in scratch
+ * slots.
+ */
+export const ACTION_STRUCT = [
+  { name: 'flags', type: 'u32' },
+  { name: 'generation', type: 'u32' },
+  { name: 'eth_dst', type: 'net8', count: 6 },
+  { name: 'eth_src', type: 'net8', count: 6 },
+  { name: 'vlan', type: 'u16' },
+  { name: 'drop_code', type: 'u16' },
+  { name: 'group', type: 'u32' },
+  { name: 'ifindex', type: 'u32' },
+  { name: 'tun_key', type: 'u32' },
+  { name: 'remote', type: 'u32' },
+  { name: 'in_port', type: 'u32' },
+  { name: 'in_key', type: 'u32' },
+  { name: 'spare', type: 'u32', count: 4 },
+] as const satisfies readonly FieldRow[];
+
+export const ACTION = {
+  /** Invalidated: hand the frame up (a lookup) or drop it (an injection). */
+  STALE: 1,
+  DROP: 2,
+  SET_ETH_DST: 4,
+  SET_ETH_SRC: 8,
+  DEC_TTL: 16,
+  SET_VLAN: 32,
+  POP_VLAN: 64,
+  /** Outputs are the members of `group`; else the one of `ifindex` or of (`tun_key`, `remote`). */
+  GROUP: 128,
+  TUNNEL: 256,
+  /** All members of `group` but `in_port`: the ports of a bridge share one group so. */
+  NOT_BACK: 512,
+} as const;
+
+/** struct flow_value: what the flow table maps a masked key to. */
+export const FLOW_VALUE = [
+  { name: 'slot', type: 'u32' },
+  { name: 'generation', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+export const FLOW_STATS = [
+  { name: 'packets', type: 'u64' },
+  { name: 'bytes', type: 'u64' },
+  { name: 'last_used', type: 'u64' },
+  { name: 'spare', type: 'u64' },
+] as const satisfies readonly FieldRow[];
+
+/** struct group: a run of `count` members starting at `first`. */
+export const GROUP = [
+  { name: 'first', type: 'u32' },
+  { name: 'count', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/** struct member: one output. `ifindex` 0: the tunnel, to `remote` (host order) with `tun_key`. */
+export const MEMBER = [
+  { name: 'ifindex', type: 'u32' },
+  { name: 'tun_key', type: 'u32' },
+  { name: 'remote', type: 'u32' },
+  { name: 'spare', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct key_target: what a port key of this host stands for. `key` comes first, again: the kernel
+ * gives an entry that was deleted to another key at once, perhaps while a program reads it.
+ */
+export const KEY_TARGET = [
+  { name: 'key', type: 'u32' },
+  { name: 'spare', type: 'u32' },
+  { name: 'ifindex', type: 'u32' },
+  { name: 'network', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * In key_target.network while the interface is not taken over: its frames are dropped as `no-port`.
+ */
+export const NETWORK_NO_PORT = 0x80000000;
+
+/** struct sender: a tunnel source (IPv4, host order) that may send for a network. */
+export const SENDER = [
+  { name: 'source', type: 'u32' },
+  { name: 'network', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct upcall: the head of a record in the ring; the frame's struct flow_key and `caplen` bytes
+ * of frame follow. The frame lacks a tag that the kernel holds beside it: `vlan_tci` has it, and
+ * `vlan_present` its TPID (0: no tag).
+ */
+export const UPCALL = [
+  { name: 'time', type: 'u64' },
+  { name: 'len', type: 'u32' },
+  { name: 'caplen', type: 'u32' },
+  { name: 'gso_size', type: 'u32' },
+  { name: 'reason', type: 'u32' },
+  { name: 'vlan_tci', type: 'u16' },
+  { name: 'vlan_present', type: 'u16' },
+  { name: 'spare', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/** struct config: the one entry of the configuration map. `secret` keys the mask cache's hash. */
+export const CONFIG = [
+  { name: 'secret', type: 'u64' },
+  { name: 'tunnel_ifindex', type: 'u32' },
+  /** Entries of the mask array in use, retired ones (`mask_id` 0) included. */
+  { name: 'masks', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3 } as const;
+
+/** Slots of the per-CPU counter array; drops follow by code. */
+export const COUNTER = { HIT: 0, MISS: 1, TUNNEL_HIT: 2, DROP: 8 } as const;
+export const COUNTERS_MAX = COUNTER.DROP + LIMITS.DROP_CODES_MAX;
+
+/** skb->mark of frames the datapath itself sends out of a port; the egress program clears it. */
+export const MARK_SENT = 0x4d4e5458;
+/**
+ * Bits of an injected frame's mark that hold slot + 1; the rest hold the low bits of the
+ * generation.
+ */
+export const MARK_SLOT_BITS = 20;
+
+type Offsets<Rows extends readonly FieldRow[]> = {
+  readonly [R in Rows[number] as R['name']]: number;
+};
+
+/**
+ * The byte offset of every field; fields are laid out in order and must fall on their natural
+ * alignment.
+ */
+export function offsets<const Rows extends readonly FieldRow[]>(rows: Rows): Offsets<Rows> {
+  const out: Record<string, number> = {};
+  let at = 0;
+  for (const row of rows) {
+    if (at % SIZE[row.type] !== 0) throw new Error(`layout: ${row.name} is not aligned`);
+    out[row.name] = at;
+    at += SIZE[row.type] * (row.count ?? 1);
+  }
+  return out as Offsets<Rows>;
+}
+
+export function sizeOf(rows: readonly FieldRow[]): number {
+  let size = 0;
+  for (const row of rows) size += SIZE[row.type] * (row.count ?? 1);
+  return size;
+}
+
+export const KEY = offsets(FLOW_KEY);
+export const KEY_SIZE = sizeOf(FLOW_KEY);
+
+const C_TYPE = {
+  u8: '__u8',
+  u16: '__u16',
+  u32: '__u32',
+  u64: '__u64',
+  net8: '__u8',
+  net16: '__be16',
+  net32: '__be32',
+};
+
+const struct = (name: string, rows: readonly FieldRow[]): string => {
+  const fields = rows.map(
+    (row) => `\t${C_TYPE[row.type]} ${row.name}${'count' in row ? `[${row.count}]` : ''};`,
+  );
+  return `struct ${name} {\n${fields.join('\n')}\n} __attribute__((aligned(8)));\n_Static_assert(sizeof(struct ${name}) == ${sizeOf(rows)}, "${name}");\n`;
+};
+const defines = (prefix: string, values: Readonly<Record<string, number>>): string =>
+  Object.entries(values)
+    .map(([name, value]) => `#define ${prefix}${name} ${value}u\n`)
+    .join('');
+
+/** The C header, whole. */
+export const headerText = (): string =>
+  [
+    '/* SPDX-License-Identifier: Apache-2.0 */\n/* Printed by src/flow/layout.ts; do not edit. */\n#pragma once\n',
+    `#define LAYOUT_VERSION ${LAYOUT_VERSION}u\n`,
+    defines('', LIMITS),
+    defines('ACTION_', ACTION),
+    defines('UPCALL_', UPCALL_REASON),
+    defines('COUNTER_', COUNTER),
+    `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
+    `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n`,
+    struct('flow_key', FLOW_KEY),
+    struct('action', ACTION_STRUCT),
+    struct('flow_value', FLOW_VALUE),
+    struct('flow_stats', FLOW_STATS),
+    struct('group', GROUP),
+    struct('member', MEMBER),
+    struct('key_target', KEY_TARGET),
+    struct('sender', SENDER),
+    struct('upcall', UPCALL),
+    struct('config', CONFIG),
+  ].join('\n');
