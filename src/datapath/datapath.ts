@@ -1,0 +1,146 @@
+/**
+ * The datapath: caches flows and carries frames. One interface, several bodies (`memory`, `ebpf`),
+ * one contract suite (`contract.ts`).
+ *
+ * Invariants: every frame that enters is forwarded by a flow, handed up, or dropped and counted
+ * with a reason; a frame never leaves by an interface that no flow, key or injection named; a bound
+ * interface never talks to the host's own stack. All calls are synchronous and are made from one
+ * thread.
+ */
+import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
+import type { Ip4 } from '#net/ip.ts';
+import type { DropReason } from '#virtual/drop.ts';
+
+/** A frame that no flow matched. Valid only during the callback: the bytes are reused. */
+export interface Upcall {
+  readonly entry: Entry;
+  /** When it entered, on the clock of `now()`: it may have waited while ports changed hands. */
+  readonly timeMs: number;
+  /**
+   * The frame's key as the datapath matched it: KEY_SIZE bytes of `flow/layout.ts`, nothing masked.
+   */
+  readonly key: Uint8Array;
+  /** The whole frame from its Ethernet header on, an 802.1Q tag in place. */
+  readonly frame: Uint8Array;
+  /** Payload bytes per segment when the frame is a GSO super-packet, else 0. */
+  readonly gsoSize: number;
+  /**
+   * `stale`: a flow matched, but it had been invalidated. `ttl`: a flow would have decremented a
+   * TTL of 1.
+   */
+  readonly reason: 'miss' | 'stale' | 'ttl';
+}
+
+export interface FlowStats {
+  readonly packets: number;
+  readonly bytes: number;
+  /** On the datapath's own monotonic clock (`now()`), in milliseconds; 0: never. */
+  readonly lastUsedMs: number;
+}
+
+/**
+ * Every frame that enters by an added port or by the tunnel counts exactly once: `hits` (a flow
+ * forwarded it),
+ * `tunnelHits` (a port key did), `misses` (handed up, for any reason) or a drop; a frame that a
+ * flow drops is a drop and no hit. Frames that `inject` and `execute` send count in `drops` only,
+ * when they are dropped.
+ */
+export interface DatapathCounters {
+  readonly hits: number;
+  readonly misses: number;
+  readonly tunnelHits: number;
+  readonly drops: Readonly<Partial<Record<DropReason, number>>>;
+}
+
+export interface Installed {
+  readonly ref: FlowRef;
+  readonly flow: Flow;
+}
+
+/**
+ * What a receiving host does with a port key. `network`: the flood key of the bridge; senders are
+ * allowed per network.
+ */
+export interface KeyTarget {
+  readonly key: TunnelKey;
+  readonly port: DpPort;
+  readonly network: number;
+}
+
+export interface Datapath extends Disposable {
+  /** The number of the tunnel device, for entries that come from it. */
+  readonly tunnelPort: DpPort;
+  /** How many flows there can be; slots are 0 … slots − 1. */
+  readonly slots: number;
+  /** This datapath's monotonic clock in milliseconds. */
+  now(): number;
+
+  /**
+   * Takes an interface over. When this returns, it is isolated: nothing passes but by flows.
+   * Idempotent.
+   */
+  addPort(port: DpPort): void;
+  /**
+   * Lets an interface go, and sets it down: unbound, it must not be a cable to the host's stack. A
+   * vanished interface is let go without an error. Idempotent.
+   */
+  removePort(port: DpPort): void;
+  /**
+   * What is taken over now. An interface that was deleted is not among them, even when there is
+   * another one under its number: that one has to be added.
+   */
+  ports(): readonly DpPort[];
+
+  /** Desired set of port keys; the datapath makes it so. Throws when there is no more room. */
+  setKey(target: KeyTarget): void;
+  removeKey(key: TunnelKey): void;
+  keys(): readonly KeyTarget[];
+  /**
+   * Allows `source` to send frames for `network`; everybody else's are dropped as `unknown-sender`.
+   * Throws when there is no more room.
+   */
+  allowSender(source: Ip4, network: number): void;
+  denySender(source: Ip4, network: number): void;
+  senders(): readonly { readonly source: Ip4; readonly network: number }[];
+
+  /**
+   * Queues flows for installation; in the kernel after `commit()`. Replaces a flow of equal key and
+   * fields.
+   */
+  install(ref: FlowRef, flow: Flow): void;
+  /**
+   * From the moment this returns, frames of these flows are handed up again instead of forwarded
+   * (one memory write a flow). The entry stays until `remove`.
+   */
+  invalidate(refs: readonly FlowRef[]): void;
+  /** Deletes flows; their slots may be reused for a new generation when this returns. */
+  remove(refs: readonly FlowRef[]): void;
+  /**
+   * Sends queued frames, then installs queued flows: no frame overtakes an earlier one of its flow.
+   */
+  commit(): void;
+  stats(ref: FlowRef): FlowStats;
+  /**
+   * What is installed, for adoption by a new agent. Slots found are in use until removed. Flows
+   * that were invalidated before are not among them: they are removed by this call.
+   */
+  dump(): readonly Installed[];
+
+  /**
+   * Sends one frame by the actions of a flow (queued or installed) and counts it there. The frame
+   * is copied; sent by `commit()` at the latest. Pass an upcall's `gsoSize` on: GSO and partial
+   * checksums survive. Dropped as `stale-injection` when the flow was invalidated meanwhile.
+   */
+  inject(ref: FlowRef, frame: Uint8Array, gsoSize: number): void;
+  /**
+   * Sends one frame by `actions`, without a flow. The frame is copied; sent by `commit()` at the
+   * latest.
+   */
+  execute(frame: Uint8Array, actions: Actions, gsoSize: number): void;
+
+  /** Hands waiting upcalls to `take`, at most `max`; answers how many there were. */
+  upcalls(take: (upcall: Upcall) => void, max: number): number;
+  /** A file descriptor that polls readable when upcalls wait; undefined for bodies without one. */
+  readonly upcallFd: number | undefined;
+  counters(): DatapathCounters;
+}

@@ -1,0 +1,66 @@
+/** Actions of slots: what is read back is what was written; floods of a bridge share a group. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import { ACTION_STRUCT, FLOW_STATS, GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { ActionArray } from './actions.ts';
+import { Groups } from './groups.ts';
+import type { Maps } from './maps.ts';
+
+const SLOTS = 1024;
+function empty(): { actions: ActionArray; groups: Groups } {
+  const memory = {
+    actions: new ArrayBuffer(SLOTS * sizeOf(ACTION_STRUCT)),
+    stats: new ArrayBuffer(SLOTS * sizeOf(FLOW_STATS)),
+    groups: new ArrayBuffer(LIMITS.GROUPS_MAX * sizeOf(GROUP)),
+    members: new ArrayBuffer(LIMITS.MEMBERS_MAX * sizeOf(MEMBER)),
+  };
+  const maps = { memory } as unknown as Maps;
+  const groups = new Groups(maps, () => 0);
+  return { actions: new ActionArray(maps, groups), groups };
+}
+
+const PORTS = Array.from({ length: 400 }, (_, i) => (100 + i) as DpPort);
+const tunnel: Output = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+const flood = (from: number): Output[] => [
+  ...PORTS.filter((port) => port !== from).map((port) => ({ port })),
+  tunnel,
+];
+const text = (outputs: readonly Output[]): string[] =>
+  outputs.map((each) => JSON.stringify(each)).toSorted();
+
+test('floods from every port of a big bridge have room, and leave out the port they came from', () => {
+  const { actions, groups } = empty();
+  for (const [slot, port] of PORTS.entries())
+    actions.write({ slot, generation: 1 }, { outputs: flood(port) }, { port, key: 0 });
+  assert.equal(groups.refused, 0);
+  for (const [slot, port] of PORTS.entries()) {
+    const { drop, outputs } = actions.read(slot);
+    assert.equal(drop, undefined);
+    assert.deepEqual(text(outputs), text(flood(port)));
+  }
+});
+
+test('a flood back to where it came from, from the tunnel, or without a flow is as it is', () => {
+  const { actions } = empty();
+  const all = flood(0);
+  const entries = [
+    { port: 100, key: 0 },
+    { port: 9, key: 0x800001 },
+    { port: 0, key: 0 },
+  ];
+  for (const [slot, entry] of entries.entries()) {
+    actions.write({ slot, generation: 1 }, { outputs: all }, entry);
+    assert.deepEqual(text(actions.read(slot).outputs), text(all));
+  }
+});
+
+test('a flood of as many outputs as a group can hold still has room', () => {
+  const { actions } = empty();
+  const outputs = Array.from({ length: LIMITS.GROUP_MEMBERS_MAX }, (_, i) => ({
+    port: (i + 1) as DpPort,
+  }));
+  actions.write({ slot: 0, generation: 1 }, { outputs }, { port: 9_999, key: 0 });
+  assert.deepEqual(text(actions.read(0).outputs), text(outputs));
+});

@@ -1,0 +1,667 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The fast path. Six programs share pinned maps with the agent (layout.h):
+ *
+ *   port_in   ingress of every bound port
+ *   tun_in    ingress of the collect-metadata VXLAN device
+ *   inject    egress of the private veth: frames of the agent, skb->mark names the slot
+ *   sink      ingress of that veth's other end: takes what inject dropped
+ *   flood     what the former go on with when a frame has several outputs
+ *   port_out  egress of every bound port: passes only what the others sent
+ *
+ * Invariants:
+ * - port_in and tun_in answer only SHOT or REDIRECT: nothing of a tenant ever reaches the host's
+ *   stack. (TCX knows no STOLEN: it would mean "next", which is the stack.)
+ * - Every frame is forwarded by a flow, handed up, or dropped and counted by a code of drop.ts.
+ * - The parser gives the same key as src/flow/parse.ts, the rewrites the same bytes as
+ *   interpret.ts, for every frame; a differential test compares them. The numbered rules below are
+ *   those of parse.ts.
+ * - An action is copied and its generation is looked at before and after: a slot given to another
+ *   flow in between is never executed half. It also names the entry of its flow: the kernel may give
+ *   a deleted element of a hash to another key while a program reads it, and no frame may take the
+ *   way of a frame from elsewhere.
+ *
+ * No subprograms and no global data: the object then needs no BTF and its loader no more than map
+ * relocations.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "layout.h"
+
+#define INLINE static __always_inline
+#define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
+#define OFFSET(s, f) __builtin_offsetof(s, f)
+
+#define ETH_BYTES 14u
+#define TAG_BYTES 4u
+#define L3 ETH_BYTES
+#define LINEAR_BYTES 54u /* Ethernet and the fixed part of IPv6 */
+#define TPID_8021Q 0x8100
+#define TYPE_IP 0x0800
+#define TYPE_ARP 0x0806
+#define TYPE_IP6 0x86dd
+#define EXTENSION_HEADERS_MAX 6
+#define FRAG_FIRST 1
+#define FRAG_LATER 3
+#define TUNNEL_TTL 64
+#define KEY_FLOOD 0x800000u
+
+/* Drop codes of src/virtual/drop.ts that this program itself gives. */
+#define DROP_FLOOD_LIMIT 7u
+#define DROP_NO_PORT 8u
+#define DROP_MALFORMED 9u
+#define DROP_UNKNOWN_SENDER 10u
+#define DROP_UNKNOWN_KEY 11u
+#define DROP_UPCALL_LOST 12u
+#define DROP_NOT_OURS 13u
+#define DROP_STALE_INJECTION 14u
+
+/* The only entry of `tails`. */
+#define TAIL_FLOOD 0
+
+/* Frame bytes reserved in the ring; the length of a reservation must be a constant. */
+#define UPCALL_SMALL 152u
+#define UPCALL_MIDDLE 1640u
+#define UPCALL_LARGE 65640u
+
+struct mask_hint {
+	__u32 hash;
+	__u32 mask;
+};
+struct record {
+	struct upcall head;
+	struct flow_key key;
+};
+
+/* Only the names matter here: the agent creates the maps and puts their descriptors in. */
+#define MAP(name) \
+	struct { int unused; } name SEC(".maps")
+MAP(config);
+MAP(flows);
+MAP(actions);
+MAP(stats);
+MAP(masks);
+MAP(hints);
+MAP(groups);
+MAP(members);
+MAP(keys);
+MAP(senders);
+MAP(upcalls);
+MAP(counters);
+MAP(tails);
+
+INLINE void count(__u32 slot)
+{
+	__u64 *counter = bpf_map_lookup_elem(&counters, &slot);
+
+	if (counter)
+		*counter += 1;
+}
+
+INLINE int drop(__u32 code)
+{
+	count(COUNTER_DROP + (code & (DROP_CODES_MAX - 1)));
+	return TC_ACT_SHOT;
+}
+
+/* What parsing found besides the key. */
+struct frame {
+	__u32 length; /* without a tag, which is in the skb's metadata by then */
+	__u8 ip;      /* 4 or 6: there is a readable IP header at L3 */
+	__u8 tagged;  /* with an 802.1Q tag */
+};
+
+/* Rule 7. */
+INLINE void parse_l4(struct __sk_buff *skb, struct flow_key *key, __u32 at, __u8 icmp, __u32 length)
+{
+	__u8 head[8];
+
+	if (key->ip_proto == 6 || key->ip_proto == 17) {
+		if (at + 4 <= length && !bpf_skb_load_bytes(skb, at, head, 4)) {
+			__builtin_memcpy(&key->tp_src, head, 2);
+			__builtin_memcpy(&key->tp_dst, head + 2, 2);
+		}
+	} else if (key->ip_proto == icmp) {
+		if (at + 8 > length || bpf_skb_load_bytes(skb, at, head, 8))
+			return;
+		__builtin_memcpy(&key->tp_src, head, 2);
+		if (icmp == 1 ? head[0] == 8 || head[0] == 0 : head[0] == 128 || head[0] == 129)
+			__builtin_memcpy(&key->tp_dst, head + 4, 2);
+	}
+}
+
+/* Rule 4. `ip`: 20 readable bytes. */
+INLINE void parse_ip4(struct __sk_buff *skb, struct flow_key *key, struct frame *frame, __u8 *ip)
+{
+	__u32 header = (ip[0] & 15) * 4;
+	__u16 offset;
+
+	if (ip[0] >> 4 != 4 || header < 20 || L3 + header > frame->length)
+		return;
+	frame->ip = 4;
+	key->ip_tos = ip[1];
+	key->ip_ttl = ip[8];
+	key->ip_proto = ip[9];
+	__builtin_memcpy(key->ip_src + 12, ip + 12, 4);
+	__builtin_memcpy(key->ip_dst + 12, ip + 16, 4);
+	__builtin_memcpy(&offset, ip + 6, 2);
+	if (offset & bpf_htons(0x1fff)) {
+		key->ip_frag = FRAG_LATER;
+		return;
+	}
+	if (offset & bpf_htons(0x2000))
+		key->ip_frag = FRAG_FIRST;
+	parse_l4(skb, key, L3 + header, 1, frame->length);
+}
+
+/* Rules 5 and 6. `ip`: 40 readable bytes. */
+INLINE void parse_ip6(struct __sk_buff *skb, struct flow_key *key, struct frame *frame, __u8 *ip)
+{
+	__u32 at = L3 + 40, length = frame->length;
+	__u8 proto = ip[6], head[8];
+
+	if (ip[0] >> 4 != 6)
+		return;
+	frame->ip = 6;
+	key->ip_tos = ip[0] << 4 | ip[1] >> 4;
+	key->ip_ttl = ip[7];
+	__builtin_memcpy(key->ip_src, ip + 8, 16);
+	__builtin_memcpy(key->ip_dst, ip + 24, 16);
+	for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
+		__u32 bytes;
+
+		if (proto != 0 && proto != 43 && proto != 44 && proto != 60)
+			break;
+		if (at + 8 > length || bpf_skb_load_bytes(skb, at, head, 8))
+			break;
+		bytes = proto == 44 ? 8 : (head[1] + 1) * 8;
+		if (at + bytes > length)
+			break;
+		if (proto == 44) {
+			if (head[2] || head[3] & 0xf8)
+				key->ip_frag = FRAG_LATER;
+			else if (head[3] & 1)
+				key->ip_frag = FRAG_FIRST;
+		}
+		proto = head[0];
+		at += bytes;
+		if (key->ip_frag == FRAG_LATER)
+			break;
+	}
+	key->ip_proto = proto;
+	if (key->ip_frag != FRAG_LATER)
+		parse_l4(skb, key, at, 58, length);
+}
+
+/* Rule 3. `arp`: 28 readable bytes. */
+INLINE void parse_arp(struct flow_key *key, __u8 *arp)
+{
+	if (arp[0] != 0 || arp[1] != 1 || arp[2] != 8 || arp[3] != 0 || arp[4] != 6 || arp[5] != 4)
+		return;
+	key->ip_proto = arp[7];
+	__builtin_memcpy(key->ip_src + 12, arp + 14, 4);
+	__builtin_memcpy(key->ip_dst + 12, arp + 24, 4);
+}
+
+/*
+ * A tag in the data (frames of the agent) goes where the kernel keeps those of received frames.
+ * Negative: the frame is too short for it.
+ */
+INLINE int lift_tag(struct __sk_buff *skb)
+{
+	__u32 length = skb->len;
+	__u8 tag[4];
+
+	if (length < ETH_BYTES + TAG_BYTES || bpf_skb_load_bytes(skb, 12, tag, 4))
+		return -1;
+	/* Also fails when a second tag is cut short, with the first one off as wanted. */
+	bpf_skb_vlan_pop(skb);
+	if (skb->len == length)
+		return -1;
+	return bpf_skb_vlan_push(skb, bpf_htons(TPID_8021Q), tag[2] << 8 | tag[3]);
+}
+
+/* Makes the fixed headers readable, as far as the frame has them. */
+INLINE int make_linear(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (data + LINEAR_BYTES <= end)
+		return 0;
+	return bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES);
+}
+
+/* The frame's key without its entry; `key` is all zero before. Negative: no key (rule 1). */
+INLINE int parse(struct __sk_buff *skb, struct flow_key *key, struct frame *frame)
+{
+	__u8 *data, *end;
+
+	frame->ip = 0;
+	frame->tagged = 0;
+	if (skb->len < ETH_BYTES || make_linear(skb))
+		return -1;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (data + ETH_BYTES > end)
+		return -1;
+	if (!skb->vlan_present && data[12] == TPID_8021Q >> 8 && data[13] == (TPID_8021Q & 0xff)) {
+		if (lift_tag(skb) || make_linear(skb))
+			return -1;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+		if (data + ETH_BYTES > end)
+			return -1;
+	}
+	frame->length = skb->len;
+	__builtin_memcpy(key->eth_dst, data, 6);
+	__builtin_memcpy(key->eth_src, data + 6, 6);
+	__builtin_memcpy(&key->eth_type, data + 12, 2);
+	if (skb->vlan_present) {
+		if (skb->vlan_proto != bpf_htons(TPID_8021Q)) {
+			key->eth_type = skb->vlan_proto; /* rule 2: any other tag hides the rest */
+			return 0;
+		}
+		frame->tagged = 1;
+		key->vlan = bpf_htons(0x1000 | (skb->vlan_tci & 0xfff));
+	}
+	if (key->eth_type == bpf_htons(TYPE_IP)) {
+		if (data + L3 + 20 <= end)
+			parse_ip4(skb, key, frame, data + L3);
+	} else if (key->eth_type == bpf_htons(TYPE_IP6)) {
+		if (data + L3 + 40 <= end)
+			parse_ip6(skb, key, frame, data + L3);
+	} else if (key->eth_type == bpf_htons(TYPE_ARP)) {
+		if (data + L3 + 28 <= end)
+			parse_arp(key, data + L3);
+	}
+	return 0;
+}
+
+INLINE int fill(struct __sk_buff *skb, struct record *record, struct flow_key *key, __u32 reason,
+		__u32 room)
+{
+	__u32 length = skb->len, captured = length < room ? length : room;
+
+	record->head.time = bpf_ktime_get_ns();
+	record->head.len = length;
+	record->head.caplen = captured;
+	record->head.gso_size = skb->gso_size;
+	record->head.reason = reason;
+	record->head.vlan_tci = skb->vlan_tci;
+	record->head.vlan_present = skb->vlan_present ? bpf_ntohs(skb->vlan_proto) : 0;
+	record->head.spare = 0;
+	record->key = *key;
+	if (captured < ETH_BYTES || captured > room)
+		return -1;
+	return bpf_skb_load_bytes(skb, 0, record + 1, captured);
+}
+
+#define TRY(room)                                                                \
+	do {                                                                     \
+		struct record *r = bpf_ringbuf_reserve(&upcalls, sizeof(*r) + (room), 0); \
+		if (!r)                                                          \
+			return drop(DROP_UPCALL_LOST);                           \
+		if (fill(skb, r, key, reason, (room))) {                         \
+			bpf_ringbuf_discard(r, 0);                               \
+			return drop(DROP_UPCALL_LOST);                           \
+		}                                                                \
+		bpf_ringbuf_submit(r, 0);                                        \
+	} while (0)
+
+/* Hands the frame to the agent. */
+INLINE int hand_up(struct __sk_buff *skb, struct flow_key *key, __u32 reason)
+{
+	if (skb->len <= UPCALL_SMALL)
+		TRY(UPCALL_SMALL);
+	else if (skb->len <= UPCALL_MIDDLE)
+		TRY(UPCALL_MIDDLE);
+	else if (skb->len <= UPCALL_LARGE)
+		TRY(UPCALL_LARGE);
+	else
+		return drop(DROP_UPCALL_LOST);
+	count(COUNTER_MISS);
+	return TC_ACT_SHOT;
+}
+
+/* Makes the skb ready for an output and answers the device to send it to. */
+INLINE __u32 aim(struct __sk_buff *skb, struct config *config, __u32 ifindex, __u32 tun_key,
+		 __u32 remote)
+{
+	struct bpf_tunnel_key tunnel = {};
+
+	if (ifindex) {
+		skb->mark = MARK_SENT;
+		return ifindex;
+	}
+	tunnel.tunnel_id = tun_key;
+	tunnel.remote_ipv4 = remote;
+	tunnel.tunnel_ttl = TUNNEL_TTL;
+	bpf_skb_set_tunnel_key(skb, &tunnel, sizeof(tunnel), BPF_F_ZERO_CSUM_TX);
+	skb->mark = 0;
+	return config->tunnel_ifindex;
+}
+
+INLINE void decrement_ttl(struct __sk_buff *skb, struct flow_key *key, struct frame *frame)
+{
+	__u8 ttl = key->ip_ttl - 1;
+
+	if (frame->ip == 4) {
+		__u16 before = bpf_htons(key->ip_ttl << 8 | key->ip_proto);
+		__u16 after = bpf_htons(ttl << 8 | key->ip_proto);
+
+		bpf_l3_csum_replace(skb, L3 + 10, before, after, 2);
+		bpf_skb_store_bytes(skb, L3 + 8, &ttl, 1, 0);
+	} else if (frame->ip == 6) {
+		bpf_skb_store_bytes(skb, L3 + 7, &ttl, 1, BPF_F_RECOMPUTE_CSUM);
+	}
+}
+
+INLINE void set_tag(struct __sk_buff *skb, struct frame *frame, __u16 vid)
+{
+	__u16 tci = vid;
+
+	if (frame->tagged) {
+		tci |= skb->vlan_tci & 0xf000;
+		bpf_skb_vlan_pop(skb);
+	}
+	bpf_skb_vlan_push(skb, bpf_htons(TPID_8021Q), tci);
+}
+
+/* Rewrites in the order MAC, TTL, VLAN; then the outputs. */
+INLINE int execute(struct __sk_buff *skb, struct config *config, struct flow_key *key,
+		   struct frame *frame, struct action *action)
+{
+	__u32 flags = action->flags;
+
+	if (flags & ACTION_DROP)
+		return drop(action->drop_code);
+	if (flags & ACTION_SET_ETH_DST)
+		bpf_skb_store_bytes(skb, 0, action->eth_dst, 6, 0);
+	if (flags & ACTION_SET_ETH_SRC)
+		bpf_skb_store_bytes(skb, 6, action->eth_src, 6, 0);
+	if (flags & ACTION_DEC_TTL)
+		decrement_ttl(skb, key, frame);
+	if (flags & ACTION_SET_VLAN)
+		set_tag(skb, frame, action->vlan);
+	else if ((flags & ACTION_POP_VLAN) && frame->tagged)
+		bpf_skb_vlan_pop(skb);
+	if (flags & ACTION_GROUP) {
+		skb->cb[0] = action->group;
+		skb->cb[1] = flags & ACTION_NOT_BACK ? action->in_port : 0;
+		bpf_tail_call(skb, &tails, TAIL_FLOOD);
+		return drop(DROP_FLOOD_LIMIT);
+	}
+	/* A slot that never had an action is all zero: no frame may take that for an output. */
+	if (!action->ifindex != !!(flags & ACTION_TUNNEL))
+		return drop(DROP_STALE_INJECTION);
+	return bpf_redirect(aim(skb, config, action->ifindex, action->tun_key, action->remote), 0);
+}
+
+/* Copies a slot's action. False when the slot is not (or no longer) of this generation. */
+INLINE int copy_action(__u32 slot, struct action *copy, __u32 generation, __u32 bits)
+{
+	struct action *live = bpf_map_lookup_elem(&actions, &slot);
+
+	if (!live || (READ_ONCE(live->generation) ^ generation) & bits)
+		return 0;
+	for (int i = 0; i < sizeof(*copy) / 8; i++)
+		((__u64 *)copy)[i] = READ_ONCE(((__u64 *)live)[i]);
+	return !((READ_ONCE(live->generation) ^ generation) & bits);
+}
+
+INLINE void account(struct __sk_buff *skb, __u32 slot)
+{
+	struct flow_stats *stat = bpf_map_lookup_elem(&stats, &slot);
+	__u32 segments = skb->gso_segs, size = skb->gso_size;
+	__u64 now;
+
+	if (!stat)
+		return;
+	/* What a tap or the agent sent has a segment size but no count yet. */
+	if (!segments)
+		segments = size ? (skb->len + size - 1) / size : 1;
+	__sync_fetch_and_add(&stat->packets, segments);
+	__sync_fetch_and_add(&stat->bytes, skb->len + (skb->vlan_present ? TAG_BYTES : 0));
+	now = bpf_ktime_get_coarse_ns();
+	if (stat->last_used != now)
+		stat->last_used = now;
+}
+
+/*
+ * Multiply and fold over the words of the key, keyed by a secret: who does not know it cannot
+ * choose frames that evict each other's hints.
+ */
+INLINE __u32 hash_key(const struct flow_key *key, __u64 secret)
+{
+	const __u64 *words = (const void *)key;
+	__u64 hash = secret;
+
+	for (int i = 0; i < sizeof(*key) / 8; i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 32;
+	}
+	return hash ^ secret >> 32;
+}
+
+/* Looks for the key under one mask. */
+INLINE struct flow_value *find(const struct flow_key *key, __u32 at)
+{
+	struct flow_key *mask = bpf_map_lookup_elem(&masks, &at);
+	struct flow_key masked;
+
+	if (!mask || !mask->mask_id)
+		return 0;
+	for (int i = 0; i < sizeof(masked) / 8; i++)
+		((__u64 *)&masked)[i] = ((const __u64 *)key)[i] & ((__u64 *)mask)[i];
+	masked.mask_id = mask->mask_id;
+	return bpf_map_lookup_elem(&flows, &masked);
+}
+
+/*
+ * Flows are disjoint, so whichever mask finds one finds the only one; a wrong hint merely misses.
+ */
+INLINE struct flow_value *lookup(struct config *config, const struct flow_key *key)
+{
+	__u32 hash = hash_key(key, config->secret), at = hash % MASK_CACHE_SIZE, n = config->masks;
+	struct mask_hint *hint = bpf_map_lookup_elem(&hints, &at);
+	struct flow_value *flow = 0;
+
+	if (!hint)
+		return 0;
+	if (hint->hash == hash)
+		flow = find(key, hint->mask);
+	if (flow)
+		return flow;
+	for (__u32 i = 0; i < MASKS_MAX; i++) {
+		if (i >= n)
+			break;
+		flow = find(key, i);
+		if (flow) {
+			hint->hash = hash;
+			hint->mask = i;
+			break;
+		}
+	}
+	return flow;
+}
+
+/*
+ * IPv4 or IPv6 whose TTL must not be decremented any more (also a header too broken to have one).
+ */
+INLINE int expired(const struct flow_key *key)
+{
+	int ip = key->eth_type == bpf_htons(TYPE_IP) || key->eth_type == bpf_htons(TYPE_IP6);
+
+	return ip && key->ip_ttl <= 1;
+}
+
+INLINE int classify(struct __sk_buff *skb, struct config *config, struct flow_key *key,
+		    struct frame *frame)
+{
+	struct flow_value *flow = lookup(config, key);
+	struct action action;
+	__u32 slot;
+
+	if (!flow)
+		return hand_up(skb, key, UPCALL_MISS);
+	slot = READ_ONCE(flow->slot);
+	if (!copy_action(slot, &action, READ_ONCE(flow->generation), ~0u) || action.flags & ACTION_STALE)
+		return hand_up(skb, key, UPCALL_STALE);
+	if (action.in_port != key->in_port || action.in_key != key->tun_key)
+		return hand_up(skb, key, UPCALL_STALE);
+	if ((action.flags & ACTION_DEC_TTL) && expired(key))
+		return hand_up(skb, key, UPCALL_TTL);
+	account(skb, slot);
+	if (!(action.flags & ACTION_DROP))
+		count(COUNTER_HIT);
+	return execute(skb, config, key, frame, &action);
+}
+
+INLINE struct config *configuration(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+SEC("tc") int port_in(struct __sk_buff *skb)
+{
+	struct config *config = configuration();
+	struct flow_key key = {};
+	struct frame frame;
+
+	if (!config || parse(skb, &key, &frame))
+		return drop(DROP_MALFORMED);
+	key.in_port = skb->ifindex;
+	return classify(skb, config, &key, &frame);
+}
+
+SEC("tc") int tun_in(struct __sk_buff *skb)
+{
+	struct config *config = configuration();
+	struct bpf_tunnel_key tunnel = {};
+	struct flow_key key = {};
+	struct frame frame;
+	struct sender sender = {};
+
+	/* An IPv6 underlay is refused by the helper: nobody may send from there. */
+	if (!config || bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), 0))
+		return drop(DROP_UNKNOWN_SENDER);
+	sender.source = tunnel.remote_ipv4;
+	if (!(tunnel.tunnel_id & KEY_FLOOD)) {
+		struct key_target *target = bpf_map_lookup_elem(&keys, &tunnel.tunnel_id);
+		__u32 device, network;
+
+		if (!target)
+			return drop(DROP_UNKNOWN_KEY);
+		device = READ_ONCE(target->ifindex);
+		network = READ_ONCE(target->network);
+		/* Last: whoever takes the entry over writes its key first. */
+		if (READ_ONCE(target->key) != tunnel.tunnel_id || !device)
+			return drop(DROP_UNKNOWN_KEY);
+		sender.network = network & ~NETWORK_NO_PORT;
+		if (!bpf_map_lookup_elem(&senders, &sender))
+			return drop(DROP_UNKNOWN_SENDER);
+		if (network & NETWORK_NO_PORT)
+			return drop(DROP_NO_PORT);
+		count(COUNTER_TUNNEL_HIT);
+		return bpf_redirect(aim(skb, config, device, 0, 0), 0);
+	}
+	sender.network = tunnel.tunnel_id;
+	if (!bpf_map_lookup_elem(&senders, &sender))
+		return drop(DROP_UNKNOWN_SENDER);
+	if (parse(skb, &key, &frame))
+		return drop(DROP_MALFORMED);
+	key.in_port = skb->ifindex;
+	key.tun_key = tunnel.tunnel_id;
+	key.tun_src = tunnel.remote_ipv4;
+	return classify(skb, config, &key, &frame);
+}
+
+INLINE int send_injected(struct __sk_buff *skb)
+{
+	__u32 slot = (skb->mark & ((1u << MARK_SLOT_BITS) - 1)) - 1;
+	__u32 generation = skb->mark >> MARK_SLOT_BITS;
+	struct config *config = configuration();
+	struct flow_key key = {};
+	struct frame frame;
+	struct action action;
+
+	/* The host's own stack has no business on this device either. */
+	if (!skb->mark)
+		return drop(DROP_NOT_OURS);
+	if (!config || parse(skb, &key, &frame))
+		return drop(DROP_MALFORMED);
+	if (!copy_action(slot, &action, generation, ~0u >> MARK_SLOT_BITS) || action.flags & ACTION_STALE)
+		return drop(DROP_STALE_INJECTION);
+	/* Handing it up again would not end: there is no way on for it. */
+	if ((action.flags & ACTION_DEC_TTL) && expired(&key))
+		return drop(DROP_MALFORMED);
+	account(skb, slot);
+	return execute(skb, config, &key, &frame, &action);
+}
+
+/*
+ * skb->mark: slot + 1, and above it the low bits of the slot's generation. What is dropped goes on
+ * to the sink: a packet socket takes SHOT here for an error and stops in the middle of its batch.
+ */
+SEC("tc") int inject(struct __sk_buff *skb)
+{
+	int verdict = send_injected(skb);
+
+	return verdict == TC_ACT_SHOT ? TC_ACT_OK : verdict;
+}
+
+SEC("tc") int sink(struct __sk_buff *skb)
+{
+	return TC_ACT_SHOT;
+}
+
+/*
+ * Tail-called with the group in cb[0], and in cb[1] the one member to leave out, or 0: every member
+ * but the last gets a clone. A program of its own, because the verifier walks its loop once for every state in which it could be entered.
+ */
+SEC("tc") int flood(struct __sk_buff *skb)
+{
+	struct config *config = configuration();
+	__u32 id = skb->cb[0], except = skb->cb[1], first, n, last;
+	struct group *group = bpf_map_lookup_elem(&groups, &id);
+
+	struct member *end;
+
+	skb->cb[0] = 0;
+	skb->cb[1] = 0;
+	if (!config || !group)
+		return drop(DROP_FLOOD_LIMIT);
+	first = group->first;
+	n = group->count;
+	last = first + n - 1;
+	end = bpf_map_lookup_elem(&members, &last);
+	if (except && end && end->ifindex == except)
+		n--;
+	for (__u32 i = 0; i < GROUP_MEMBERS_MAX; i++) {
+		__u32 at = first + i, device;
+		struct member *member = bpf_map_lookup_elem(&members, &at);
+
+		if (!member || i >= n)
+			break;
+		if (except && member->ifindex == except)
+			continue;
+		device = aim(skb, config, member->ifindex, member->tun_key, member->remote);
+		if (i + 1 == n)
+			return bpf_redirect(device, 0);
+		bpf_clone_redirect(skb, device, 0);
+	}
+	return drop(DROP_FLOOD_LIMIT);
+}
+
+SEC("tc") int port_out(struct __sk_buff *skb)
+{
+	if (skb->mark != MARK_SENT)
+		return drop(DROP_NOT_OURS);
+	skb->mark = 0;
+	return TC_ACT_OK;
+}
+

@@ -1,0 +1,157 @@
+/**
+ * For tests: frames of every sort that the parser tells apart, whole and damaged, from a seed.
+ */
+import fc from 'fast-check';
+import type { Actions, DpPort } from '#flow/flow.ts';
+import type { Mac } from '#net/mac.ts';
+
+const byte = fc.integer({ min: 0, max: 255 });
+const bytes = (length: number): fc.Arbitrary<number[]> =>
+  fc.array(byte, { minLength: length, maxLength: length });
+const u16 = (value: number): number[] => [value >> 8, value & 255];
+
+const l4 = fc.oneof(
+  fc.record({ proto: fc.constant(6), body: bytes(20) }),
+  fc.record({ proto: fc.constant(17), body: bytes(8) }),
+  fc
+    .tuple(fc.constantFrom(1, 58), fc.constantFrom(0, 3, 8, 11, 128, 129, 135), bytes(11))
+    .map(([proto, type, rest]) => ({ proto, body: [type, ...rest] })),
+  fc.record({ proto: byte, body: fc.array(byte, { maxLength: 12 }) }),
+);
+
+const ttl = fc.constantFrom(0, 1, 2, 64, 255);
+/** Flags and fragment offset. */
+const fragment = fc.constantFrom(0, 0, 0, 0x4000, 0x2000, 0x2001, 0x0001, 0x00b9, 0x8000);
+
+/** Without a right checksum: incremental update works on any. */
+const ip4 = fc
+  .record({
+    options: fc.nat(10),
+    version: fc.constantFrom(4, 4, 4, 4, 5),
+    tos: byte,
+    fragment,
+    ttl,
+    sum: bytes(2),
+    to: bytes(8),
+    l4,
+  })
+  .map(({ options, version, tos, fragment: frag, ttl: hops, sum, to, l4: { proto, body } }) => {
+    const head = [
+      (version << 4) | (5 + options),
+      tos,
+      0,
+      0,
+      0,
+      1,
+      ...u16(frag),
+      hops,
+      proto,
+      ...sum,
+      ...to,
+    ];
+    return [...head, ...Array.from({ length: options * 4 }, () => 1), ...body];
+  });
+
+const extension = fc.oneof(
+  fc.tuple(fc.constantFrom(0, 43, 60), fc.nat(2), bytes(22)).map(([kind, units, fill]) => ({
+    kind,
+    build: (next: number) => [next, units, ...fill.slice(0, 6 + units * 8)],
+  })),
+  fc.tuple(fc.constantFrom(0, 1, 8, 9, 0x100, 0xfff8, 6)).map(([offset]) => ({
+    kind: 44,
+    build: (next: number) => [next, 0, ...u16(offset), 0, 0, 0, 1],
+  })),
+  // Says it is longer than the frame.
+  fc.constant({ kind: 60, build: (next: number) => [next, 200, 0, 0, 0, 0, 0, 0] }),
+);
+
+const ip6 = fc
+  .record({
+    version: fc.constantFrom(6, 6, 6, 6, 4),
+    tos: byte,
+    ttl,
+    to: bytes(32),
+    chain: fc.array(extension, { maxLength: 8 }),
+    l4,
+  })
+  .map(({ version, tos, ttl: hops, to, chain, l4: { proto, body } }) => {
+    let rest = body;
+    let next = proto;
+    for (const { kind, build } of chain.toReversed()) {
+      rest = [...build(next), ...rest];
+      next = kind;
+    }
+    return [
+      (version << 4) | (tos >> 4),
+      (tos & 15) << 4,
+      0,
+      0,
+      ...u16(rest.length),
+      next,
+      hops,
+      ...to,
+      ...rest,
+    ];
+  });
+
+const arp = fc
+  .tuple(
+    fc.constantFrom([0, 1, 8, 0, 6, 4], [0, 1, 8, 0, 6, 4], [0, 6, 8, 0, 6, 4], [0, 1, 8, 0, 8, 4]),
+    bytes(22),
+  )
+  .map(([head, rest]) => [...head, ...rest]);
+
+const network = fc.oneof(
+  ip4.map((body) => ({ type: 0x0800, body })),
+  ip6.map((body) => ({ type: 0x86dd, body })),
+  arp.map((body) => ({ type: 0x0806, body })),
+  fc.record({
+    type: fc.constantFrom(0x0800, 0x86dd, 0x0806, 0x88b5, 0x0042, 0x8100, 0x88a8),
+    body: fc.array(byte, { maxLength: 60 }),
+  }),
+);
+
+/** TPID and tag, from the outside in. */
+const tags = fc.oneof(
+  fc.constant([]),
+  fc.constant([]),
+  bytes(2).map((tci) => [0x81, 0, ...tci]),
+  bytes(2).map((tci) => [0x88, 0xa8, ...tci]),
+  fc.tuple(bytes(2), bytes(2)).map(([a, b]) => [0x81, 0, ...a, 0x81, 0, ...b]),
+  fc.tuple(bytes(2), bytes(2)).map(([a, b]) => [0x88, 0xa8, ...a, 0x81, 0, ...b]),
+);
+
+/** A frame of at least `min` bytes; three in ten are cut short. */
+export const frames = (min: number): fc.Arbitrary<Uint8Array> =>
+  fc
+    .record({
+      addresses: bytes(10),
+      tags,
+      network,
+      cut: fc.option(fc.nat(100), { freq: 2 }),
+      pad: fc.nat(8),
+    })
+    .map(({ addresses, tags: tag, network: { type, body }, cut, pad }) => {
+      // Unicast and locally administered, and never one of the bridge's link-local group.
+      const macs = [2, 0, ...addresses.slice(0, 4), 2, 0, ...addresses.slice(4, 8)];
+      const all = [...macs, ...tag, ...u16(type), ...body, ...Array.from({ length: pad }, () => 0)];
+      const whole = cut === null ? all : all.slice(0, Math.max(min, all.length - cut));
+      while (whole.length < min) whole.push(0);
+      return Uint8Array.from(whole);
+    });
+
+const mac = fc.integer({ min: 1, max: 0xffff }).map((low) => (0x020000000000 + low) as Mac);
+
+/** Every combination of rewrites, to one port. */
+export const actionsTo = (port: DpPort): fc.Arbitrary<Actions> =>
+  fc
+    .record(
+      {
+        ethSrc: mac,
+        ethDst: mac,
+        decTtl: fc.constant(true as const),
+        vlan: fc.constantFrom(0, 0, 1, 5, 4095),
+      },
+      { requiredKeys: [], noNullPrototype: true },
+    )
+    .map((rewrites) => ({ ...rewrites, outputs: [{ port }] }));

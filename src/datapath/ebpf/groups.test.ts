@@ -1,0 +1,74 @@
+/** Groups: what a program would read is what was asked for, whatever came and went before. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import { GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { GRACE_MS, Groups } from './groups.ts';
+import type { Maps } from './maps.ts';
+
+const options = { seed: Number(process.env['SEED'] ?? 1), numRuns: 300 };
+const empty = (): Maps => {
+  const memory = {
+    groups: new ArrayBuffer(LIMITS.GROUPS_MAX * sizeOf(GROUP)),
+    members: new ArrayBuffer(LIMITS.MEMBERS_MAX * sizeOf(MEMBER)),
+  };
+  return { memory } as unknown as Maps;
+};
+const port = (n: number): Output => ({ port: n as DpPort });
+const ports = (first: number, count: number): Output[] =>
+  Array.from({ length: count }, (_, i) => port(first + i));
+const text = (outputs: readonly Output[]): string[] =>
+  outputs.map((each) => JSON.stringify(each)).sort();
+
+test('groups in use never share members and keep their outputs', () => {
+  const step = fc.record({ take: fc.boolean(), set: fc.nat(9), wait: fc.nat(GRACE_MS) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      let now = 1000;
+      const groups = new Groups(empty(), () => now);
+      const held: { id: number; outputs: Output[] }[] = [];
+      for (const { take, set, wait } of steps) {
+        now += wait;
+        const outputs = ports(set * 7 + 1, (set % 5) + 2);
+        if (take) {
+          const id = groups.acquire(outputs);
+          assert.ok(id !== undefined);
+          held.push({ id, outputs });
+        } else {
+          const last = held.splice(set % Math.max(1, held.length), 1)[0];
+          if (last !== undefined) groups.release(last.id);
+        }
+        for (const each of held)
+          assert.deepEqual(text(groups.outputsOf(each.id)), text(each.outputs));
+      }
+    }),
+    options,
+  );
+});
+
+test('equal outputs share a group; local ones come before tunnels', () => {
+  const groups = new Groups(empty(), () => 0);
+  const tunnel: Output = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+  const id = groups.acquire([tunnel, port(1)]);
+  assert.ok(id !== undefined);
+  assert.equal(groups.acquire([port(1), tunnel]), id);
+  assert.deepEqual(groups.outputsOf(id), [port(1), tunnel]);
+});
+
+test('a full table refuses and counts; what is released can be had after the grace', () => {
+  let now = 0;
+  const groups = new Groups(empty(), () => now);
+  const size = LIMITS.GROUP_MEMBERS_MAX;
+  const fit = LIMITS.MEMBERS_MAX / size;
+  const ids = Array.from({ length: fit }, (_, i) => groups.acquire(ports(i + 1, size)));
+  assert.ok(ids.every((id) => id !== undefined));
+  assert.equal(groups.acquire(ports(5000, 2)), undefined);
+  assert.equal(groups.refused, 1);
+  groups.release(ids[0] ?? -1);
+  assert.equal(groups.acquire(ports(5000, 2)), undefined, 'a program may still be reading it');
+  now = GRACE_MS;
+  assert.notEqual(groups.acquire(ports(5000, 2)), undefined);
+  assert.equal(groups.acquire(ports(1, size + 1)), undefined, 'more than a group can have');
+});

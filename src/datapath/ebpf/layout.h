@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Printed by src/flow/layout.ts; do not edit. */
+#pragma once
+
+#define LAYOUT_VERSION 2u
+
+#define MASKS_MAX 32u
+#define GROUP_MEMBERS_MAX 512u
+#define GROUPS_MAX 4096u
+#define MEMBERS_MAX 65536u
+#define KEYS_MAX 65536u
+#define SENDERS_MAX 262144u
+#define SCRATCH_SLOTS 1024u
+#define MASK_CACHE_SIZE 1024u
+#define DROP_CODES_MAX 32u
+
+#define ACTION_STALE 1u
+#define ACTION_DROP 2u
+#define ACTION_SET_ETH_DST 4u
+#define ACTION_SET_ETH_SRC 8u
+#define ACTION_DEC_TTL 16u
+#define ACTION_SET_VLAN 32u
+#define ACTION_POP_VLAN 64u
+#define ACTION_GROUP 128u
+#define ACTION_TUNNEL 256u
+#define ACTION_NOT_BACK 512u
+
+#define UPCALL_MISS 1u
+#define UPCALL_STALE 2u
+#define UPCALL_TTL 3u
+
+#define COUNTER_HIT 0u
+#define COUNTER_MISS 1u
+#define COUNTER_TUNNEL_HIT 2u
+#define COUNTER_DROP 8u
+
+#define COUNTERS_MAX 40u
+#define MARK_SENT 1296979032u
+#define MARK_SLOT_BITS 20u
+
+#define NETWORK_NO_PORT 2147483648u
+
+struct flow_key {
+	__u32 in_port;
+	__u32 tun_key;
+	__u32 tun_src;
+	__u8 eth_dst[6];
+	__u8 eth_src[6];
+	__be16 eth_type;
+	__be16 vlan;
+	__u8 ip_src[16];
+	__u8 ip_dst[16];
+	__be16 tp_src;
+	__be16 tp_dst;
+	__u8 ip_proto;
+	__u8 ip_tos;
+	__u8 ip_ttl;
+	__u8 ip_frag;
+	__u32 mask_id;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct flow_key) == 72, "flow_key");
+
+struct action {
+	__u32 flags;
+	__u32 generation;
+	__u8 eth_dst[6];
+	__u8 eth_src[6];
+	__u16 vlan;
+	__u16 drop_code;
+	__u32 group;
+	__u32 ifindex;
+	__u32 tun_key;
+	__u32 remote;
+	__u32 in_port;
+	__u32 in_key;
+	__u32 spare[4];
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct action) == 64, "action");
+
+struct flow_value {
+	__u32 slot;
+	__u32 generation;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct flow_value) == 8, "flow_value");
+
+struct flow_stats {
+	__u64 packets;
+	__u64 bytes;
+	__u64 last_used;
+	__u64 spare;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct flow_stats) == 32, "flow_stats");
+
+struct group {
+	__u32 first;
+	__u32 count;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct group) == 8, "group");
+
+struct member {
+	__u32 ifindex;
+	__u32 tun_key;
+	__u32 remote;
+	__u32 spare;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct member) == 16, "member");
+
+struct key_target {
+	__u32 key;
+	__u32 spare;
+	__u32 ifindex;
+	__u32 network;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct key_target) == 16, "key_target");
+
+struct sender {
+	__u32 source;
+	__u32 network;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct sender) == 8, "sender");
+
+struct upcall {
+	__u64 time;
+	__u32 len;
+	__u32 caplen;
+	__u32 gso_size;
+	__u32 reason;
+	__u16 vlan_tci;
+	__u16 vlan_present;
+	__u32 spare;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct upcall) == 32, "upcall");
+
+struct config {
+	__u64 secret;
+	__u32 tunnel_ifindex;
+	__u32 masks;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct config) == 16, "config");

@@ -1,0 +1,228 @@
+/**
+ * The maps that the kernel programs and the agent share, pinned in a bpffs of the agent's own.
+ *
+ * Invariants: a map that is pinned is opened, never replaced, so a new agent finds every flow of
+ * the old one; the directory's name carries LAYOUT_VERSION, so maps of another layout are never
+ * mistaken for these. Sizes chosen by the operator are taken when the maps are first made and then
+ * stay until `destroyEbpf`.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  ACTION_STRUCT,
+  CONFIG,
+  COUNTERS_MAX,
+  FLOW_STATS,
+  FLOW_VALUE,
+  GROUP,
+  KEY_SIZE,
+  KEY_TARGET,
+  LAYOUT_VERSION,
+  LIMITS,
+  MARK_SLOT_BITS,
+  MEMBER,
+  offsets,
+  SENDER,
+  sizeOf,
+} from '#flow/layout.ts';
+import { createMap, MAP_FLAG, MAP_TYPE, mapInfo, openPinned, pin } from '#os/bpf.ts';
+import type { MapSpec } from '#os/bpf.ts';
+import { closeFd, mapShared, PAGE_SIZE } from '#os/libc.ts';
+import type { Mapping } from '#os/libc.ts';
+
+/** struct mask_hint of datapath.bpf.c, which only the kernel reads. */
+const MASK_HINT_BYTES = 8;
+const CONFIG_AT = offsets(CONFIG);
+
+/** Flow slots must leave room for the scratch slots in what a mark can name. */
+export const SLOTS_MAX = 2 ** MARK_SLOT_BITS - 1 - LIMITS.SCRATCH_SLOTS;
+export const RING_BYTES_MIN = 2 ** 18;
+export const RING_BYTES_MAX = 2 ** 30;
+
+export interface MapSizes {
+  readonly slots: number;
+  readonly ringBytes: number;
+}
+
+function specs({ slots, ringBytes }: MapSizes) {
+  const array = (name: string, valueSize: number, entries: number) => ({
+    name,
+    type: MAP_TYPE.array,
+    keySize: 4,
+    valueSize,
+    entries,
+    flags: MAP_FLAG.mmapable,
+  });
+  const hash = (name: string, keySize: number, valueSize: number, entries: number) => ({
+    name,
+    type: MAP_TYPE.hash,
+    keySize,
+    valueSize,
+    entries,
+  });
+  const perCpu = (name: string, valueSize: number, entries: number) => ({
+    name,
+    type: MAP_TYPE.perCpuArray,
+    keySize: 4,
+    valueSize,
+    entries,
+  });
+  const all = slots + LIMITS.SCRATCH_SLOTS;
+  return {
+    config: array('config', sizeOf(CONFIG), 1),
+    flows: hash('flows', KEY_SIZE, sizeOf(FLOW_VALUE), slots),
+    actions: array('actions', sizeOf(ACTION_STRUCT), all),
+    stats: array('stats', sizeOf(FLOW_STATS), all),
+    masks: array('masks', KEY_SIZE, LIMITS.MASKS_MAX),
+    hints: perCpu('hints', MASK_HINT_BYTES, LIMITS.MASK_CACHE_SIZE),
+    groups: array('groups', sizeOf(GROUP), LIMITS.GROUPS_MAX),
+    members: array('members', sizeOf(MEMBER), LIMITS.MEMBERS_MAX),
+    keys: {
+      ...hash('keys', 4, sizeOf(KEY_TARGET), LIMITS.KEYS_MAX),
+      flags: MAP_FLAG.noPrealloc,
+    },
+    senders: {
+      ...hash('senders', sizeOf(SENDER), 4, LIMITS.SENDERS_MAX),
+      flags: MAP_FLAG.noPrealloc,
+    },
+    upcalls: {
+      name: 'upcalls',
+      type: MAP_TYPE.ringbuf,
+      keySize: 0,
+      valueSize: 0,
+      entries: ringBytes,
+    },
+    counters: perCpu('counters', 8, COUNTERS_MAX),
+    tails: { name: 'tails', type: MAP_TYPE.progArray, keySize: 4, valueSize: 4, entries: 1 },
+  } as const satisfies Readonly<Record<string, MapSpec>>;
+}
+export type MapName = keyof ReturnType<typeof specs>;
+type Mapped = 'config' | 'actions' | 'stats' | 'masks' | 'groups' | 'members';
+
+export interface Maps extends Disposable {
+  readonly fds: Readonly<Record<MapName, number>>;
+  /** As the maps have it, which is what was asked for only when they are new. */
+  readonly slots: number;
+  readonly ringBytes: number;
+  /** Whether they were there before. */
+  readonly adopted: boolean;
+  /** The bytes of the arrays, shared with the kernel. */
+  readonly memory: Readonly<Record<Mapped, ArrayBuffer>>;
+  readonly config: { setTunnel(ifindex: number): void; setMasks(count: number): void };
+}
+
+export const bpffsDir = (runDir: string): string => join(runDir, 'bpf');
+export const versionDir = (runDir: string): string => join(bpffsDir(runDir), `v${LAYOUT_VERSION}`);
+
+/** Throws with the field's name when a size is not possible. */
+export function checkSizes({ slots, ringBytes }: MapSizes): void {
+  if (!Number.isInteger(slots) || slots < 1 || slots > SLOTS_MAX) {
+    throw new RangeError(`slots must be a whole number from 1 to ${SLOTS_MAX}`);
+  }
+  const power = Number.isInteger(Math.log2(ringBytes));
+  if (!power || ringBytes < RING_BYTES_MIN || ringBytes > RING_BYTES_MAX) {
+    throw new RangeError(
+      `ringBytes must be a power of two from ${RING_BYTES_MIN} to ${RING_BYTES_MAX}`,
+    );
+  }
+}
+
+const mappedBytes = (fd: number): number => {
+  const { valueSize, entries } = mapInfo(fd);
+  return Math.ceil((Math.ceil(valueSize / 8) * 8 * entries) / PAGE_SIZE) * PAGE_SIZE;
+};
+
+/** Opens the pinned maps, or makes and pins them. The bpffs must be mounted. */
+export function openMaps(runDir: string, sizes: MapSizes, secret?: bigint): Maps {
+  checkSizes(sizes);
+  const dir = join(versionDir(runDir), 'maps');
+  mkdirSync(dir, { recursive: true });
+  // The last one made marks a whole set; without it the set is completed.
+  const adopted = existsSync(join(dir, 'config'));
+  const fds: Partial<Record<MapName, number>> = {};
+  const wanted = specs(sizes);
+  const names = (Object.keys(wanted) as MapName[]).filter((name) => name !== 'config');
+  try {
+    for (const name of [...names, 'config'] as const)
+      fds[name] = openMap(join(dir, name), wanted[name]);
+    return new OpenMaps(fds as Record<MapName, number>, adopted, secret);
+  } catch (error) {
+    for (const fd of Object.values(fds)) closeFd(fd);
+    throw error;
+  }
+}
+
+function openMap(path: string, spec: MapSpec): number {
+  const found = openPinned(path);
+  if (found === undefined) {
+    const fd = createMap(spec);
+    pin(fd, path);
+    return fd;
+  }
+  const info = mapInfo(found);
+  if (
+    info.type !== spec.type ||
+    info.keySize !== spec.keySize ||
+    info.valueSize !== spec.valueSize
+  ) {
+    closeFd(found);
+    throw new Error(`${path} is not the map it should be: destroy this datapath and start again`);
+  }
+  return found;
+}
+
+class OpenMaps implements Maps {
+  readonly fds: Readonly<Record<MapName, number>>;
+  readonly slots: number;
+  readonly ringBytes: number;
+  readonly adopted: boolean;
+  readonly memory: Readonly<Record<Mapped, ArrayBuffer>>;
+  readonly #mappings: Mapping[] = [];
+  readonly #config: DataView;
+
+  constructor(
+    fds: Readonly<Record<MapName, number>>,
+    adopted: boolean,
+    secret: bigint | undefined,
+  ) {
+    this.fds = fds;
+    this.adopted = adopted;
+    this.slots = mapInfo(fds.flows).entries;
+    this.ringBytes = mapInfo(fds.upcalls).entries;
+    const map = (name: Mapped): ArrayBuffer => {
+      const mapping = mapShared(fds[name], mappedBytes(fds[name]), { writable: true });
+      this.#mappings.push(mapping);
+      return mapping.buffer;
+    };
+    this.memory = {
+      config: map('config'),
+      actions: map('actions'),
+      stats: map('stats'),
+      masks: map('masks'),
+      groups: map('groups'),
+      members: map('members'),
+    };
+    this.#config = new DataView(this.memory.config);
+    if (!adopted) {
+      this.#config.setBigUint64(CONFIG_AT.secret, secret ?? randomBytes(8).readBigUInt64LE(), true);
+    }
+  }
+
+  readonly config = {
+    setTunnel: (ifindex: number): void =>
+      this.#config.setUint32(CONFIG_AT.tunnel_ifindex, ifindex, true),
+    setMasks: (count: number): void => this.#config.setUint32(CONFIG_AT.masks, count, true),
+  };
+
+  [Symbol.dispose](): void {
+    for (const mapping of this.#mappings) mapping.unmap();
+    for (const fd of Object.values(this.fds)) closeFd(fd);
+  }
+}
+
+/** How many CPUs a per-CPU value has room for. */
+export function possibleCpus(): number {
+  const last = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim().split(/[-,]/).at(-1);
+  return Number(last) + 1;
+}

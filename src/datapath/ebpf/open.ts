@@ -1,0 +1,310 @@
+/**
+ * The product's datapath: a flow cache in the kernel, run from here. Needs root and kernel 6.6
+ * (TCX).
+ *
+ * Invariants: the kernel goes on forwarding what is installed when this process ends, however it
+ * ends; the next one on the same run directory finds flows, keys, senders and ports as they were.
+ * One process per run directory (a lock), one datapath per network namespace. The pins live in a
+ * bpffs at RUN_DIR/bpf: see `os/mount.ts` for what a private mount namespace does to them.
+ */
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Actions, DpPort, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
+import { COUNTER, LIMITS } from '#flow/layout.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { ATTACH, BpfMap } from '#os/bpf.ts';
+import { monotonicMs } from '#os/clock.ts';
+import { tryLock } from '#os/libc.ts';
+import { needKernel } from '#os/kernel.ts';
+import { isBpffs, mountBpffs, unmount } from '#os/mount.ts';
+import type { DropReason } from '#virtual/drop.ts';
+import { DROPS } from '#virtual/drop.ts';
+import type {
+  Datapath,
+  DatapathCounters,
+  FlowStats,
+  Installed,
+  KeyTarget,
+  Upcall,
+} from '../datapath.ts';
+import { ActionArray } from './actions.ts';
+import { ensureDevices, removeDevices } from './devices.ts';
+import { Flows } from './flows.ts';
+import { Groups } from './groups.ts';
+import { Injector } from './inject.ts';
+import { bpffsDir, checkSizes, openMaps, possibleCpus } from './maps.ts';
+import type { Maps } from './maps.ts';
+import { Masks } from './masks.ts';
+import { attachOwn, closeLockFile, openLockFile, Ports } from './ports.ts';
+import { closePrograms, loadPrograms } from './programs.ts';
+import type { Programs } from './programs.ts';
+import { Keys, Senders } from './targets.ts';
+import { UpcallRing } from './upcalls.ts';
+
+export interface EbpfOptions {
+  /** Where the pins and the lock are; made when missing. One per agent. */
+  readonly runDir: string;
+  /** Flows there can be. An adopted datapath keeps the number it was made with. */
+  readonly slots: number;
+  /** The queue of first packets, a power of two; kept like `slots`. */
+  readonly ringBytes: number;
+  readonly tunnelUdpPort: number;
+  /** Keys the mask cache; random unless told (tests). */
+  readonly secret?: bigint;
+}
+
+/** What was refused for a limit, and what got lost on the way in. */
+export interface EbpfRefusals {
+  /** Flows beyond MASKS_MAX masks: not installed, their frames are handed up one by one. */
+  readonly masks: number;
+  /** Flows whose outputs found no group: installed as drops, `flood-limit`. */
+  readonly groups: number;
+  /** Flows that the kernel's table did not take. */
+  readonly flows: number;
+  /** Frames of the agent that the socket did not take. */
+  readonly injections: number;
+}
+
+export interface EbpfDatapath extends Datapath {
+  /** Whether it was there before this process. */
+  readonly adopted: boolean;
+  refusals(): EbpfRefusals;
+  /** Descriptors of the loaded programs, for test runs. */
+  readonly programs: Programs;
+}
+
+class Ebpf implements EbpfDatapath {
+  readonly tunnelPort: DpPort;
+  readonly slots: number;
+  readonly upcallFd: number;
+  readonly adopted: boolean;
+  readonly programs: Programs;
+  readonly #lock: number;
+  readonly #maps: Maps;
+  readonly #ports: Ports;
+  readonly #keys: Keys;
+  readonly #senders: Senders;
+  readonly #groups: Groups;
+  readonly #actions: ActionArray;
+  readonly #masks: Masks;
+  readonly #flows: Flows;
+  readonly #injector: Injector;
+  readonly #upcalls: UpcallRing;
+  readonly #counters: BpfMap;
+  /** Scratch slots with an action since the last flush: their frames are not sent yet. */
+  #scratch = 0;
+  #scratchGeneration = 0;
+
+  constructor(options: EbpfOptions, lock: number, undo: DisposableStack) {
+    const { runDir, tunnelUdpPort } = options;
+    this.#lock = lock;
+    const devices = ensureDevices(tunnelUdpPort);
+    const maps = undo.use(openMaps(runDir, options, options.secret));
+    this.#maps = maps;
+    this.slots = maps.slots;
+    this.adopted = maps.adopted;
+    this.tunnelPort = devices.tunnel as DpPort;
+    this.upcallFd = maps.fds.upcalls;
+    maps.config.setTunnel(devices.tunnel);
+    this.#masks = new Masks(maps);
+    this.#groups = new Groups(maps, monotonicMs);
+    this.#actions = new ActionArray(maps, this.#groups);
+    this.#flows = new Flows(maps, this.#actions, this.#masks);
+    this.#senders = new Senders(maps);
+    this.programs = undo.adopt(loadPrograms(maps), closePrograms);
+    this.#ports = undo.use(new Ports(runDir, this.programs));
+    this.#keys = new Keys(maps, (port) => this.#ports.has(port));
+    const { inject, sink, tun_in } = this.programs;
+    const { tcxIngress, tcxEgress } = ATTACH;
+    for (const own of [
+      { name: 'sink', ifindex: devices.sink, program: sink, where: tcxIngress },
+      { name: 'inject', ifindex: devices.inject, program: inject, where: tcxEgress },
+      { name: 'tunnel', ifindex: devices.tunnel, program: tun_in, where: tcxIngress },
+    ])
+      attachOwn(runDir, own);
+    this.#injector = undo.use(new Injector(devices.inject));
+    this.#upcalls = new UpcallRing(maps.fds.upcalls, maps.ringBytes);
+    this.#counters = new BpfMap(maps.fds.counters, 4, 8 * possibleCpus());
+  }
+
+  now(): number {
+    return monotonicMs();
+  }
+
+  addPort(port: DpPort): void {
+    this.#ports.add(port);
+    this.#keys.portChanged(port, true);
+  }
+  removePort(port: DpPort): void {
+    this.#keys.portChanged(port, false);
+    this.#ports.release(port);
+  }
+  ports(): readonly DpPort[] {
+    for (const port of this.#ports.vanished()) this.removePort(port);
+    return this.#ports.list();
+  }
+
+  setKey(target: KeyTarget): void {
+    this.#keys.set(target);
+  }
+  removeKey(key: TunnelKey): void {
+    this.#keys.remove(key);
+  }
+  keys(): readonly KeyTarget[] {
+    return this.#keys.list();
+  }
+  allowSender(source: Ip4, network: number): void {
+    this.#senders.allow(source, network);
+  }
+  denySender(source: Ip4, network: number): void {
+    this.#senders.deny(source, network);
+  }
+  senders(): readonly { readonly source: Ip4; readonly network: number }[] {
+    return this.#senders.list();
+  }
+
+  install(ref: FlowRef, flow: Flow): void {
+    this.#flows.install(ref, flow);
+  }
+  invalidate(refs: readonly FlowRef[]): void {
+    this.#flows.invalidate(refs);
+  }
+  remove(refs: readonly FlowRef[]): void {
+    this.#flows.remove(refs);
+  }
+  commit(): void {
+    this.#flush();
+    this.#flows.commit();
+  }
+  stats(ref: FlowRef): FlowStats {
+    return this.#flows.stats(ref);
+  }
+  dump(): readonly Installed[] {
+    return this.#flows.dump();
+  }
+
+  inject({ slot, generation }: FlowRef, frame: Uint8Array, gsoSize: number): void {
+    this.#injector.push(slot, generation, frame, gsoSize);
+  }
+
+  execute(frame: Uint8Array, actions: Actions, gsoSize: number): void {
+    if (actions.drop === undefined && actions.outputs.length === 0) {
+      throw new Error('datapath: actions must drop or have an output');
+    }
+    if (this.#scratch === LIMITS.SCRATCH_SLOTS) this.#flush();
+    const slot = this.slots + this.#scratch++;
+    const generation = (this.#scratchGeneration = (this.#scratchGeneration + 1) >>> 0);
+    this.#actions.write({ slot, generation }, actions);
+    this.#injector.push(slot, generation, frame, gsoSize);
+  }
+
+  /**
+   * The programs run inside the sending call, so afterwards no frame needs a scratch slot any more.
+   */
+  #flush(): void {
+    this.#injector.flush();
+    for (let i = 0; i < this.#scratch; i++) {
+      this.#actions.invalidate(this.slots + i);
+      this.#actions.release(this.slots + i);
+    }
+    this.#scratch = 0;
+  }
+
+  upcalls(take: (upcall: Upcall) => void, max: number): number {
+    return this.#upcalls.drain(take, max);
+  }
+
+  counters(): DatapathCounters {
+    const drops: { [R in DropReason]?: number } = {};
+    for (const reason of Object.keys(DROPS) as DropReason[]) {
+      const n = this.#count(COUNTER.DROP + DROPS[reason].code);
+      if (n > 0) drops[reason] = n;
+    }
+    if (this.#injector.lost > 0) drops['injection-lost'] = this.#injector.lost;
+    const [hits, misses] = [this.#count(COUNTER.HIT), this.#count(COUNTER.MISS)];
+    return { hits, misses, tunnelHits: this.#count(COUNTER.TUNNEL_HIT), drops };
+  }
+  #count(at: number): number {
+    const map = this.#counters;
+    map.key.u32(0, at);
+    map.lookup();
+    let sum = 0;
+    for (let i = 0; i < map.value.size; i += 8) sum += Number(map.value.view.getBigUint64(i, true));
+    return sum;
+  }
+
+  refusals(): EbpfRefusals {
+    return {
+      masks: this.#masks.refused,
+      groups: this.#groups.refused,
+      flows: this.#flows.refused,
+      injections: this.#injector.lost,
+    };
+  }
+
+  /**
+   * Ends this process's part; the kernel goes on. Nothing may be called afterwards: the memory is
+   * gone.
+   */
+  [Symbol.dispose](): void {
+    this.#injector[Symbol.dispose]();
+    this.#upcalls.close();
+    this.#ports[Symbol.dispose]();
+    closePrograms(this.programs);
+    this.#maps[Symbol.dispose]();
+    closeLockFile(this.#lock);
+  }
+}
+
+/**
+ * Opens the datapath of this network namespace. Throws when a size is not possible, when another
+ * process has the run directory, or when the kernel refuses.
+ */
+export function openEbpf(options: EbpfOptions): EbpfDatapath {
+  checkSizes(options);
+  needKernel('the eBPF datapath (TCX links)', 6, 6);
+  mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
+  using undo = new DisposableStack();
+  const lock = undo.adopt(openLockFile(options.runDir), closeLockFile);
+  if (!tryLock(lock)) throw new Error(`another process runs the datapath of ${options.runDir}`);
+  mountBpffs(bpffsDir(options.runDir));
+  const datapath = new Ebpf(options, lock, undo);
+  undo.move();
+  return datapath;
+}
+
+/**
+ * Takes everything down: attached programs, pinned maps, the datapath's own interfaces in this
+ * network namespace, the mount. Interfaces of workloads stay, no longer isolated. Idempotent;
+ * refused while a process runs the datapath.
+ */
+export function destroyEbpf(runDir: string): void {
+  if (!existsSync(runDir)) return;
+  const lock = openLockFile(runDir);
+  try {
+    if (!tryLock(lock)) throw new Error(`a process still runs the datapath of ${runDir}`);
+    const bpffs = bpffsDir(runDir);
+    if (isBpffs(bpffs)) {
+      for (const name of readdirSync(bpffs)) if (/^v\d+$/.test(name)) removePins(join(bpffs, name));
+      unmount(bpffs);
+    }
+    removeDevices();
+    rmSync(bpffs, { recursive: true, force: true });
+    rmSync(join(runDir, 'datapath.lock'), { force: true });
+  } finally {
+    closeLockFile(lock);
+  }
+}
+
+/**
+ * The kernel keeps files of its own at the top of a bpffs; what is below our directories is all
+ * ours.
+ */
+function removePins(dir: string): void {
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) removePins(path);
+    else unlinkSync(path);
+  }
+  rmdirSync(dir);
+}

@@ -1,0 +1,114 @@
+/**
+ * What may come through the tunnel: port keys of this host, and who may send for which network.
+ *
+ * Invariant: a key whose interface is not taken over says so (NETWORK_NO_PORT), and its frames are
+ * dropped and counted instead of reaching an interface without its egress program.
+ */
+import type { DpPort, TunnelKey } from '#flow/flow.ts';
+import { KEY_TARGET, NETWORK_NO_PORT, offsets, SENDER, sizeOf } from '#flow/layout.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { BpfMap } from '#os/bpf.ts';
+import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
+import type { KeyTarget } from '../datapath.ts';
+import type { Maps } from './maps.ts';
+
+const TARGET = offsets(KEY_TARGET);
+const SENDER_AT = offsets(SENDER);
+
+export class Keys {
+  readonly #map: BpfMap;
+  readonly #targets = new Map<TunnelKey, KeyTarget>();
+  readonly #taken: (port: DpPort) => boolean;
+
+  /** `taken`: whether an interface is taken over now. */
+  constructor(maps: Maps, taken: (port: DpPort) => boolean) {
+    const map = new BpfMap(maps.fds.keys, 4, sizeOf(KEY_TARGET));
+    this.#map = map;
+    this.#taken = taken;
+    const found: TunnelKey[] = [];
+    for (let more = map.next(true); more; more = map.next(false))
+      found.push(map.key.view.getUint32(0, true) as TunnelKey);
+    for (const key of found) {
+      map.key.u32(0, key);
+      if (!map.lookup()) continue;
+      const port = map.value.view.getUint32(TARGET.ifindex, true) as DpPort;
+      const network = map.value.view.getUint32(TARGET.network, true);
+      this.set({ key, port, network: (network & ~NETWORK_NO_PORT) >>> 0 });
+    }
+  }
+
+  /** Throws when there are LIMITS.KEYS_MAX already. */
+  set(target: KeyTarget): void {
+    const { key, port } = target;
+    if (!Number.isInteger(key) || key < 1 || key >= FLOOD_KEY_BIT)
+      throw new RangeError(`datapath: ${key} is not a port key`);
+    this.#write(target, this.#taken(port));
+    this.#targets.set(key, target);
+  }
+
+  remove(key: TunnelKey): void {
+    if (!this.#targets.delete(key)) return;
+    this.#map.key.u32(0, key);
+    this.#map.delete();
+  }
+
+  /** The kernel puts a new element in the place of the old: it never sees half of a change. */
+  #write({ key, port, network }: KeyTarget, taken: boolean): void {
+    this.#map.key.u32(0, key);
+    this.#map.value
+      .u32(TARGET.key, key)
+      .u32(TARGET.ifindex, port)
+      .u32(TARGET.network, taken ? network : network + NETWORK_NO_PORT);
+    this.#map.update();
+  }
+
+  /** An interface was taken over, or is about to be let go. */
+  portChanged(port: DpPort, taken: boolean): void {
+    for (const target of this.#targets.values())
+      if (target.port === port) this.#write(target, taken);
+  }
+
+  list(): KeyTarget[] {
+    return [...this.#targets.values()];
+  }
+}
+
+interface Sender {
+  readonly source: Ip4;
+  readonly network: number;
+}
+
+export class Senders {
+  readonly #map: BpfMap;
+  readonly #known = new Map<string, Sender>();
+
+  constructor(maps: Maps) {
+    const map = new BpfMap(maps.fds.senders, sizeOf(SENDER), 4);
+    this.#map = map;
+    for (let more = map.next(true); more; more = map.next(false)) {
+      const source = map.key.view.getUint32(SENDER_AT.source, true) as Ip4;
+      const network = map.key.view.getUint32(SENDER_AT.network, true);
+      this.#known.set(`${source}/${network}`, { source, network });
+    }
+    map.value.u32(0, 1);
+  }
+
+  /** Throws when there are LIMITS.SENDERS_MAX already. */
+  allow(source: Ip4, network: number): void {
+    const name = `${source}/${network}`;
+    if (this.#known.has(name)) return;
+    this.#map.key.u32(SENDER_AT.source, source).u32(SENDER_AT.network, network);
+    this.#map.update();
+    this.#known.set(name, { source, network });
+  }
+
+  deny(source: Ip4, network: number): void {
+    if (!this.#known.delete(`${source}/${network}`)) return;
+    this.#map.key.u32(SENDER_AT.source, source).u32(SENDER_AT.network, network);
+    this.#map.delete();
+  }
+
+  list(): Sender[] {
+    return [...this.#known.values()];
+  }
+}

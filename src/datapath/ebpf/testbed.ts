@@ -1,0 +1,282 @@
+/**
+ * For tests: a datapath in a network namespace of its own, with workloads and another host around
+ * it.
+ *
+ * Everything made here bears the prefix `mnt-PID-` and is removed by `close`, at the end of the
+ * process, or by the next test run when a process was killed. The calling thread is inside the
+ * host's namespace between `openTestbed` and `close`.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DpPort, TunnelKey } from '#flow/flow.ts';
+import { checksum } from '#net/checksum.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { monotonicMs } from '#os/clock.ts';
+import { enterNetns, HeldNetns, inNetns, netnsPath } from '#os/netns.ts';
+import { linkByName } from '#os/netlink/links.ts';
+import { unmount } from '#os/mount.ts';
+import { PacketSocket } from '#os/packet-socket.ts';
+import { writeSysctl } from '#os/sysctl.ts';
+import type { Bench, Tunnelled } from '../contract.ts';
+import { destroyEbpf, openEbpf } from './open.ts';
+import type { EbpfDatapath, EbpfOptions } from './open.ts';
+
+const PREFIX = 'mnt-';
+export const TUNNEL_UDP_PORT = 6677;
+/** The other hosts are this side of the underlay's /16; the datapath's own is 172.31.0.1. */
+const HOST_ADDRESS = 0xac1f0001;
+const UNDERLAY = { host: '172.31.0.1/16', remotes: ['172.31.0.2', '172.31.0.99'] } as const;
+const HOST_MAC = '02:00:00:00:aa:01';
+const FAR_MAC = '02:00:00:00:aa:02';
+const PORTS = 3;
+/**
+ * skb_vlan_untag() in the kernel drops shorter ones when they are tagged, before any program sees
+ * them.
+ */
+const FRAME_BYTES_MIN = 20;
+const OUTER = { ip: 14, udp: 34, vxlan: 42, inner: 50 } as const;
+
+export const isRoot = (): boolean => process.getuid?.() === 0;
+
+const ip = (...args: string[]): void => {
+  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+};
+const ipBatch = (namespace: string, lines: readonly string[]): void => {
+  execFileSync('ip', ['-n', namespace, '-batch', '-'], { input: lines.join('\n'), stdio: 'pipe' });
+};
+
+/** Removes what killed test runs left. */
+export function sweep(): void {
+  const dead = (name: string): boolean => {
+    const pid = /^mnt-(\d+)-/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  };
+  if (existsSync('/run/netns'))
+    for (const name of readdirSync('/run/netns')) if (dead(name)) ip('netns', 'del', name);
+  for (const name of readdirSync(tmpdir())) if (dead(name)) removeRunDir(join(tmpdir(), name));
+}
+
+function removeRunDir(dir: string): void {
+  if (readFileSync('/proc/mounts', 'utf8').includes(` ${join(dir, 'bpf')} `))
+    unmount(join(dir, 'bpf'));
+  rmSync(dir, { recursive: true, force: true });
+}
+
+let made = 0;
+
+/**
+ * Two namespaces joined by veth pairs: `v1`… in the host, `g1`… behind them; `u0` and `u1` for the
+ * tunnel.
+ */
+export class Testbed {
+  readonly host: string;
+  readonly guest: string;
+  readonly runDir: string;
+  readonly #home = new HeldNetns();
+  readonly #onExit = (): void => this.close();
+  readonly #workloads: string[] = [];
+  #closed = false;
+
+  constructor() {
+    const name = `${PREFIX}${process.pid}-${++made}`;
+    this.host = `${name}h`;
+    this.guest = `${name}g`;
+    this.runDir = mkdtempSync(join(tmpdir(), `${name}-`));
+    process.on('exit', this.#onExit);
+    for (const each of [this.host, this.guest]) {
+      ip('netns', 'add', each);
+      inNetns(netnsPath(each), () => {
+        for (const scope of ['all', 'default'])
+          writeSysctl(`net/ipv6/conf/${scope}/disable_ipv6`, '1');
+      });
+    }
+    const pair = (a: string, b: string, macs: readonly [string, string]): string[] => [
+      `link add ${a} address ${macs[0]} type veth ` +
+        `peer name ${b} address ${macs[1]} netns ${this.guest}`,
+    ];
+    const lines = [
+      ...pair('u0', 'u1', [HOST_MAC, FAR_MAC]),
+      'link set lo up',
+      'link set u0 up',
+      `addr add ${UNDERLAY.host} dev u0`,
+    ];
+    for (const remote of UNDERLAY.remotes)
+      lines.push(`neigh add ${remote} lladdr ${FAR_MAC} dev u0 nud permanent`);
+    for (let i = 1; i <= PORTS; i++) {
+      lines.push(...pair(`v${i}`, `g${i}`, [`02:00:00:00:bb:0${i}`, `02:00:00:00:cc:0${i}`]));
+    }
+    ipBatch(this.host, lines);
+    const far = ['link set u1 up arp off'];
+    for (let i = 1; i <= PORTS; i++) far.push(`link set g${i} up arp off`);
+    ipBatch(this.guest, far);
+    enterNetns(netnsPath(this.host));
+  }
+
+  open(options: Partial<EbpfOptions> = {}): EbpfDatapath {
+    const { runDir } = this;
+    return openEbpf({
+      runDir,
+      slots: 4096,
+      ringBytes: 1 << 21,
+      tunnelUdpPort: TUNNEL_UDP_PORT,
+      ...options,
+    });
+  }
+
+  port(name: string): DpPort {
+    const link = linkByName(name);
+    if (link === undefined) throw new Error(`no interface ${name}`);
+    return link.index as DpPort;
+  }
+
+  socket(name: string, namespace = this.guest): PacketSocket {
+    return inNetns(netnsPath(namespace), () => {
+      const link = linkByName(name);
+      if (link === undefined) throw new Error(`no interface ${name}`);
+      return new PacketSocket(link.index);
+    });
+  }
+
+  /** Deletes a workload's interface and makes another one of this name and index. */
+  remake(name: string, index: number): void {
+    const peer = `g${name.slice(1)}`;
+    ipBatch(this.host, [
+      `link del ${name}`,
+      `link add ${name} index ${index} type veth peer name ${peer} netns ${this.guest}`,
+    ]);
+    ipBatch(this.guest, [`link set ${peer} up arp off`]);
+  }
+
+  rename(from: string, to: string): void {
+    ip('-n', this.host, 'link', 'set', from, 'name', to);
+  }
+
+  arpOn(name: string): void {
+    ip('-n', this.host, 'link', 'set', name, 'up', 'arp', 'on');
+  }
+
+  /**
+   * Moves a workload's interface to a namespace of its own, with an address; answers the
+   * namespace's name.
+   */
+  workload(name: string, address: string): string {
+    const namespace = `${this.guest}${name}`;
+    ip('netns', 'add', namespace);
+    this.#workloads.push(namespace);
+    inNetns(netnsPath(namespace), () => writeSysctl('net/ipv6/conf/default/disable_ipv6', '1'));
+    ip('-n', this.guest, 'link', 'set', name, 'netns', namespace);
+    ipBatch(namespace, [
+      'link set lo up',
+      `link set ${name} up arp on`,
+      `addr add ${address} dev ${name}`,
+    ]);
+    return namespace;
+  }
+
+  /** Back home; nothing is left. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    process.off('exit', this.#onExit);
+    enterNetns(netnsPath(this.host));
+    try {
+      destroyEbpf(this.runDir);
+    } finally {
+      this.#home.enter();
+      this.#home[Symbol.dispose]();
+      for (const each of [this.host, this.guest, ...this.#workloads]) ip('netns', 'del', each);
+      removeRunDir(this.runDir);
+    }
+  }
+}
+
+/** An outer Ethernet, IPv4, UDP and VXLAN header (RFC 7348 §5) around a frame. */
+export function encapsulate(source: Ip4, key: TunnelKey, frame: Uint8Array): Uint8Array {
+  const out = new Uint8Array(OUTER.inner + frame.length);
+  const view = new DataView(out.buffer);
+  out.set([2, 0, 0, 0, 0xaa, 1, 2, 0, 0, 0, 0xaa, 2, 8, 0]);
+  view.setUint32(OUTER.ip, 0x45000000 + out.length - OUTER.ip);
+  view.setUint16(OUTER.ip + 8, (64 << 8) | 17);
+  view.setUint32(OUTER.ip + 12, source);
+  view.setUint32(OUTER.ip + 16, HOST_ADDRESS);
+  view.setUint16(OUTER.ip + 10, checksum(out, OUTER.ip, OUTER.udp));
+  view.setUint16(OUTER.udp, 40000);
+  view.setUint16(OUTER.udp + 2, TUNNEL_UDP_PORT);
+  view.setUint16(OUTER.udp + 4, out.length - OUTER.udp);
+  view.setUint32(OUTER.vxlan, 0x08000000);
+  view.setUint32(OUTER.vxlan + 4, key * 256);
+  out.set(frame, OUTER.inner);
+  return out;
+}
+
+function decapsulate(outer: Uint8Array): Tunnelled | undefined {
+  if (outer.length < OUTER.inner) return undefined;
+  const view = new DataView(outer.buffer, outer.byteOffset, outer.length);
+  if (view.getUint16(12) !== 0x0800 || outer[23] !== 17) return undefined;
+  if (view.getUint16(OUTER.udp + 2) !== TUNNEL_UDP_PORT) return undefined;
+  const remote = view.getUint32(OUTER.ip + 16) as Ip4;
+  const key = (view.getUint32(OUTER.vxlan + 4) >>> 8) as TunnelKey;
+  return { remote, key, frame: outer.slice(OUTER.inner) };
+}
+
+/** An interface takes nothing for a moment after the other end of its cable was set up. */
+const CARRIER_MS = 2_000;
+const RETRY_MS = 5;
+
+async function sendSoon(socket: PacketSocket | undefined, frame: Uint8Array): Promise<void> {
+  const deadline = monotonicMs() + CARRIER_MS;
+  while (socket?.send(frame) === false && monotonicMs() < deadline) await sleep(RETRY_MS);
+}
+
+/** A bench of the contract suite in kernel namespaces. */
+export function openBench(): Bench & {
+  readonly testbed: Testbed;
+  readonly datapath: EbpfDatapath;
+} {
+  sweep();
+  const testbed = new Testbed();
+  try {
+    const datapath = testbed.open();
+    const names = Array.from({ length: PORTS }, (_, i) => i + 1);
+    const ports = names.map((i) => testbed.port(`v${i}`));
+    const inside = new Map(ports.map((port, i) => [port, testbed.socket(`g${i + 1}`)]));
+    const hostSide = new Map(
+      ports.map((port, i) => [port, testbed.socket(`v${i + 1}`, testbed.host)]),
+    );
+    const far = testbed.socket('u1');
+    const drain = (socket: PacketSocket | undefined): Uint8Array[] => {
+      const frames: Uint8Array[] = [];
+      for (let frame = socket?.receive(); frame !== undefined; frame = socket?.receive())
+        frames.push(frame);
+      return frames;
+    };
+    return {
+      testbed,
+      datapath,
+      ports,
+      frameBytesMin: FRAME_BYTES_MIN,
+      send: (port, frame) => sendSoon(inside.get(port), frame),
+      sendTunnel: (source, key, frame) => void far.send(encapsulate(source, key, frame)),
+      received: (port) => Promise.resolve(drain(inside.get(port))),
+      tunnelled: () =>
+        Promise.resolve(
+          drain(far)
+            .map(decapsulate)
+            .filter((each) => each !== undefined),
+        ),
+      hostSends: (port, frame) => void hostSide.get(port)?.send(frame),
+      close: () => {
+        for (const socket of [...inside.values(), ...hostSide.values(), far])
+          socket[Symbol.dispose]();
+        datapath[Symbol.dispose]();
+        testbed.close();
+      },
+    };
+  } catch (error) {
+    testbed.close();
+    throw error;
+  }
+}

@@ -1,0 +1,378 @@
+/**
+ * The reference datapath: flows in maps, frames by function call. The oracle that the kernel
+ * program is compared with, and the datapath of tests that run many hosts in one process.
+ *
+ * Invariant: every frame that enters an added port or the tunnel counts exactly once: as a hit (a
+ * flow forwarded it), a tunnel hit (a port key did), a miss (it was handed up) or a drop. A frame
+ * that a flow sends to a port which is not there is lost as in the kernel: at that interface, not
+ * here.
+ */
+import type { Actions, DpPort, Entry, Flow, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
+import { MASKS_MAX } from '#flow/flow.ts';
+import { interpret } from '#flow/interpret.ts';
+import { KEY, KEY_SIZE } from '#flow/layout.ts';
+import { maskBytes } from '#flow/mask.ts';
+import { ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
+import type { DropReason } from '#virtual/drop.ts';
+import type { FieldSet } from '#virtual/match.ts';
+import type {
+  Datapath,
+  DatapathCounters,
+  FlowStats,
+  Installed,
+  KeyTarget,
+  Upcall,
+} from './datapath.ts';
+
+/** First packets that wait for the agent; one more is dropped as `upcall-lost`. */
+export const UPCALLS_WAITING_MAX = 4096;
+const TUNNEL_PORT = 0x7fffffff as DpPort;
+
+export interface MemoryOptions {
+  readonly slots: number;
+  /** The number of the tunnel device. */
+  readonly tunnelPort?: DpPort;
+  /** A monotonic clock in milliseconds. */
+  readonly clock: () => number;
+  /** This host's tunnel address, for whoever wires several of these together. */
+  readonly address?: Ip4;
+}
+
+/** The wires of a memory datapath. */
+export interface MemoryProbe {
+  readonly address: Ip4 | undefined;
+  /**
+   * A frame arrives at an interface. Ignored when that was not added. The frame is copied if kept.
+   */
+  receive(port: DpPort, frame: Uint8Array): void;
+  /** A frame arrives through the tunnel. */
+  receiveTunnel(source: Ip4, key: TunnelKey, frame: Uint8Array): void;
+  /**
+   * Who gets what leaves by interfaces; the last call wins. Frames must be copied if kept or
+   * changed.
+   */
+  onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void;
+  /** Who gets what leaves by the tunnel; the last call wins. */
+  onTunnel(take: (remote: Ip4, key: TunnelKey, frame: Uint8Array) => void): void;
+}
+
+interface Slot {
+  readonly ref: FlowRef;
+  readonly flow: Flow;
+  stale: boolean;
+  packets: number;
+  bytes: number;
+  lastUsedMs: number;
+}
+/** Flows of one set of fields, by their masked key as text. */
+interface Table {
+  readonly fields: FieldSet;
+  readonly mask: Uint8Array;
+  readonly flows: Map<string, Slot>;
+}
+type Waiting = { -readonly [K in keyof Upcall]: Upcall[K] };
+type Send = { readonly frame: Uint8Array } & (
+  | { readonly ref: FlowRef; readonly actions?: undefined }
+  | { readonly actions: Actions; readonly ref?: undefined }
+);
+
+const textOf = (key: Uint8Array): string => String.fromCharCode(...key);
+const senderText = (source: Ip4, network: number): string => `${network}/${source}`;
+
+function textUnder(key: Uint8Array, mask: Uint8Array, scratch: Uint8Array): string {
+  for (let i = 0; i < KEY_SIZE; i++) scratch[i] = key[i]! & mask[i]!;
+  return textOf(scratch);
+}
+
+/**
+ * IPv4 or IPv6 whose TTL must not be decremented any more (also a header too broken to have one).
+ */
+const expired = (key: Uint8Array): boolean => {
+  const ethType = (key[KEY.eth_type]! << 8) | key[KEY.eth_type + 1]!;
+  return (ethType === 0x0800 || ethType === 0x86dd) && key[KEY.ip_ttl]! <= 1;
+};
+
+class Memory implements Datapath, MemoryProbe {
+  readonly tunnelPort: DpPort;
+  readonly slots: number;
+  readonly address: Ip4 | undefined;
+  readonly upcallFd = undefined;
+  readonly #clock: () => number;
+  readonly #ports = new Set<DpPort>();
+  readonly #keys = new Map<TunnelKey, KeyTarget>();
+  readonly #senders = new Map<string, { readonly source: Ip4; readonly network: number }>();
+  readonly #slots = new Map<number, Slot>();
+  readonly #tables: Table[] = [];
+  #toInstall: Slot[] = [];
+  #toSend: Send[] = [];
+  #waiting: Waiting[] = [];
+  readonly #key = new Uint8Array(KEY_SIZE);
+  readonly #scratch = new Uint8Array(KEY_SIZE);
+  #hits = 0;
+  #misses = 0;
+  #tunnelHits = 0;
+  readonly #drops: { [R in DropReason]?: number } = {};
+  #transmit: (port: DpPort, frame: Uint8Array) => void = () => {};
+  #tunnel: (remote: Ip4, key: TunnelKey, frame: Uint8Array) => void = () => {};
+  #closed = false;
+
+  constructor(options: MemoryOptions) {
+    this.tunnelPort = options.tunnelPort ?? TUNNEL_PORT;
+    this.slots = options.slots;
+    this.address = options.address;
+    this.#clock = options.clock;
+  }
+
+  now(): number {
+    return this.#clock();
+  }
+  [Symbol.dispose](): void {
+    this.#closed = true;
+  }
+
+  addPort(port: DpPort): void {
+    this.#ports.add(port);
+  }
+  removePort(port: DpPort): void {
+    this.#ports.delete(port);
+  }
+  ports(): readonly DpPort[] {
+    return [...this.#ports];
+  }
+  setKey(target: KeyTarget): void {
+    this.#keys.set(target.key, target);
+  }
+  removeKey(key: TunnelKey): void {
+    this.#keys.delete(key);
+  }
+  keys(): readonly KeyTarget[] {
+    return [...this.#keys.values()];
+  }
+  allowSender(source: Ip4, network: number): void {
+    this.#senders.set(senderText(source, network), { source, network });
+  }
+  denySender(source: Ip4, network: number): void {
+    this.#senders.delete(senderText(source, network));
+  }
+  senders(): readonly { readonly source: Ip4; readonly network: number }[] {
+    return [...this.#senders.values()];
+  }
+
+  install(ref: FlowRef, flow: Flow): void {
+    if (!Number.isInteger(ref.slot) || ref.slot < 0 || ref.slot >= this.slots)
+      throw new Error(`datapath: there is no slot ${ref.slot}`);
+    if (this.#slots.has(ref.slot)) throw new Error(`datapath: slot ${ref.slot} is in use`);
+    if (flow.actions.drop === undefined && flow.actions.outputs.length === 0)
+      throw new Error('datapath: a flow must drop or have an output');
+    const kept = { ...flow, key: flow.key.slice() };
+    const slot = { ref, flow: kept, stale: false, packets: 0, bytes: 0, lastUsedMs: 0 };
+    this.#slots.set(ref.slot, slot);
+    this.#toInstall.push(slot);
+  }
+
+  invalidate(refs: readonly FlowRef[]): void {
+    for (const ref of refs) {
+      const slot = this.#find(ref);
+      if (slot !== undefined) slot.stale = true;
+    }
+  }
+
+  remove(refs: readonly FlowRef[]): void {
+    for (const ref of refs) {
+      const slot = this.#find(ref);
+      if (slot === undefined) continue;
+      slot.stale = true;
+      this.#slots.delete(ref.slot);
+      const at = this.#tables.findIndex((table) => table.fields === slot.flow.fields);
+      const table = this.#tables[at];
+      const text = textOf(slot.flow.key);
+      if (table?.flows.get(text) !== slot) continue;
+      table.flows.delete(text);
+      if (table.flows.size === 0) this.#tables.splice(at, 1);
+    }
+  }
+
+  commit(): void {
+    const sends = this.#toSend;
+    this.#toSend = [];
+    for (const send of sends) this.#send(send);
+    const slots = this.#toInstall;
+    this.#toInstall = [];
+    for (const slot of slots) if (this.#find(slot.ref) === slot) this.#enter(slot);
+  }
+
+  #enter(slot: Slot): void {
+    const { fields, key } = slot.flow;
+    let table = this.#tables.find((each) => each.fields === fields);
+    if (table === undefined) {
+      if (this.#tables.length === MASKS_MAX)
+        throw new Error(`datapath: more than ${MASKS_MAX} masks`);
+      table = { fields, mask: maskBytes(fields), flows: new Map() };
+      this.#tables.push(table);
+    }
+    table.flows.set(textOf(key), slot);
+  }
+
+  stats(ref: FlowRef): FlowStats {
+    const slot = this.#find(ref);
+    if (slot === undefined) return { packets: 0, bytes: 0, lastUsedMs: 0 };
+    return { packets: slot.packets, bytes: slot.bytes, lastUsedMs: slot.lastUsedMs };
+  }
+
+  dump(): readonly Installed[] {
+    const found: Installed[] = [];
+    const gone: FlowRef[] = [];
+    const queued = new Set(this.#toInstall);
+    for (const slot of this.#slots.values())
+      if (queued.has(slot)) continue;
+      else if (slot.stale || this.#lookupExact(slot) !== slot) gone.push(slot.ref);
+      else found.push({ ref: slot.ref, flow: slot.flow });
+    this.remove(gone);
+    return found;
+  }
+
+  #lookupExact({ flow }: Slot): Slot | undefined {
+    const table = this.#tables.find((each) => each.fields === flow.fields);
+    return table?.flows.get(textOf(flow.key));
+  }
+
+  inject(ref: FlowRef, frame: Uint8Array, _gsoSize: number): void {
+    this.#toSend.push({ ref, frame: frame.slice() });
+  }
+  execute(frame: Uint8Array, actions: Actions, _gsoSize: number): void {
+    this.#toSend.push({ actions, frame: frame.slice() });
+  }
+
+  upcalls(take: (upcall: Upcall) => void, max: number): number {
+    const batch = this.#waiting.splice(0, max);
+    for (const upcall of batch) take(upcall);
+    return batch.length;
+  }
+
+  counters(): DatapathCounters {
+    return {
+      hits: this.#hits,
+      misses: this.#misses,
+      tunnelHits: this.#tunnelHits,
+      drops: { ...this.#drops },
+    };
+  }
+
+  onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void {
+    this.#transmit = take;
+  }
+  onTunnel(take: (remote: Ip4, key: TunnelKey, frame: Uint8Array) => void): void {
+    this.#tunnel = take;
+  }
+
+  receive(port: DpPort, frame: Uint8Array): void {
+    if (this.#closed || !this.#ports.has(port)) return;
+    this.#lookup({ port }, frame);
+  }
+
+  receiveTunnel(source: Ip4, key: TunnelKey, frame: Uint8Array): void {
+    if (this.#closed) return;
+    if ((key & FLOOD_KEY_BIT) !== 0) {
+      if (!this.#senders.has(senderText(source, key))) this.#drop('unknown-sender');
+      else this.#lookup({ port: this.tunnelPort, tunnel: { key, source } }, frame);
+      return;
+    }
+    const target = this.#keys.get(key);
+    if (target === undefined) this.#drop('unknown-key');
+    else if (!this.#senders.has(senderText(source, target.network))) this.#drop('unknown-sender');
+    else if (frame.length < ETH_HEADER_BYTES) this.#drop('malformed');
+    else if (!this.#ports.has(target.port)) this.#drop('no-port');
+    else {
+      this.#tunnelHits++;
+      this.#transmit(target.port, frame);
+    }
+  }
+
+  #find(ref: FlowRef): Slot | undefined {
+    const slot = this.#slots.get(ref.slot);
+    return slot?.ref.generation === ref.generation ? slot : undefined;
+  }
+
+  #drop(reason: DropReason): void {
+    this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+  }
+
+  #lookup(entry: Entry, frame: Uint8Array): void {
+    const key = this.#key;
+    if (!parseKey(frame, key)) {
+      this.#drop('malformed');
+      return;
+    }
+    writeEntry(key, entry);
+    for (const table of this.#tables) {
+      const slot = table.flows.get(textUnder(key, table.mask, this.#scratch));
+      if (slot === undefined) continue;
+      if (slot.stale) this.#handUp(entry, frame, 'stale');
+      else this.#hit(slot, entry, frame);
+      return;
+    }
+    this.#handUp(entry, frame, 'miss');
+  }
+
+  #hit(slot: Slot, entry: Entry, frame: Uint8Array): void {
+    const { actions } = slot.flow;
+    if (actions.decTtl !== undefined && expired(this.#key)) {
+      this.#handUp(entry, frame, 'ttl');
+      return;
+    }
+    this.#touch(slot, frame);
+    if (actions.drop !== undefined) {
+      this.#drop(actions.drop);
+      return;
+    }
+    this.#hits++;
+    this.#emit(frame, actions);
+  }
+
+  #touch(slot: Slot, frame: Uint8Array): void {
+    slot.packets++;
+    slot.bytes += frame.length;
+    slot.lastUsedMs = this.now();
+  }
+
+  #emit(frame: Uint8Array, actions: Actions): void {
+    for (const { output, frame: copy } of interpret(frame, actions)) this.#leave(output, copy);
+  }
+
+  #leave(output: Output, frame: Uint8Array): void {
+    if ('remote' in output) this.#tunnel(output.remote, output.key, frame);
+    else if (this.#ports.has(output.port)) this.#transmit(output.port, frame);
+  }
+
+  #handUp(entry: Entry, frame: Uint8Array, reason: Upcall['reason']): void {
+    if (this.#waiting.length >= UPCALLS_WAITING_MAX) {
+      this.#drop('upcall-lost');
+      return;
+    }
+    this.#misses++;
+    const key = this.#key.slice();
+    const timeMs = this.now();
+    this.#waiting.push({ entry, timeMs, key, frame: frame.slice(), gsoSize: 0, reason });
+  }
+
+  /** Sends a queued frame. One whose TTL is used up has no way on: its flow cannot carry it. */
+  #send({ ref, actions, frame }: Send): void {
+    const slot = ref === undefined ? undefined : this.#find(ref);
+    if (ref !== undefined && (slot === undefined || slot.stale)) {
+      this.#drop('stale-injection');
+      return;
+    }
+    const what = slot?.flow.actions ?? actions;
+    if (what === undefined) throw new Error('datapath: a frame was queued without actions');
+    const broken = !parseKey(frame, this.#key) || (what.decTtl !== undefined && expired(this.#key));
+    if (slot !== undefined && !broken) this.#touch(slot, frame);
+    if (broken) this.#drop('malformed');
+    else if (what.drop !== undefined) this.#drop(what.drop);
+    else this.#emit(frame, what);
+  }
+}
+
+/** A datapath without a kernel. Nothing leaves until `onTransmit` and `onTunnel` say where to. */
+export const openMemory = (options: MemoryOptions): Datapath & MemoryProbe => new Memory(options);
