@@ -1,0 +1,175 @@
+/** Routes of every kind, pages, and many writes at once, without sockets. */
+import { describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { ApiError } from '#client/errors.ts';
+import { openSqlite } from '#store/sqlite.ts';
+import type { Store } from '#store/store.ts';
+import { KIND_NAMES, type KindName } from '#virtual/kind.ts';
+import { kindOf } from '#virtual/kinds.ts';
+import { type Fixture, openNode } from './fixture.ts';
+
+type Body = Record<string, unknown>;
+interface Sample {
+  readonly create: Body;
+  readonly patch: Body;
+  readonly filter: readonly [field: string, text: string];
+}
+/** Every kind that callers write; a new kind needs a row here. */
+const SAMPLES: Readonly<Partial<Record<KindName, Sample>>> = {
+  host: { create: { name: 'h9' }, patch: { name: 'h9b' }, filter: ['name', 'h9'] },
+  'tunnel-zone': {
+    create: { name: 'z9', members: [{ host: 'h1', address: '172.16.0.9' }] },
+    patch: { members: [] },
+    filter: ['members.host', 'h1'],
+  },
+  bridge: {
+    create: { name: 'b9' },
+    patch: { adminStateUp: false },
+    filter: ['adminStateUp', 'true'],
+  },
+  port: {
+    create: { name: 'p9', bridge: 'b1', host: 'h1', interface: 'eth9' },
+    patch: { hairpin: true },
+    filter: ['bridge', 'b1'],
+  },
+};
+
+async function withBasics(node: Fixture): Promise<void> {
+  await node.operator.transact([
+    { op: 'create', kind: 'host', body: { name: 'h1' } },
+    { op: 'create', kind: 'bridge', body: { name: 'b1' } },
+  ]);
+}
+
+describe('every kind', () => {
+  for (const kind of KIND_NAMES) {
+    const sample = SAMPLES[kind];
+    if (sample === undefined) {
+      test(`${kind}: written by hosts only`, async () => {
+        await using node = openNode();
+        assert.equal(kindOf(kind).writer, 'host');
+        const response = await node.request(`/v1/${kindOf(kind).path}`, { method: 'POST' });
+        assert.equal(response.status, 405);
+      });
+      continue;
+    }
+    test(`${kind}: create, get, list, filter, update, If-Match, delete`, async () => {
+      await using node = openNode();
+      await withBasics(node);
+      const { operator } = node;
+      const created = await operator.create(kind, sample.create);
+      const [object] = created.objects;
+      assert.ok(object);
+      assert.equal(object.revision, created.revision);
+      const name = String(sample.create['name']);
+      assert.deepEqual(await operator.get(kind, name), object);
+      assert.deepEqual(await operator.get(kind, object.id), object);
+      assert.ok((await operator.listAll(kind)).some(({ id }) => id === object.id));
+      const [field, text] = sample.filter;
+      const found = await operator.listAll(kind, { [field]: text });
+      assert.ok(found.some(({ id }) => id === object.id));
+      assert.deepEqual(await operator.listAll(kind, { name: 'none' }), []);
+      await assert.rejects(
+        operator.update(kind, name, sample.patch, object.revision + 1),
+        status(412),
+      );
+      const updated = await operator.update(kind, name, sample.patch, object.revision);
+      const [after] = updated.objects;
+      assert.deepEqual(after, { ...object, ...sample.patch, revision: updated.revision });
+      await assert.rejects(operator.remove(kind, object.id, object.revision), status(412));
+      const removed = await operator.remove(kind, object.id, updated.revision);
+      assert.deepEqual(removed.objects, [undefined]);
+      await assert.rejects(operator.get(kind, object.id), status(404));
+    });
+  }
+});
+
+const status = (expected: number) => (error: unknown) => {
+  assert.ok(error instanceof ApiError, String(error));
+  assert.equal(error.status, expected, error.message);
+  return true;
+};
+
+test('pages hold every object once, in order, whatever is added meanwhile', async () => {
+  await using node = openNode();
+  const { operator } = node;
+  for (let i = 0; i < 3; i++)
+    await operator.transact(
+      Array.from({ length: 100 }, (_, n) => ({
+        op: 'create',
+        kind: 'bridge',
+        body: { name: `b${String(n).padStart(3, '0')}-${i}` },
+      })),
+    );
+  const names: string[] = [];
+  for (let after: string | undefined, pages = 0; ; pages++) {
+    const page = await operator.list('bridge', {
+      limit: 70,
+      ...(after !== undefined && { after }),
+    });
+    names.push(...page.items.map(({ name = '' }) => name));
+    assert.ok(page.items.length <= 70);
+    await operator.create('bridge', { name: `a${pages}` });
+    if (page.next === undefined) break;
+    after = page.next;
+  }
+  assert.equal(names.length, 300);
+  assert.deepEqual(names, [...new Set(names)].sort());
+});
+
+test('100 writes at once through two nodes: none is lost, names stay unique, keys are given once', async () => {
+  await using store: Store = openSqlite(':memory:');
+  await using one = openNode(store, false);
+  await using two = openNode(store, false);
+  const nodes = [one.operator, two.operator];
+  const client = (i: number) => nodes[i % 2] ?? one.operator;
+  const hosts = await Promise.allSettled(
+    Array.from({ length: 100 }, (_, i) => client(i).create('host', { name: `h${i % 10}` })),
+  );
+  assert.equal(hosts.filter((result) => result.status === 'fulfilled').length, 10);
+  for (const result of hosts) if (result.status === 'rejected') status(409)(result.reason);
+  const bridges = await Promise.all(
+    Array.from({ length: 100 }, (_, i) => client(i).create('bridge', { name: `b${i}` })),
+  );
+  assert.equal(new Set(bridges.map(({ revision }) => revision)).size, 100);
+  const rows = await one.operator.listAll('bridge');
+  assert.equal(new Set(rows.map((row) => (row as unknown as Body)['floodKey'])).size, 100);
+  const zone = await one.operator.create('tunnel-zone', { name: 'z' });
+  const id = zone.objects[0]?.id ?? '';
+  const added = await Promise.all(
+    Array.from({ length: 10 }, async (_, i) => {
+      for (;;) {
+        const { revision, ...now } = await client(i).get('tunnel-zone', id);
+        const members = (now as unknown as { members: Body[] }).members;
+        const body = { members: [...members, { host: `h${i}`, address: `10.0.0.${i + 1}` }] };
+        try {
+          return await client(i).update('tunnel-zone', id, body, revision);
+        } catch (error) {
+          status(412)(error);
+        }
+      }
+    }),
+  );
+  assert.equal(added.length, 10);
+  const [stored] = (await store.list('/topology/tunnel-zone/')).entries;
+  const { members } = JSON.parse(stored?.value ?? '{}') as { members: Body[] };
+  assert.equal(members.length, 10);
+});
+
+test('flood keys never go back, not even when the last bridge is deleted and the node starts again', async () => {
+  await using store: Store = openSqlite(':memory:');
+  const keyOf = async (node: Fixture, name: string): Promise<number> => {
+    const { objects } = await node.operator.create('bridge', { name });
+    await node.operator.remove('bridge', name);
+    return (objects[0] as unknown as { floodKey: number }).floodKey;
+  };
+  const keys: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await using node = openNode(store, false);
+    keys.push(await keyOf(node, 'x'), await keyOf(node, 'y'));
+  }
+  assert.deepEqual(
+    keys,
+    [...new Set(keys)].sort((a, b) => a - b),
+  );
+});

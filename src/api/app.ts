@@ -1,0 +1,156 @@
+/**
+ * The API without sockets: a function from request to response. `main.ts` puts it behind listeners;
+ * tests and the world call it directly.
+ *
+ * Invariants: `fetch` trusts nobody without a token; `operator` is for what arrived on the unix
+ * socket. Every route of the list is served and documented; every refusal is problem+json; our own
+ * mistakes answer 500 and are told to `onBug`.
+ */
+import { type Context, Hono } from 'hono';
+import type { Clock } from '#store/clock.ts';
+import type { Store } from '#store/store.ts';
+import { hostRoutes } from './host-routes.ts';
+import { Hosts } from './hosts.ts';
+import { Learned } from './learned.ts';
+import { Sorted } from './lists.ts';
+import { Metrics } from './metrics.ts';
+import type { Node } from './node.ts';
+import { openapi } from './openapi.ts';
+import { problemResponse, Refusal, refusalOf } from './problems.ts';
+import { Replica } from './replica.ts';
+import { resourceRoutes } from './resources.ts';
+import { json, onlyQuery, type Route } from './route.ts';
+import { systemRoutes } from './system-routes.ts';
+import { authenticate, type Caller, SOCKET_CALLER } from './tokens.ts';
+import { Watch } from './watch.ts';
+import { Writes } from './writes.ts';
+
+export interface ApiOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly version: string;
+  /** Told of what answered 500. */
+  readonly onBug?: (error: unknown) => void;
+}
+export interface Api {
+  /** A request from a TCP listener: needs a bearer token. */
+  fetch(request: Request): Promise<Response>;
+  /** A request from the unix socket, whose file mode admits the operator only. */
+  operator(request: Request): Promise<Response>;
+  /** Resolves when this node has read the store and serves. */
+  readonly ready: Promise<void>;
+  /** Ends streams and waits, and stops following the store; the store stays open. */
+  close(): Promise<void>;
+}
+
+type Env = { Bindings: { readonly local: boolean } };
+
+export function createApi({ store, clock, version, onBug = () => {} }: ApiOptions): Api {
+  const stop = new AbortController();
+  const replica = new Replica(store, clock);
+  const learned = new Learned(store, replica, stop.signal);
+  const node: Node = {
+    store,
+    version,
+    replica,
+    learned,
+    writes: new Writes(store, replica),
+    sorted: new Sorted(replica),
+    hosts: new Hosts(store, replica, clock, stop.signal),
+    watch: new Watch(replica, learned, clock),
+    metrics: new Metrics(),
+  };
+  const app = appOf(node, routesOf(node), onBug);
+  return {
+    fetch: async (request) => app.fetch(request, { local: false }),
+    operator: async (request) => app.fetch(request, { local: true }),
+    ready: replica.ready,
+    close: async () => {
+      stop.abort();
+      node.watch.close();
+      await Promise.all([replica.close(), node.hosts.close(), learned.close()]);
+    },
+  };
+}
+
+/** Every route; the last describes them all. */
+function routesOf(node: Node): Route[] {
+  const routes = [...resourceRoutes(node), ...hostRoutes(node), ...systemRoutes(node)];
+  let text: unknown;
+  const describe: Route = {
+    method: 'GET',
+    path: '/openapi.json',
+    operationId: 'get-openapi',
+    about: 'This description.',
+    who: 'anyone',
+    handle: () => json((text ??= openapi([...routes, describe], node.version))),
+  };
+  return [...routes, describe];
+}
+
+function appOf(node: Node, routes: readonly Route[], onBug: (error: unknown) => void): Hono<Env> {
+  const app = new Hono<Env>();
+  const refuse = (context: Context<Env>, route: string, error: unknown): Response => {
+    const refusal = refusalOf(error);
+    if (refusal === undefined) onBug(error);
+    const response = problemResponse(refusal ?? new Refusal(500));
+    node.metrics.request(route, response.status);
+    return response;
+  };
+  for (const route of routes)
+    app.on(route.method, route.path, async (context) => {
+      const name = `${route.method} ${route.path}`;
+      try {
+        const response = await serve(node, route, context);
+        node.metrics.request(name, response.status);
+        return response;
+      } catch (error) {
+        return refuse(context, name, error);
+      }
+    });
+  for (const [path, same] of Map.groupBy(routes, ({ path: p }) => pathForm(p))) {
+    const allow = same.map(({ method }) => method).join(', ');
+    app.all(path, (context) => {
+      const detail = `${context.req.method}; allowed: ${allow}`;
+      return refuse(context, 'other', new Refusal(405, { detail, headers: { allow } }));
+    });
+  }
+  app.notFound((context) =>
+    refuse(context, 'other', new Refusal(404, { detail: `no route ${context.req.path}` })),
+  );
+  return app;
+}
+/** Paths that differ in the names of their parameters only are one path. */
+const pathForm = (path: string): string => path.replaceAll(/:\w+/g, ':it');
+
+async function serve(node: Node, route: Route, context: Context<Env>): Promise<Response> {
+  const request = context.req.raw;
+  await node.replica.ready;
+  const caller = callerOf(node, route, context);
+  const query = new URL(request.url).searchParams;
+  // A condition or an option that is ignored would do what the caller did not mean.
+  if (route.method !== 'GET') onlyQuery(query, []);
+  const response = await route.handle({ request, caller, params: context.req.param(), query });
+  // RFC 9110 §9.3.2: the answer to HEAD has no body, so nobody would ever read a stream to its end.
+  if (request.method === 'HEAD') await response.body?.cancel();
+  return response;
+}
+
+/** A caller who has shown nothing: sees and may do nothing. */
+const ANYONE: Caller = { token: { role: 'tenant', name: 'anyone', tenant: '' } };
+
+/** Who calls; throws 401 or 403. */
+function callerOf({ replica }: Node, route: Route, context: Context<Env>): Caller {
+  const { local } = context.env;
+  if (route.who === 'anyone') return ANYONE;
+  const header = context.req.raw.headers.get('authorization');
+  const caller = local && header === null ? SOCKET_CALLER : authenticate(header, replica.tokens);
+  if (route.who === 'local') {
+    if (local) return caller;
+    throw new Refusal(403, { detail: 'on the unix socket only' });
+  }
+  const { role } = caller.token;
+  if (!route.who.includes(role))
+    throw new Refusal(403, { detail: `${role}s may not; this is for ${route.who.join(', ')}s` });
+  return caller;
+}

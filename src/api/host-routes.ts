@@ -1,0 +1,72 @@
+/**
+ * What only the agent of a host may say, each for itself: where a port is up, how it fares, what it
+ * learned.
+ */
+import { z } from 'zod';
+import type { Token } from '#client/types.ts';
+import { Port } from '#virtual/port/port.ts';
+import { ReportBody } from './hosts.ts';
+import { LearnBody } from './learned.ts';
+import type { Node } from './node.ts';
+import { Refusal } from './problems.ts';
+import { commit } from './resources.ts';
+import { json, readBody, type Route } from './route.ts';
+
+export const LocateBody = z
+  .strictObject({ interface: Port.shape.interface.unwrap() })
+  .meta({ id: 'Locate', description: 'The interface that carries the port on the calling host.' });
+
+function hostOf(token: Token): string {
+  if (token.role !== 'host') throw new Error('the route is for hosts only');
+  return token.host;
+}
+
+export const hostRoutes = (node: Node): Route[] => [
+  {
+    method: 'PUT',
+    path: '/v1/locations/:port',
+    operationId: 'locate-port',
+    about: 'The port is up on the calling host.',
+    who: ['host'],
+    input: 'Locate',
+    output: 'Written',
+    handle: async ({ request, caller, params }) => {
+      const body = await readBody(request, LocateBody);
+      const id = params['port'] ?? '';
+      const written = await commit(node, caller.token, [
+        { op: 'update', kind: 'location', id, body },
+      ]);
+      return json(written, { 'x-revision': String(written.revision) });
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/v1/hosts/:id/report',
+    operationId: 'report-host',
+    about: 'How the calling host (its id, name, or self) fares; keeps it alive.',
+    who: ['host'],
+    input: 'AgentReport',
+    handle: async ({ request, caller, params }) => {
+      const host = hostOf(caller.token);
+      const report = await readBody(request, ReportBody);
+      const named = node.replica.topology.get('host', host);
+      if (named === undefined) throw new Refusal(404, { detail: `no host ${host}` });
+      if (![host, named.name, 'self'].includes(params['id'] ?? ''))
+        throw new Refusal(403, { detail: 'a host may report for itself only' });
+      await node.hosts.report(host, report);
+      return new Response(null, { status: 204 });
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/learned',
+    operationId: 'learn',
+    about: 'MACs that the calling host has learned at its ports, renews, or has seen go.',
+    who: ['host'],
+    input: 'Learn',
+    handle: async ({ request, caller }) => {
+      await node.learned.learn(hostOf(caller.token), await readBody(request, LearnBody));
+      return new Response(null, { status: 204 });
+    },
+  },
+];

@@ -1,0 +1,175 @@
+/**
+ * Which hosts are alive and what they last reported; and waiting until all of them enforce a
+ * revision.
+ *
+ * Invariants: a host is `dead` only after HOST_LEASE_MS of served time without a report; `unknown`
+ * until this node has heard of it once. A wait polls nothing: reports and lapses wake it. Just
+ * after the start, when the agents had no time to report yet, an unknown host counts as one that is
+ * behind.
+ */
+import { z } from 'zod';
+import {
+  type AgentReport,
+  HOST_LEASE_MS,
+  type HostStatus,
+  type WaitResult,
+} from '#client/types.ts';
+import { type Clock, ServingTime, after } from '#store/clock.ts';
+import type { LeasedEvent, Store } from '#store/store.ts';
+import type { StoredObject } from '#virtual/kind.ts';
+import { ALIVE_PREFIX, aliveKey } from './keys.ts';
+import { mirror } from './mirror.ts';
+import { Refusal } from './problems.ts';
+import type { Replica } from './replica.ts';
+
+export const WAITERS_MAX = 1_000;
+/** Waits of one token, so that nobody takes them all. */
+export const WAITS_PER_TOKEN_MAX = 64;
+export const WAIT_TIMEOUT_MAX_MS = 60_000;
+export const WAIT_TIMEOUT_MS = 10_000;
+const PORTS_REPORTED_MAX = 65_536;
+
+const count = z.int().min(0);
+const text = z.string().max(1_000);
+export const ReportBody = z
+  .strictObject({
+    revision: count.describe('Every change up to here is in force in the kernel.'),
+    version: text,
+    portsUp: z.array(text).max(PORTS_REPORTED_MAX),
+    portsDown: z.array(z.strictObject({ port: text, why: text })).max(PORTS_REPORTED_MAX),
+    counters: z.strictObject({
+      upcalls: count,
+      flowsInstalled: count,
+      flowsNow: count,
+      hits: count,
+      misses: count,
+      tunnelHits: count,
+      injected: count,
+      drops: z.record(text, count),
+    }),
+  })
+  .meta({ id: 'AgentReport', description: 'What an agent tells of its host.' });
+
+export class Hosts {
+  readonly #store: Store;
+  readonly #replica: Replica;
+  readonly #clock: Clock;
+  readonly #time: ServingTime;
+  readonly #reports = new Map<string, AgentReport>();
+  readonly #alive = new Set<string>();
+  /** Whom each waits for: the id of a token, or nobody's. */
+  readonly #waiters = new Map<() => void, string | undefined>();
+  readonly #run: Promise<void>;
+
+  constructor(store: Store, replica: Replica, clock: Clock, signal: AbortSignal) {
+    this.#store = store;
+    this.#replica = replica;
+    this.#clock = clock;
+    this.#time = new ServingTime(clock, () => this.#wake());
+    const take = (events: readonly LeasedEvent[], all: boolean): void => this.#take(events, all);
+    this.#run = mirror(store.leased, { prefix: ALIVE_PREFIX, signal, take });
+    replica.listen({
+      changed: ({ rows }) => {
+        for (const { kind, id, put } of rows)
+          if (kind === 'host' && put === undefined) this.#forget(id);
+        this.#wake();
+      },
+      replaced: () => this.#wake(),
+    });
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  async report(host: string, report: AgentReport): Promise<void> {
+    const entry = { key: aliveKey(host), value: JSON.stringify(report), owner: host };
+    await this.#store.leased.put([entry], HOST_LEASE_MS);
+  }
+
+  status(host: StoredObject): HostStatus {
+    const { id } = host;
+    const report = this.#reports.get(id);
+    const state = this.#alive.has(id) ? 'alive' : report === undefined ? 'unknown' : 'dead';
+    return { host: id, name: host.name ?? '', state, ...(report !== undefined && { report }) };
+  }
+
+  statuses(): HostStatus[] {
+    return [...this.#replica.topology.list('host')].map((host) => this.status(host));
+  }
+
+  /** Names of the hosts, by how they stand to `revision`. */
+  standing(revision: number): WaitResult {
+    const result = {
+      revision,
+      enforced: [] as string[],
+      behind: [] as string[],
+      away: [] as string[],
+    };
+    const starting = this.#time.now() < HOST_LEASE_MS;
+    // A store that was put back to an older state counts its revisions anew: a word from before
+    // about one that is yet to come says nothing.
+    const enforces = (reported: number | undefined): boolean =>
+      reported !== undefined && reported >= revision && reported <= this.#replica.revision;
+    for (const { name, state, report } of this.statuses()) {
+      if (state === 'alive' && enforces(report?.revision)) result.enforced.push(name);
+      else if (state === 'alive' || (state === 'unknown' && starting)) result.behind.push(name);
+      else result.away.push(name);
+    }
+    return result;
+  }
+
+  /** Answers when no live host is behind `revision`, or after `timeoutMs`. */
+  async wait(
+    revision: number,
+    timeoutMs: number,
+    { signal, token }: { readonly signal: AbortSignal; readonly token?: string | undefined },
+  ): Promise<WaitResult> {
+    const own = token === undefined ? [] : [...this.#waiters.values()].filter((t) => t === token);
+    if (own.length >= WAITS_PER_TOKEN_MAX)
+      throw new Refusal(503, { detail: `${own.length} of your requests are waiting already` });
+    if (this.#waiters.size >= WAITERS_MAX)
+      throw new Refusal(503, { detail: `${WAITERS_MAX} requests are waiting already` });
+    const done = Promise.withResolvers<void>();
+    const check = (): void => {
+      if (this.#replica.revision >= revision && this.standing(revision).behind.length === 0)
+        done.resolve();
+    };
+    const cancel = after(this.#clock, timeoutMs, done.resolve);
+    signal.addEventListener('abort', () => done.resolve(), { once: true });
+    this.#waiters.set(check, token);
+    check();
+    if (timeoutMs === 0) done.resolve();
+    await done.promise;
+    cancel();
+    this.#waiters.delete(check);
+    return this.standing(revision);
+  }
+
+  async close(): Promise<void> {
+    this.#time.stop();
+    await this.#run;
+  }
+
+  #take(events: readonly LeasedEvent[], all: boolean): void {
+    if (all) this.#alive.clear();
+    for (const event of events) {
+      const host = event.key.slice(ALIVE_PREFIX.length);
+      if (event.type === 'put') {
+        this.#alive.add(host);
+        this.#reports.set(host, JSON.parse(event.value) as AgentReport);
+      } else this.#alive.delete(host);
+    }
+    this.#wake();
+  }
+
+  #forget(host: string): void {
+    this.#reports.delete(host);
+    this.#alive.delete(host);
+    void this.#store.leased.delete(host, [aliveKey(host)]);
+  }
+
+  #wake(): void {
+    for (const check of this.#waiters.keys()) check();
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * The keys of the store, in one place.
+ *
+ * `/topology/head` changes with every change of the topology: whoever compares with it lands on
+ * exactly the state that was validated. Counters only grow, in the same transactions, so a key is
+ * never given twice.
+ */
+import { KIND_NAMES, type KindName } from '#virtual/kind.ts';
+
+export const HEAD_KEY = '/topology/head';
+export const TOPOLOGY_PREFIX = '/topology/';
+export const COUNTER_PREFIX = '/counters/';
+export const TOKEN_PREFIX = '/tokens/';
+export const LEARNED_PREFIX = '/learned/';
+export const ALIVE_PREFIX = '/alive/';
+
+export const objectKey = (kind: KindName, id: string): string => `${TOPOLOGY_PREFIX}${kind}/${id}`;
+export const tokenKey = (id: string): string => `${TOKEN_PREFIX}${id}`;
+export const FLOOD_COUNTER = `${COUNTER_PREFIX}flood`;
+export const tunnelCounter = (host: string): string => `${COUNTER_PREFIX}tunnel/${host}`;
+export const aliveKey = (host: string): string => `${ALIVE_PREFIX}${host}`;
+
+/** `undefined` for keys that hold no object. Throws on a kind that this version does not know. */
+export function parseObjectKey(key: string): { kind: KindName; id: string } | undefined {
+  if (!key.startsWith(TOPOLOGY_PREFIX) || key === HEAD_KEY) return undefined;
+  const [kind = '', id = ''] = key.slice(TOPOLOGY_PREFIX.length).split('/');
+  if (!(KIND_NAMES as readonly string[]).includes(kind) || id === '')
+    throw new Error(`the store holds ${key}, which this version does not know`);
+  return { kind: kind as KindName, id };
+}

@@ -1,0 +1,21 @@
+/** The parts of one API node, as its routes see them. */
+import type { Store } from '#store/store.ts';
+import type { Hosts } from './hosts.ts';
+import type { Learned } from './learned.ts';
+import type { Sorted } from './lists.ts';
+import type { Metrics } from './metrics.ts';
+import type { Replica } from './replica.ts';
+import type { Watch } from './watch.ts';
+import type { Writes } from './writes.ts';
+
+export interface Node {
+  readonly store: Store;
+  readonly version: string;
+  readonly replica: Replica;
+  readonly writes: Writes;
+  readonly sorted: Sorted;
+  readonly hosts: Hosts;
+  readonly learned: Learned;
+  readonly watch: Watch;
+  readonly metrics: Metrics;
+}

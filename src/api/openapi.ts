@@ -1,0 +1,229 @@
+/**
+ * The API's description (OpenAPI 3.1), from the same list of routes that is served and the same
+ * table of kinds that validates: nothing here is written twice.
+ */
+import { z } from 'zod';
+import { KIND_NAMES, type Kind } from '#virtual/kind.ts';
+import { kindOf } from '#virtual/kinds.ts';
+import { LocateBody } from './host-routes.ts';
+import { ReportBody } from './hosts.ts';
+import { LearnBody } from './learned.ts';
+import { PROBLEM_STATUSES } from './problems.ts';
+import { TransactionBody } from './resources.ts';
+import type { Route } from './route.ts';
+import { IssuedTokenBody } from './system-routes.ts';
+import { TokenBody } from './tokens.ts';
+import { TraceBody } from './trace.ts';
+
+type Json = { [key: string]: unknown };
+interface ObjectSchema extends Json {
+  properties: Record<string, Json>;
+  required?: string[];
+}
+
+/**
+ * JSON Schema of one zod schema, without what OpenAPI says once for all. Fields that are turned
+ * into text are text.
+ */
+function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
+  const document = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    override: ({ zodSchema, jsonSchema }) => {
+      if (zodSchema._zod.def.type === 'transform' && jsonSchema.type === undefined)
+        jsonSchema.type = 'string';
+    },
+  }) as Json;
+  const { $schema: _, $defs: definitions, $ref: reference, ...rest } = document;
+  if (typeof reference !== 'string') return rest;
+  const { id: _id, ...named } =
+    (definitions as Record<string, Json>)[reference.split('/').at(-1) ?? ''] ?? {};
+  return named;
+}
+
+function textOf(schema: Json | undefined): string {
+  const text = schema?.['description'];
+  return typeof text === 'string' ? text : '';
+}
+
+/** An id or a name wherever an object is named. */
+function withNames(kind: Kind, properties: Record<string, Json>): Record<string, Json> {
+  const out = { ...properties };
+  for (const [path, { kind: target }] of Object.entries(kind.references)) {
+    const [field = path, inner] = path.split('.');
+    const property = out[field];
+    if (property === undefined) continue;
+    const named = { type: 'string', minLength: 1 };
+    const about = (old: Json | undefined): Json => ({
+      ...named,
+      description: `${textOf(old)} The id or unique name of a ${target}.`.trim(),
+    });
+    if (inner === undefined) out[field] = about(property);
+    else {
+      const items = property['items'] as ObjectSchema;
+      const inside = { ...items.properties, [inner]: about(items.properties[inner]) };
+      out[field] = { ...property, items: { ...items, properties: inside } };
+    }
+  }
+  return out;
+}
+
+/** What one kind looks like when stored, created and changed, and a page of it. */
+function kindSchemas(kind: Kind): Record<string, Json> {
+  const component = kind.schema.meta()?.id ?? kind.name;
+  const stored = schemaOf(kind.schema, 'output') as ObjectSchema;
+  const input = schemaOf(kind.schema, 'input') as ObjectSchema;
+  const given = new Set(['id', ...kind.assigned]);
+  const open = Object.entries(input.properties).filter(([field]) => !given.has(field));
+  const create = withNames(kind, Object.fromEntries(open));
+  const patch = Object.fromEntries(
+    Object.entries(create)
+      .filter(([field]) => !kind.immutable.includes(field))
+      .map(([field, { default: _, ...schema }]) => [field, { anyOf: [schema, { type: 'null' }] }]),
+  );
+  const revision = { type: 'integer', minimum: 0, description: 'The revision of its last change.' };
+  const items = { type: 'array', items: { $ref: `#/components/schemas/${component}` } };
+  return {
+    [component]: {
+      ...stored,
+      properties: { ...stored.properties, revision },
+      required: [...(stored.required ?? []), 'revision'],
+    },
+    [`${component}Page`]: {
+      type: 'object',
+      properties: { revision, items, next: { type: 'string', description: 'Send as `after`.' } },
+      required: ['revision', 'items'],
+    },
+    ...(kind.writer !== 'host' && {
+      [`New${component}`]: {
+        ...input,
+        properties: create,
+        required: (input.required ?? []).filter((field) => !given.has(field)),
+      },
+      [`${component}Patch`]: {
+        type: 'object',
+        description: `${textOf(input)} A merge patch (RFC 7396).`.trim(),
+        properties: patch,
+        additionalProperties: false,
+      },
+    }),
+  };
+}
+
+const integer = { type: 'integer' };
+const string = { type: 'string' };
+const strings = { type: 'array', items: string };
+const object = (properties: Record<string, Json>, optional: readonly string[] = []): Json => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties).filter((name) => !optional.includes(name)),
+});
+
+const fixedSchemas = (): Record<string, Json> => ({
+  Transaction: schemaOf(TransactionBody, 'input'),
+  Locate: schemaOf(LocateBody, 'input'),
+  AgentReport: schemaOf(ReportBody, 'input'),
+  Learn: schemaOf(LearnBody, 'input'),
+  Token: schemaOf(TokenBody, 'input'),
+  Trace: schemaOf(TraceBody, 'input'),
+  IssuedToken: schemaOf(IssuedTokenBody, 'output'),
+  Tokens: object({ items: { type: 'array', items: { $ref: '#/components/schemas/Token' } } }),
+  Health: object({ serving: { type: 'boolean' }, version: string }),
+  Written: object({
+    revision: integer,
+    objects: { type: 'array', items: { type: ['object', 'null'] } },
+  }),
+  Status: object({
+    version: string,
+    revision: integer,
+    hosts: {
+      type: 'array',
+      items: object(
+        {
+          host: string,
+          name: string,
+          state: { enum: ['alive', 'dead', 'unknown'] },
+          report: { $ref: '#/components/schemas/AgentReport' },
+        },
+        ['report'],
+      ),
+    },
+  }),
+  WaitResult: object({ revision: integer, enforced: strings, behind: strings, away: strings }),
+  TraceResult: object(
+    {
+      revision: integer,
+      lines: strings,
+      verdict: { enum: ['forward', 'answer', 'drop'] },
+      reason: string,
+      ports: strings,
+      fields: strings,
+    },
+    ['reason'],
+  ),
+  Problem: object(
+    {
+      type: string,
+      title: string,
+      status: { enum: PROBLEM_STATUSES },
+      detail: string,
+      errors: { type: 'array', items: object({ path: string, message: string }) },
+    },
+    ['detail', 'errors'],
+  ),
+});
+
+function operationOf(route: Route): Json {
+  const parameters = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    description: 'An id; of objects also a unique name.',
+    schema: string,
+  }));
+  const query = (route.query ?? []).map(({ name, about, type }) => ({
+    name,
+    in: 'query',
+    required: false,
+    description: about,
+    schema: { type },
+  }));
+  const content = (name: string, type = 'application/json'): Json => ({
+    [type]: { schema: { $ref: `#/components/schemas/${name}` } },
+  });
+  const success = route.method === 'POST' && route.path !== '/v1/trace' ? '2XX' : '200';
+  const answer = route.output === undefined ? {} : { content: content(route.output) };
+  return {
+    operationId: route.operationId,
+    summary: route.about,
+    parameters: [...parameters, ...query],
+    ...(route.input !== undefined && {
+      requestBody: { required: true, content: content(route.input) },
+    }),
+    responses: {
+      [route.output === undefined ? '2XX' : success]: { description: 'Done.', ...answer },
+      default: { description: 'Refused.', content: content('Problem', 'application/problem+json') },
+    },
+    security: route.who === 'anyone' ? [] : [{ bearer: [] }],
+    'x-roles': route.who,
+  };
+}
+
+export function openapi(routes: readonly Route[], version: string): Json {
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) };
+  }
+  const kinds = KIND_NAMES.map((name) => kindSchemas(kindOf(name)));
+  const schemas = Object.assign({}, ...kinds, fixedSchemas()) as Json;
+  return {
+    openapi: '3.1.0',
+    info: { title: 'MidoNet', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    paths,
+    components: {
+      schemas,
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
+    },
+  };
+}

@@ -1,0 +1,184 @@
+/**
+ * The routes of every kind, from the table of kinds, and of whole transactions. What a write means
+ * is decided by `plan`; here is only how it is said over HTTP.
+ */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { Operation, Token, Written } from '#client/types.ts';
+import { KIND_NAMES, type Kind, type KindName } from '#virtual/kind.ts';
+import { kindOf } from '#virtual/kinds.ts';
+import { plan, TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
+import { find, list, PAGE_LIMIT, PAGE_LIMIT_MAX, sightOf } from './lists.ts';
+import type { Node } from './node.ts';
+import {
+  EVERY_ROLE,
+  ifRevisionOf,
+  json,
+  NOT_HOSTS,
+  onlyQuery,
+  readBody,
+  readObject,
+} from './route.ts';
+import type { Call, Role, Route } from './route.ts';
+
+const body = z.record(z.string(), z.unknown());
+const kind = z.enum(KIND_NAMES);
+const id = z.string().min(1, 'must be an id or a unique name');
+const ifRevision = z.int().min(0).optional();
+export const TransactionBody = z
+  .strictObject({
+    operations: z
+      .array(
+        z.discriminatedUnion('op', [
+          z.strictObject({ op: z.literal('create'), kind, body }),
+          z.strictObject({ op: z.literal('update'), kind, id, body, ifRevision }),
+          z.strictObject({ op: z.literal('delete'), kind, id, ifRevision }),
+        ]),
+      )
+      .min(1, 'must hold an operation')
+      .max(TRANSACTION_ROWS_MAX, `must hold at most ${TRANSACTION_ROWS_MAX} operations`),
+  })
+  .meta({ id: 'Transaction', description: 'Operations that happen together or not at all.' });
+
+/** Plans and commits. */
+export async function commit(
+  { writes }: Node,
+  token: Token,
+  operations: readonly Operation[],
+): Promise<Written> {
+  return writes.write((topology, keys) =>
+    plan(topology, operations, {
+      caller: token,
+      newId: randomUUID,
+      nextFloodKey: () => keys.nextFloodKey(),
+      nextTunnelKey: (host: string) => keys.nextTunnelKey(host),
+    }),
+  );
+}
+
+const wrote = (written: Written, status = 200): Response =>
+  json(written, { 'x-revision': String(written.revision) }, status);
+const withIf = (request: Request): { ifRevision?: number } => {
+  const revision = ifRevisionOf(request);
+  return revision === undefined ? {} : { ifRevision: revision };
+};
+
+const writersOf = ({ writer }: Kind): readonly Role[] =>
+  writer === 'operator' ? ['operator'] : writer === 'tenant' ? NOT_HOSTS : [];
+
+function readRoutes(node: Node, name: KindName): Route[] {
+  const { path, schema, about } = kindOf(name);
+  const { topology } = node.replica;
+  const listQuery = [
+    {
+      name: 'limit',
+      about: `At most so many (${PAGE_LIMIT}, up to ${PAGE_LIMIT_MAX}).`,
+      type: 'integer',
+    },
+    { name: 'after', about: 'The `next` of the page before.', type: 'string' },
+    ...Object.keys(schema.shape).map((field) => ({
+      name: field,
+      about: `Only those whose ${field} is this.`,
+      type: 'string' as const,
+    })),
+  ] as const;
+  const component = schema.meta()?.id ?? name;
+  const listRoute: Route = {
+    method: 'GET',
+    path: `/v1/${path}`,
+    operationId: `list-${path}`,
+    about: `Lists: ${about}`,
+    who: EVERY_ROLE,
+    output: `${component}Page`,
+    query: listQuery,
+    handle: ({ query, caller }) => {
+      const sees = sightOf(caller.token, topology);
+      const page = list({ topology, sorted: node.sorted, kind: name, query, sees });
+      return json(page, { 'x-revision': String(page.revision) });
+    },
+  };
+  const getRoute: Route = {
+    method: 'GET',
+    path: `/v1/${path}/:id`,
+    operationId: `get-${name}`,
+    about: `Shows one: ${about}`,
+    who: EVERY_ROLE,
+    output: component,
+    handle: ({ params, caller, query }) => {
+      onlyQuery(query, []);
+      const sees = sightOf(caller.token, topology);
+      const object = find(topology, name, params['id'] ?? '', sees);
+      const revision = String(topology.revision);
+      return json(object, { etag: `"${object.revision}"`, 'x-revision': revision });
+    },
+  };
+  return [listRoute, getRoute];
+}
+
+function writeRoutes(node: Node, name: KindName): Route[] {
+  const row = kindOf(name);
+  const who = writersOf(row);
+  if (who.length === 0) return [];
+  const component = row.schema.meta()?.id ?? name;
+  const common = { who, output: 'Written' } as const;
+  const one = `/v1/${row.path}/:id`;
+  const run = async ({ caller }: Call, operation: Operation, status = 200): Promise<Response> =>
+    wrote(await commit(node, caller.token, [operation]), status);
+  return [
+    {
+      ...common,
+      method: 'POST',
+      path: `/v1/${row.path}`,
+      operationId: `create-${name}`,
+      about: `Creates one: ${row.about}`,
+      input: `New${component}`,
+      handle: async (call) =>
+        run(call, { op: 'create', kind: name, body: await readObject(call.request) }, 201),
+    },
+    {
+      ...common,
+      method: 'PATCH',
+      path: one,
+      operationId: `update-${name}`,
+      about: `Changes one (RFC 7396; If-Match: "REVISION"): ${row.about}`,
+      input: `${component}Patch`,
+      handle: async (call) => {
+        const condition = withIf(call.request);
+        const fields = await readObject(call.request);
+        const target = { kind: name, id: call.params['id'] ?? '' };
+        return run(call, { op: 'update', ...target, body: fields, ...condition });
+      },
+    },
+    {
+      ...common,
+      method: 'DELETE',
+      path: one,
+      operationId: `delete-${name}`,
+      about: `Deletes one (If-Match: "REVISION"): ${row.about}`,
+      handle: (call) =>
+        run(call, {
+          op: 'delete',
+          kind: name,
+          id: call.params['id'] ?? '',
+          ...withIf(call.request),
+        }),
+    },
+  ];
+}
+
+export const resourceRoutes = (node: Node): Route[] => [
+  ...KIND_NAMES.flatMap((name) => [...readRoutes(node, name), ...writeRoutes(node, name)]),
+  {
+    method: 'POST',
+    path: '/v1/transactions',
+    operationId: 'transact',
+    about: 'Several operations that happen together or not at all.',
+    who: EVERY_ROLE,
+    input: 'Transaction',
+    output: 'Written',
+    handle: async ({ request, caller }) => {
+      const { operations } = await readBody(request, TransactionBody);
+      return wrote(await commit(node, caller.token, operations as readonly Operation[]));
+    },
+  },
+];

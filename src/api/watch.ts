@@ -1,0 +1,227 @@
+/**
+ * `GET /v1/watch`: every subscriber hears of all that it may see, in order, each change encoded
+ * once.
+ *
+ * Invariants: what a subscriber has accumulated equals what it may see at the revision of its last
+ * event, learned MACs of its bridges included (a host's own words too: the store's order is the
+ * last word, also on what it said itself); a batch ends with the newest revision, so `progress` is
+ * told when nothing of it concerned the subscriber; a subscriber whose revision is no longer in
+ * reach gets `reset` and all there is anew.
+ */
+import type { Token, WatchEvent } from '#client/types.ts';
+import { type Clock, after } from '#store/clock.ts';
+import type { RowChange } from '#virtual/change.ts';
+import { HostView } from './host-view.ts';
+import { tokenKey } from './keys.ts';
+import type { Learned, LearnedNews, OwnedMac } from './learned.ts';
+import { sightOf } from './lists.ts';
+import { Refusal } from './problems.ts';
+import type { Applied, Replica } from './replica.ts';
+import { encodeEvent, EventStream, RESET } from './stream.ts';
+import type { Caller } from './tokens.ts';
+
+export const SUBSCRIBERS_MAX = 10_000;
+/** Streams of one token: one more ends its oldest, which is most likely dead. */
+export const STREAMS_PER_TOKEN_MAX = 32;
+export const KEEP_ALIVE_MS = 2_000;
+
+interface Subscriber {
+  readonly caller: Caller;
+  readonly stream: EventStream;
+  /** Set for hosts. */
+  view: HostView | undefined;
+  /** The revision that the subscriber has been told. */
+  told: number;
+}
+
+export class Watch {
+  readonly stats = { slow: 0, resumed: 0, resets: 0 };
+  readonly #replica: Replica;
+  readonly #learned: Learned;
+  readonly #subscribers = new Set<Subscriber>();
+  #cancelTimer: () => void;
+
+  constructor(replica: Replica, learned: Learned, clock: Clock) {
+    this.#replica = replica;
+    this.#learned = learned;
+    replica.listen({
+      changed: (applied) => this.#changed(applied),
+      replaced: () => this.#replaced(),
+    });
+    learned.listen((news) => this.#news(news));
+    const keepAlive = (): void => {
+      for (const { stream } of this.#subscribers) stream.keepAlive();
+      this.#cancelTimer = after(clock, KEEP_ALIVE_MS, keepAlive);
+    };
+    this.#cancelTimer = after(clock, KEEP_ALIVE_MS, keepAlive);
+  }
+
+  get size(): number {
+    return this.#subscribers.size;
+  }
+
+  /** A stream for this caller. `since`: the revision it has; hosts always start with a snapshot. */
+  subscribe(caller: Caller, since: number | undefined): ReadableStream<Uint8Array> {
+    this.#makeRoom(caller);
+    if (this.#subscribers.size >= SUBSCRIBERS_MAX)
+      throw new Refusal(503, { detail: `${SUBSCRIBERS_MAX} streams are open already` });
+    const stream = new EventStream({
+      last: () => this.#progress(subscriber),
+      ended: (why) => {
+        this.#subscribers.delete(subscriber);
+        if (why === 'slow') this.stats.slow += 1;
+      },
+    });
+    const subscriber: Subscriber = {
+      caller,
+      stream,
+      view: undefined,
+      told: this.#replica.revision,
+    };
+    this.#subscribers.add(subscriber);
+    stream.start(this.#first(subscriber, since));
+    return stream.body;
+  }
+
+  #makeRoom({ id }: Caller): void {
+    if (id === undefined) return;
+    const own = [...this.#subscribers].filter(({ caller }) => caller.id === id);
+    if (own.length >= STREAMS_PER_TOKEN_MAX) own[0]?.stream.close();
+  }
+
+  close(): void {
+    this.#cancelTimer();
+    for (const { stream } of this.#subscribers) stream.close();
+  }
+
+  #first(subscriber: Subscriber, since: number | undefined): Uint8Array[] {
+    const { token } = subscriber.caller;
+    if (since === undefined || token.role === 'host') return this.#snapshot(subscriber);
+    const missed = this.#replica.changesSince(since);
+    if (missed === undefined) {
+      this.stats.resets += 1;
+      return [RESET, ...this.#snapshot(subscriber)];
+    }
+    this.stats.resumed += 1;
+    subscriber.told = since;
+    const chunks: Uint8Array[] = [];
+    for (const applied of missed) {
+      const chunk = encodeFor(applied, rowsFor(token, applied));
+      if (chunk === undefined) continue;
+      chunks.push(chunk);
+      subscriber.told = applied.revision;
+    }
+    return chunks;
+  }
+
+  #snapshot(subscriber: Subscriber): Uint8Array[] {
+    const { topology, revision } = this.#replica;
+    const { token } = subscriber.caller;
+    subscriber.told = revision;
+    if (token.role !== 'host') {
+      const sees = sightOf(token, topology);
+      const objects = [...topology.objects()].filter(({ kind, object }) => sees(kind, object));
+      return [encodeEvent({ type: 'snapshot', revision, objects }, revision)];
+    }
+    const view = new HostView(topology, token.host);
+    subscriber.view = view;
+    const objects = view.objects();
+    const snapshot: WatchEvent = { type: 'snapshot', revision, objects };
+    return [encodeEvent(snapshot, revision), this.#allLearned(view)];
+  }
+
+  #allLearned(view: HostView): Uint8Array {
+    const put = this.#learnedOf(view.bridges());
+    return encodeEvent({ type: 'learned', all: true, put, forget: [] });
+  }
+  #learnedOf(bridges: readonly string[]): OwnedMac[] {
+    return bridges.flatMap((id) => [...this.#learned.of(id)]);
+  }
+
+  #progress(subscriber: Subscriber): Uint8Array | undefined {
+    const { revision } = this.#replica;
+    if (subscriber.told >= revision) return undefined;
+    subscriber.told = revision;
+    return encodeEvent({ type: 'progress', revision }, revision);
+  }
+
+  #changed(applied: Applied): void {
+    for (const subscriber of this.#subscribers) {
+      const { caller, stream, view } = subscriber;
+      if (this.#isRevoked(caller)) {
+        stream.close();
+        continue;
+      }
+      const step = view?.step(applied);
+      const rows = step?.rows ?? rowsFor(caller.token, applied);
+      const chunk = encodeFor(applied, rows);
+      if (chunk !== undefined) {
+        stream.push(chunk);
+        subscriber.told = applied.revision;
+      }
+      if (step !== undefined) {
+        const put = this.#learnedOf(step.bridges);
+        const forget = this.#learnedOf(step.left);
+        this.#tell(subscriber, { put, forget });
+      }
+      stream.nudge();
+    }
+  }
+
+  #isRevoked({ id }: Caller): boolean {
+    return id !== undefined && !this.#replica.tokens.has(tokenKey(id));
+  }
+
+  #replaced(): void {
+    for (const subscriber of this.#subscribers) {
+      this.stats.resets += 1;
+      if (this.#isRevoked(subscriber.caller)) subscriber.stream.close();
+      else subscriber.stream.start([RESET, ...this.#snapshot(subscriber)]);
+    }
+  }
+
+  #news(news: LearnedNews | 'all'): void {
+    for (const subscriber of this.#subscribers) {
+      const { stream, view } = subscriber;
+      if (view === undefined) continue;
+      if (news === 'all') {
+        stream.push(this.#allLearned(view));
+        continue;
+      }
+      const concerns = (mac: OwnedMac): boolean => view.sees('bridge', mac.bridge);
+      this.#tell(subscriber, {
+        put: news.put.filter(concerns),
+        forget: news.forget.filter(concerns),
+      });
+    }
+  }
+
+  #tell({ stream }: Subscriber, { put, forget: gone }: LearnedNews): void {
+    if (put.length + gone.length === 0) return;
+    const forget = gone.map(({ host: _, ...mac }) => mac);
+    stream.push(encodeEvent({ type: 'learned', all: false, put, forget }));
+  }
+}
+
+/** The rows that an operator or a tenant may see. */
+function rowsFor(token: Token, { rows, before }: Applied): readonly RowChange[] {
+  if (token.role === 'operator') return rows;
+  if (token.role === 'host') throw new Error('a host sees by its view');
+  return rows.filter(({ put }, i) => (put ?? before[i])?.tenant === token.tenant);
+}
+
+/** The change as an event with these rows of it only; equal rows are encoded once for everybody. */
+function encodeFor(applied: Applied, rows: readonly RowChange[]): Uint8Array | undefined {
+  if (rows.length === 0) return undefined;
+  const { revision } = applied;
+  const places = rows.map((row) => applied.rows.indexOf(row));
+  const shared = !places.includes(-1);
+  const name = places.join(',');
+  const known = shared ? applied.encoded.get(name) : undefined;
+  if (known !== undefined) return known;
+  const chunk = encodeEvent({ type: 'change', change: { revision, rows } }, revision);
+  if (shared && applied.encoded.size < ENCODED_MAX) applied.encoded.set(name, chunk);
+  return chunk;
+}
+/** Encodings kept of one change: one for each different set of its rows that somebody sees. */
+const ENCODED_MAX = 64;

@@ -1,0 +1,211 @@
+/**
+ * The words that API, agents, CLI, lab and web exchange. The API's routes serve exactly these; the
+ * client is typed by them. Agents speak to API nodes only, and always dial out.
+ */
+import type { Change } from '#virtual/change.ts';
+import type { Fault, KindName, StoredObject } from '#virtual/kind.ts';
+
+/** RFC 9457. `errors` names fields; the text is the same in API, CLI and web. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail?: string;
+  readonly errors?: readonly Fault[];
+}
+
+export type Operation =
+  | {
+      readonly op: 'create';
+      readonly kind: KindName;
+      readonly body: Readonly<Record<string, unknown>>;
+    }
+  | {
+      readonly op: 'update';
+      readonly kind: KindName;
+      readonly id: string;
+      readonly body: Readonly<Record<string, unknown>>;
+      readonly ifRevision?: number;
+    }
+  | {
+      readonly op: 'delete';
+      readonly kind: KindName;
+      readonly id: string;
+      readonly ifRevision?: number;
+    };
+
+/**
+ * What a write answers: the revision at which it is durable, and the objects as they are now
+ * (deletes: undefined).
+ */
+export interface Written {
+  readonly revision: number;
+  readonly objects: readonly (StoredObject | undefined)[];
+}
+
+export interface Page {
+  readonly revision: number;
+  readonly items: readonly StoredObject[];
+  /** Pass as `after` for the next page; absent on the last. */
+  readonly next?: string;
+}
+export interface ListQuery {
+  /** Field equals value, by the field's text form. */
+  readonly where?: Readonly<Record<string, string>>;
+  readonly limit?: number;
+  readonly after?: string;
+}
+
+/** A MAC that an agent has learned. `mac` in canonical text. */
+export interface LearnedMac {
+  readonly bridge: string;
+  readonly vlan: number;
+  readonly mac: string;
+  readonly port: string;
+}
+
+export interface AgentCounters {
+  readonly upcalls: number;
+  readonly flowsInstalled: number;
+  readonly flowsNow: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly tunnelHits: number;
+  readonly injected: number;
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+/**
+ * What an agent reports: at once when its revision or a port changes, and every REPORT_INTERVAL_MS.
+ */
+export interface AgentReport {
+  /** Every change up to here is in force in this host's kernel. */
+  readonly revision: number;
+  readonly version: string;
+  /** Ids of the ports it carries: their interfaces are isolated in the kernel. */
+  readonly portsUp: readonly string[];
+  /** Ports bound here that are not up, and why. */
+  readonly portsDown: readonly { readonly port: string; readonly why: string }[];
+  readonly counters: AgentCounters;
+}
+export const REPORT_INTERVAL_MS = 1_000;
+/** A host is called dead when nothing was heard of it for so long, while the API served. */
+export const HOST_LEASE_MS = 5_000;
+/** A learned MAC lapses when its agent does not renew it for so long. */
+export const LEARNED_LEASE_MS = 300_000;
+
+export interface HostStatus {
+  readonly host: string;
+  readonly name: string;
+  /** `unknown`: not heard of since this API node started. */
+  readonly state: 'alive' | 'dead' | 'unknown';
+  readonly report?: AgentReport;
+}
+export interface Status {
+  readonly version: string;
+  readonly revision: number;
+  readonly hosts: readonly HostStatus[];
+}
+
+/** Answer of a wait: `behind` names the live hosts that have not enforced the revision in time. */
+export interface WaitResult {
+  readonly revision: number;
+  readonly enforced: readonly string[];
+  readonly behind: readonly string[];
+  /** Hosts that are not alive: they enforce it before their next new flow. */
+  readonly away: readonly string[];
+}
+
+export interface TraceRequest {
+  /** A port's id or unique name. */
+  readonly port: string;
+  /** The frame, in hex. */
+  readonly frame: string;
+}
+export interface TraceResult {
+  readonly revision: number;
+  /** One line per step, then the verdict. */
+  readonly lines: readonly string[];
+  readonly verdict: 'forward' | 'answer' | 'drop';
+  readonly reason?: string;
+  /** The ports that get the frame, by id. */
+  readonly ports: readonly string[];
+  /** Fields the decision read. */
+  readonly fields: readonly string[];
+}
+
+/** Events of a watch, in order. */
+export type WatchEvent =
+  /**
+   * All there is for this caller at `revision`: replaces everything known. First event of an
+   * agent's stream.
+   */
+  | {
+      readonly type: 'snapshot';
+      readonly revision: number;
+      readonly objects: readonly { readonly kind: KindName; readonly object: StoredObject }[];
+    }
+  | { readonly type: 'change'; readonly change: Change }
+  /** Nothing up to `revision` concerns this caller. */
+  | { readonly type: 'progress'; readonly revision: number }
+  /**
+   * Learned MACs, the host's own included, in the store's order; `forget` names ones that lapsed,
+   * or whose bridge is out of sight. The first replaces all.
+   */
+  | {
+      readonly type: 'learned';
+      readonly all: boolean;
+      readonly put: readonly (LearnedMac & { readonly host: string })[];
+      readonly forget: readonly LearnedMac[];
+    };
+
+export type Token =
+  | { readonly role: 'operator'; readonly name: string }
+  | { readonly role: 'tenant'; readonly name: string; readonly tenant: string }
+  | { readonly role: 'host'; readonly name: string; readonly host: string };
+
+/** `id`: not secret; the part of the token between `mn_` and the second `_`. */
+export type KnownToken = Token & { readonly id: string };
+
+export interface Client {
+  list(kind: KindName, query?: ListQuery): Promise<Page>;
+  /** All pages. */
+  listAll(kind: KindName, where?: Readonly<Record<string, string>>): Promise<StoredObject[]>;
+  /** By id or unique name. */
+  get(kind: KindName, idOrName: string): Promise<StoredObject>;
+  create(kind: KindName, body: Readonly<Record<string, unknown>>): Promise<Written>;
+  /** RFC 7396 merge: absent fields stay, null clears. */
+  update(
+    kind: KindName,
+    idOrName: string,
+    body: Readonly<Record<string, unknown>>,
+    ifRevision?: number,
+  ): Promise<Written>;
+  remove(kind: KindName, idOrName: string, ifRevision?: number): Promise<Written>;
+  transact(operations: readonly Operation[]): Promise<Written>;
+  status(): Promise<Status>;
+  /** Returns when every live host has enforced `revision`, or at the deadline. */
+  wait(revision: number, timeoutMs: number): Promise<WaitResult>;
+  trace(request: TraceRequest): Promise<TraceResult>;
+  /** All bearer tokens, without their secrets. */
+  tokens(): Promise<readonly KnownToken[]>;
+  /** A revoked token is refused at once, and its streams end. */
+  revokeToken(id: string): Promise<void>;
+  /** Issues a bearer token; the secret is shown once. */
+  issueToken(token: Token): Promise<{ readonly secret: string }>;
+  /**
+   * Objects and changes of `kinds` (operators, tenants), or all a host is entitled to (hosts).
+   * Reconnects and resumes by itself.
+   */
+  watch(options: {
+    readonly since?: number;
+    readonly signal: AbortSignal;
+  }): AsyncIterable<WatchEvent>;
+
+  /**
+   * Hosts only: the port is up here. Answers the location with its key; keeps the key it had here.
+   */
+  locate(port: string, at: { readonly interface: string }): Promise<Written>;
+  report(report: AgentReport): Promise<void>;
+  learn(put: readonly LearnedMac[], forget: readonly LearnedMac[]): Promise<void>;
+}
