@@ -1,0 +1,278 @@
+/**
+ * Which virtual port is on which interface here, and what the datapath must therefore carry: ports,
+ * port keys and the hosts that may send to each network.
+ *
+ * Invariant: level-triggered. `sync` compares what should be (topology and interfaces) with what
+ * the datapath has, and makes it so in an order that never opens more than it should: flows of a
+ * port are stale, and its key closed, before its interface changes hands; an interface is isolated
+ * before its port counts as up; and a key is in the kernel only while its port is up here. The cost
+ * of a change is that of this host's own ports, and of the hosts of the bridges it concerns.
+ */
+import type { Datapath } from '#datapath/datapath.ts';
+import type {
+  Bindings as PortBindings,
+  FloodMembers,
+  RemoteHost,
+  RemotePort,
+} from '#flow/compile.ts';
+import type { DpPort, TunnelKey } from '#flow/flow.ts';
+import type { Ip4 } from '#net/ip.ts';
+import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
+import type { ObjectOf } from '#virtual/kinds.ts';
+import { bindingTag, floodTag, isHostTag, portTag, type Tag } from '#virtual/tags.ts';
+import type { Topology } from '#virtual/topology.ts';
+import type { LocalInterface } from './messages.ts';
+import { reasonOf, TunnelAccess, type DesiredKey } from './tunnel-access.ts';
+
+type PortObject = ObjectOf<'port'>;
+interface PortDown {
+  readonly port: PortId;
+  readonly why: string;
+}
+
+/** The interfaces a port may never take: the datapath's own, and loopback. */
+const RESERVED = /^(lo|mninj[01]|mnvx0)$/;
+
+export interface BindingsOptions {
+  readonly host: HostId;
+  readonly topology: Topology;
+  readonly datapath: Datapath;
+}
+
+export class Bindings implements PortBindings {
+  readonly #host: HostId;
+  readonly #topology: Topology;
+  readonly #datapath: Datapath;
+  #indexOf: ReadonlyMap<string, DpPort> | undefined;
+  readonly #up = new Map<PortId, DpPort>();
+  readonly #byDpPort = new Map<DpPort, PortId>();
+  /** When each interface came to carry the port it carries, on the datapath's clock. */
+  readonly #since = new Map<DpPort, number>();
+  #down: PortDown[] = [];
+  /** Of `#down`: what the datapath refused, and may take later. */
+  #refused: PortDown[] = [];
+  readonly #access: TunnelAccess;
+  /** Interfaces were listed since the last `sync`: some may be others under the same number. */
+  #relisted = false;
+  #synced = false;
+  /** Floods are compiled often and change rarely: `sync` forgets those it concerns. */
+  readonly #floods = new Map<BridgeId, FloodMembers>();
+
+  constructor({ host, topology, datapath }: BindingsOptions) {
+    this.#host = host;
+    this.#topology = topology;
+    this.#datapath = datapath;
+    this.#access = new TunnelAccess(datapath);
+  }
+
+  /** All interfaces there are now; `sync` acts on them. */
+  interfaces(list: readonly LocalInterface[]): void {
+    this.#indexOf = new Map(list.map((link) => [link.name, link.index as DpPort]));
+    this.#relisted = true;
+  }
+  /** Whether interfaces were ever listed: before, nothing is let go. */
+  get listed(): boolean {
+    return this.#indexOf !== undefined;
+  }
+
+  /**
+   * Makes the datapath carry what it should. `changed`: the tags of what changed in the topology
+   * since the last time; the flows under them are stale already. `invalidate` makes others stale at
+   * once.
+   */
+  sync(changed: readonly Tag[] | 'all', invalidate: (tags: readonly Tag[]) => void): void {
+    const concerned = this.#synced && changed !== 'all' ? new Set(changed) : 'all';
+    this.#synced = true;
+    if (concerned === 'all') this.#floods.clear();
+    else if ([...concerned].some(isHostTag)) {
+      invalidate([...this.#floods.keys()].map(floodTag));
+      this.#floods.clear();
+    }
+    for (const id of this.#floods.keys())
+      if (concerned !== 'all' && concerned.has(floodTag(id))) this.#floods.delete(id);
+    this.#syncPorts(invalidate);
+    const refused = this.#access.openKeys(this.#keysOf(this.#up));
+    this.#refused.push(...refused);
+    this.#down.push(...refused);
+    this.#syncSenders(concerned);
+  }
+  /** Whether the datapath refused something that it may take later: then sync again. */
+  get incomplete(): boolean {
+    return this.#refused.length > 0 || this.#access.incomplete;
+  }
+
+  dpPort(port: PortId): DpPort | undefined {
+    return this.#up.get(port);
+  }
+  portAt(dpPort: DpPort): PortId | undefined {
+    return this.#byDpPort.get(dpPort);
+  }
+  /** Whether an interface came to carry its port, or lost it, after that time. */
+  changedHandsSince(dpPort: DpPort, timeMs: number): boolean {
+    return timeMs < (this.#since.get(dpPort) ?? 0);
+  }
+  remote(port: PortId): RemotePort | undefined {
+    const at = this.#topology.location(port);
+    if (at === undefined || at.host === this.#host) return undefined;
+    const remote = this.#topology.tunnelAddress(this.#host, at.host);
+    return { host: at.host, remote, key: at.tunnelKey as TunnelKey };
+  }
+  floodMembers(bridge: BridgeId): FloodMembers | undefined {
+    const known = this.#floods.get(bridge) ?? this.#membersOf(bridge);
+    if (known !== undefined) this.#floods.set(bridge, known);
+    return known;
+  }
+
+  portsUp(): PortId[] {
+    return [...this.#up.keys()].toSorted();
+  }
+  portsDown(): PortDown[] {
+    return this.#down.toSorted((a, b) => (a.port < b.port ? -1 : 1));
+  }
+  /** Ports up here whose location the store does not have, or has elsewhere. */
+  locate(): { port: PortId; interface: string }[] {
+    const out: { port: PortId; interface: string }[] = [];
+    for (const port of this.#up.keys()) {
+      const row = this.#topology.get('location', port) as ObjectOf<'location'> | undefined;
+      const name = this.#object(port)?.interface;
+      if (name !== undefined && (row?.host !== this.#host || row.interface !== name))
+        out.push({ port, interface: name });
+    }
+    return out;
+  }
+
+  #object(port: PortId): PortObject | undefined {
+    return this.#topology.get('port', port) as PortObject | undefined;
+  }
+
+  #desiredPorts(): Map<PortId, DpPort> {
+    const desired = new Map<PortId, DpPort>();
+    this.#down = [];
+    for (const id of this.#topology.portsOnHost(this.#host)) {
+      const name = this.#object(id)?.interface ?? '';
+      const index = this.#indexOf?.get(name);
+      if (RESERVED.test(name))
+        this.#down.push({ port: id, why: `interface ${name} is not for ports` });
+      else if (index === undefined)
+        this.#down.push({ port: id, why: `there is no interface ${name}` });
+      else desired.set(id, index);
+    }
+    return desired;
+  }
+
+  #syncPorts(invalidate: (tags: readonly Tag[]) => void): void {
+    const desired = this.#desiredPorts();
+    const held = this.#relisted ? new Set(this.#datapath.ports()) : undefined;
+    this.#relisted = false;
+    const gone = [...this.#up].filter(
+      ([port, dp]) => desired.get(port) !== dp || held?.has(dp) === false,
+    );
+    this.#change(gone, invalidate);
+    for (const [port, dp] of gone) {
+      this.#up.delete(port);
+      if (this.#byDpPort.get(dp) === port) this.#byDpPort.delete(dp);
+      this.#since.delete(dp);
+    }
+    this.#access.closeKeys(this.#keysOf(this.#up));
+    const keep = new Set(desired.values());
+    for (const dp of held ?? gone.map(([, each]) => each))
+      if (!keep.has(dp)) this.#datapath.removePort(dp);
+    const added = this.#isolated([...desired].filter(([port]) => !this.#up.has(port)));
+    this.#change(added, invalidate);
+    const now = this.#datapath.now();
+    for (const [port, dp] of added) {
+      this.#up.set(port, dp);
+      this.#byDpPort.set(dp, port);
+      this.#since.set(dp, now);
+    }
+  }
+
+  /** Those whose interface the datapath took over. */
+  #isolated(fresh: readonly (readonly [PortId, DpPort])[]): readonly (readonly [PortId, DpPort])[] {
+    this.#refused = [];
+    const taken = fresh.filter(([port, dp]) => {
+      try {
+        this.#datapath.addPort(dp);
+        return true;
+      } catch (error) {
+        this.#refused.push({ port, why: reasonOf(error) });
+        return false;
+      }
+    });
+    this.#down.push(...this.#refused);
+    return taken;
+  }
+
+  /** Flows and floods of ports that come or go are not as they were. */
+  #change(
+    ports: readonly (readonly [PortId, DpPort])[],
+    invalidate: (tags: readonly Tag[]) => void,
+  ): void {
+    if (ports.length === 0) return;
+    invalidate(ports.flatMap(([port]) => this.#tagsOf(port)));
+    for (const [port] of ports) {
+      const bridge = this.#topology.port(port)?.bridge;
+      if (bridge !== undefined) this.#floods.delete(bridge);
+    }
+  }
+
+  #tagsOf(port: PortId): Tag[] {
+    const bridge = this.#topology.port(port)?.bridge;
+    const own = [bindingTag(port), portTag(port)];
+    return bridge === undefined ? own : [...own, floodTag(bridge)];
+  }
+
+  /** The keys of these ports, as the store has them. */
+  #keysOf(ports: ReadonlyMap<PortId, DpPort>): Map<TunnelKey, DesiredKey> {
+    const desired = new Map<TunnelKey, DesiredKey>();
+    for (const [id, port] of ports) {
+      const location = this.#topology.location(id);
+      const view = this.#topology.port(id);
+      const network = view && this.#topology.bridge(view.bridge)?.floodKey;
+      if (location?.host === this.#host && network !== undefined && view?.adminStateUp === true)
+        desired.set(location.tunnelKey as TunnelKey, { id, port, network });
+    }
+    return desired;
+  }
+
+  #syncSenders(concerned: ReadonlySet<Tag> | 'all'): void {
+    const carried = new Map<number, BridgeId>();
+    for (const port of this.#up.keys()) {
+      const id = this.#topology.port(port)?.bridge;
+      const network = id && this.#topology.bridge(id)?.floodKey;
+      if (id !== undefined && network !== undefined) carried.set(network, id);
+    }
+    const everything = concerned === 'all' || [...concerned].some(isHostTag);
+    this.#access.syncSenders(
+      carried,
+      (id) => everything || concerned.has(floodTag(id)),
+      (id) => this.#sourcesOf(id),
+    );
+  }
+  /** The tunnel addresses of the other hosts that carry a bridge. */
+  #sourcesOf(id: BridgeId): Set<Ip4> {
+    const sources = new Set<Ip4>();
+    for (const host of this.#topology.carriers(id).keys()) {
+      if (host === this.#host) continue;
+      const source = this.#topology.tunnelAddress(this.#host, host);
+      if (source !== undefined) sources.add(source);
+    }
+    return sources;
+  }
+
+  #membersOf(id: BridgeId): FloodMembers | undefined {
+    const bridge = this.#topology.bridge(id);
+    if (bridge === undefined) return undefined;
+    const local: { port: PortId; dpPort: DpPort | undefined }[] = [];
+    for (const port of this.#topology.portsOnHost(this.#host)) {
+      const view = this.#topology.port(port);
+      if (view?.bridge === id && view.adminStateUp)
+        local.push({ port, dpPort: this.#up.get(port) });
+    }
+    const remotes: RemoteHost[] = [];
+    for (const [host, { adminUp }] of this.#topology.carriers(id))
+      if (adminUp > 0 && host !== this.#host)
+        remotes.push({ host, remote: this.#topology.tunnelAddress(this.#host, host) });
+    return { key: bridge.floodKey as TunnelKey, local, remotes };
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The edge of the virtual network on one host: everything that must happen in one synchronous turn.
+ * Wires the packet path, the bindings, what is learned and adoption; no thread, no clock and no I/O
+ * of its own, so the world runs exactly this.
+ *
+ * Invariant: a change is applied, its flows are stale in the datapath and its bindings are in force
+ * before
+ * `handle` returns; only then does `state().revision` say so.
+ */
+import type { WatchEvent } from '#client/types.ts';
+import type { Datapath } from '#datapath/datapath.ts';
+import { FlowTable } from '#flow/table.ts';
+import type { HostId } from '#virtual/ids.ts';
+import type { Tag } from '#virtual/tags.ts';
+import { MacTable } from '#virtual/state/macs.ts';
+import { Topology, type TopologyObject } from '#virtual/topology.ts';
+import { Adoption } from './adopt.ts';
+import { Bindings } from './bindings.ts';
+import { Learning } from './learning.ts';
+import { LIMITS } from './limits.ts';
+import type { EdgeState, FromEdge, ToEdge } from './messages.ts';
+import { PacketPath } from './packets.ts';
+
+export interface EdgeOptions {
+  readonly host: HostId;
+  readonly datapath: Datapath;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** A number nobody outside can know, for the flow table's hash. */
+  readonly seed: number;
+}
+type Post = (message: FromEdge) => void;
+
+export class Edge {
+  readonly #topology = new Topology();
+  readonly #bindings: Bindings;
+  readonly #learning: Learning;
+  readonly #packets: PacketPath;
+  readonly #adoption: Adoption;
+  readonly #now: () => number;
+  #triedAtMs = 0;
+  #hasTopology = false;
+  #hasLearned = false;
+
+  constructor({ host, datapath, now, seed }: EdgeOptions) {
+    const topology = this.#topology;
+    this.#now = now;
+    const { flowIdleMs: idleMs, flowAgeMs: ageMaxMs } = LIMITS;
+    const macs = new MacTable({ perPortMax: LIMITS.learnedPerPortMax, ageMs: LIMITS.learnedAgeMs });
+    const table = new FlowTable({ slots: datapath.slots, idleMs, ageMaxMs, seed });
+    const bindings = new Bindings({ host, topology, datapath });
+    const learning = new Learning({ host, topology, macs, now });
+    this.#bindings = bindings;
+    this.#learning = learning;
+    this.#packets = new PacketPath({ datapath, topology, macs, table, bindings, learning });
+    this.#adoption = new Adoption({ datapath, table, packets: this.#packets });
+  }
+
+  /** Nothing is decided, and nothing adopted is touched, before all three are known. */
+  get #ready(): boolean {
+    return this.#hasTopology && this.#hasLearned && this.#bindings.listed;
+  }
+
+  /** Takes a message; when this returns, it is in force. */
+  handle(message: ToEdge, post: Post): void {
+    if (message.type === 'event') this.#onEvent(message.event);
+    else if (message.type === 'interfaces') {
+      this.#bindings.interfaces(message.interfaces);
+      this.#settle([]);
+    }
+    this.#publish(post);
+    post({ type: 'state', state: this.state() });
+  }
+
+  /** Decides waiting upcalls, at most one batch; how many there were. */
+  pump(post: Post): number {
+    const handled = this.#packets.pump();
+    if (handled > 0) this.#publish(post);
+    return handled;
+  }
+
+  /** Expiry, renewal and a fresh state; every `LIMITS.tickMs`. */
+  tick(post: Post): void {
+    if (this.#ready) {
+      this.#packets.expire();
+      this.#packets.invalidate(this.#learning.tick());
+      this.#retry();
+      this.#packets.flushRemovals();
+    }
+    this.#publish(post);
+    post({ type: 'state', state: this.state() });
+  }
+
+  state(): EdgeState {
+    return {
+      revision: this.#ready ? this.#topology.revision : -1,
+      portsUp: this.#bindings.portsUp(),
+      portsDown: this.#bindings.portsDown(),
+      locate: this.#ready ? this.#bindings.locate() : [],
+      counters: this.#packets.counters(),
+    };
+  }
+
+  /** Every object this edge knows. */
+  objects(): Iterable<TopologyObject> {
+    return this.#topology.objects();
+  }
+  /** Forgets every flow: each frame is decided anew. */
+  forgetFlows(): void {
+    this.#packets.invalidate('all');
+    this.#packets.flushRemovals();
+  }
+  /** Installed flows that would not be installed so now, as text: none, or there is a bug. */
+  wrongFlows(): string[] {
+    return this.#adoption.wrongFlows();
+  }
+
+  #onEvent(event: WatchEvent): void {
+    let changed: readonly Tag[] | 'all' = [];
+    switch (event.type) {
+      case 'snapshot':
+        changed = this.#topology.reset(event.revision, event.objects);
+        this.#hasTopology = true;
+        break;
+      case 'change':
+        changed = this.#topology.apply(event.change);
+        break;
+      case 'progress':
+        this.#topology.advance(event.revision);
+        return;
+      case 'learned':
+        this.#packets.invalidate(this.#learning.fromStore(event));
+        if (this.#hasLearned) return;
+        this.#hasLearned = true;
+        break;
+    }
+    this.#packets.invalidate(changed);
+    this.#settle(changed);
+  }
+
+  /** Brings bindings, and on the first time adopted flows, in line with what is known now. */
+  #settle(changed: readonly Tag[] | 'all'): void {
+    if (!this.#ready) return;
+    this.#bindings.sync(changed, (tags) => this.#packets.invalidate(tags));
+    this.#packets.flushRemovals();
+    this.#adoption.settle();
+    this.#packets.open();
+  }
+  /** What the datapath refused may be possible by now. */
+  #retry(): void {
+    const now = this.#now();
+    if (!this.#bindings.incomplete || now - this.#triedAtMs < LIMITS.bindRetryMs) return;
+    this.#triedAtMs = now;
+    this.#settle('all');
+  }
+
+  #publish(post: Post): void {
+    const { put, forget } = this.#learning.take();
+    if (put.length > 0 || forget.length > 0) post({ type: 'learned', put, forget });
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * `mn agent`: one process a host. This thread talks to the API and watches the host's links; the
+ * packet worker owns everything a packet needs. Wiring only.
+ *
+ * Invariant: when either thread fails, the process ends; the kernel goes on forwarding, and a
+ * supervisor starts the next agent, which adopts.
+ */
+import { randomInt } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { pino } from 'pino';
+import { createClient } from '#client/client.ts';
+import { connect, tokenOf } from '#client/connect.ts';
+import type { Client } from '#client/types.ts';
+import { monotonicMs } from '#os/clock.ts';
+import { EventFd } from '#os/epoll.ts';
+import { HostGone, runControl, type Clock, type Log } from './control.ts';
+import { LIMITS } from './limits.ts';
+import { openLinks } from './links.ts';
+import type { FromEdge, ToEdge } from './messages.ts';
+import type { WorkerData } from './worker.ts';
+
+export const VERSION = '0.1.0';
+/** Its own UDP port: 4789 belongs to hardware gateways and to others (RFC 7348 §8). */
+export const TUNNEL_UDP_PORT = 6677;
+const SLOTS_DEFAULT = 65_536;
+const RING_BYTES = 8 * 1024 * 1024;
+
+const USAGE = `mn agent: carries virtual ports on this host.
+
+  --host NAME|ID         which host of the API this is (required)
+  --api URL[,URL]        API nodes: http://ADDRESS:PORT or unix:/PATH (required)
+  --token-file FILE      the host's bearer token (required); a new one is taken as it comes
+  --run-dir DIR          pinned maps and state; default /run/midonet/agent
+  --flows N              flow slots; default ${SLOTS_DEFAULT}
+  --tunnel-port N        UDP port of the overlay; default ${TUNNEL_UDP_PORT}
+`;
+
+interface Settings {
+  readonly host: string;
+  readonly api: string;
+  readonly tokenFile: string;
+  readonly runDir: string;
+  readonly slots: number;
+  readonly tunnelUdpPort: number;
+}
+
+/** A setting that is wrong: told to whoever started the agent, who can mend it. */
+class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+function wholeNumber(text: string, what: string, [least, most]: readonly [number, number]): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new UsageError(`--${what} must be a whole number from ${least} to ${most}, not ${text}`);
+  return value;
+}
+
+const text = { type: 'string' } as const;
+const OPTIONS = {
+  host: text,
+  api: text,
+  'token-file': text,
+  'run-dir': { ...text, default: '/run/midonet/agent' },
+  flows: { ...text, default: String(SLOTS_DEFAULT) },
+  'tunnel-port': { ...text, default: String(TUNNEL_UDP_PORT) },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+function readSettings(argv: readonly string[]): Settings | undefined {
+  const { values } = parseArgs({ args: [...argv], options: OPTIONS });
+  if (values.help === true) return undefined;
+  if (values.host === undefined)
+    throw new UsageError('--host is required: the name or id of this host');
+  if (values.api === undefined)
+    throw new UsageError('--api is required: http://ADDRESS:PORT or unix:/PATH');
+  const tokenFile = values['token-file'];
+  if (tokenFile === undefined)
+    throw new UsageError(
+      `--token-file is required: mn token issue --role host --host ${values.host} > FILE`,
+    );
+  return {
+    host: values.host,
+    api: values.api,
+    tokenFile,
+    runDir: values['run-dir'],
+    slots: wholeNumber(values.flows, 'flows', [1024, 1_000_000]),
+    tunnelUdpPort: wholeNumber(values['tunnel-port'], 'tunnel-port', [1, 65535]),
+  };
+}
+
+/** Carries out what the user's settings ask for; what goes wrong is the setting's fault. */
+function setting<T>(name: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw new UsageError(`${name}: ${(error as Error).message}`);
+  }
+}
+
+/** The token in the file as it is now; the last one while the file is being replaced. */
+function tokenReader(file: string): () => string {
+  const read = (): string => tokenOf(readFileSync(file, 'utf8'));
+  let last = setting(`--token-file ${file}`, read);
+  return () => {
+    try {
+      last = read();
+    } catch {
+      // Half-written, or away for a moment; if not, the API refuses the old one in the end.
+    }
+    return last;
+  };
+}
+
+const clock: Clock = {
+  now: monotonicMs,
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+};
+
+/** The worker, and messages to and from it. */
+function startWorker(data: WorkerData, bell: EventFd, failed: (error: Error) => void) {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data });
+  let take: (message: FromEdge) => void = () => {};
+  const early: FromEdge[] = [];
+  const stopped = Promise.withResolvers<void>();
+  let listening = false;
+  worker.on('message', (message: FromEdge) => {
+    if (message.type === 'stopped') stopped.resolve();
+    else if (listening) take(message);
+    else early.push(message);
+  });
+  worker.on('error', failed);
+  worker.on('exit', () => stopped.resolve());
+  return {
+    send(message: ToEdge) {
+      worker.postMessage(message);
+      bell.ring();
+    },
+    onMessage(callback: (message: FromEdge) => void) {
+      take = callback;
+      listening = true;
+      for (const message of early.splice(0)) take(message);
+    },
+    stopped: stopped.promise,
+  };
+}
+
+/** The host's id, if the token is this host's; everything else is waited for. */
+async function ownId(client: Client, name: string): Promise<string> {
+  const { id } = await client.get('host', name);
+  // Refused for everybody but hosts; and a host is shown the status of itself only.
+  await client.learn([], []);
+  const { hosts } = await client.status();
+  if (hosts.some(({ host }) => host === id)) return id;
+  throw new Error(`the token is that of host ${hosts[0]?.name ?? 'none'}, not of ${name}`);
+}
+
+/** The host's id: asked of the API until it answers; undefined when told to stop. */
+async function hostId(
+  client: Client,
+  settings: Settings,
+  log: Log,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  for (
+    let waitMs: number = LIMITS.retryFirstMs;
+    ;
+    waitMs = Math.min(waitMs * 2, LIMITS.retryLongestMs)
+  ) {
+    try {
+      return await ownId(client, settings.host);
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      log.warn({ error: String(error), waitMs }, 'cannot start as this host yet');
+      await clock.sleep(waitMs, signal);
+      if (signal.aborted) return undefined;
+    }
+  }
+}
+
+async function run(settings: Settings): Promise<void> {
+  const log = pino({ name: 'agent' }, pino.destination(2));
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  const token = tokenReader(settings.tokenFile);
+  const fetch = setting('--api', () => connect(settings.api, token));
+  setting('--run-dir', () => mkdirSync(settings.runDir, { recursive: true, mode: 0o700 }));
+  const client = createClient({ fetch });
+  const host = await hostId(client, settings, log, stop.signal);
+  if (host === undefined) return;
+  using bell = new EventFd();
+  const { runDir, slots, tunnelUdpPort } = settings;
+  const data = {
+    host,
+    runDir,
+    slots,
+    tunnelUdpPort,
+    ringBytes: RING_BYTES,
+    bellFd: bell.fd,
+    seed: randomInt(2 ** 31),
+  };
+  let failure: Error | undefined;
+  const edge = startWorker(data, bell, (error) => {
+    failure = error;
+    stop.abort();
+  });
+  log.info({ host, runDir, slots }, 'agent started');
+  const control = runControl({
+    host,
+    client,
+    edge,
+    links: openLinks(clock),
+    clock,
+    log,
+    version: VERSION,
+    signal: stop.signal,
+  });
+  let gone: HostGone | undefined;
+  await control.catch((error: unknown) => {
+    if (error instanceof HostGone) gone = error;
+    else if (!stop.signal.aborted) throw error;
+  });
+  edge.send({ type: 'stop' });
+  await edge.stopped;
+  if (failure !== undefined) throw failure;
+  if (gone !== undefined) throw gone;
+  log.info({}, 'agent stopped; installed flows go on');
+}
+
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    const settings = readSettings(argv);
+    if (settings === undefined) process.stdout.write(USAGE);
+    else await run(settings);
+    process.exit(0);
+  } catch (error) {
+    const wrong = error instanceof UsageError || (error instanceof TypeError && 'code' in error);
+    process.stderr.write(
+      wrong || error instanceof HostGone
+        ? `mn agent: ${error.message}\n`
+        : `${error instanceof Error ? error.stack : String(error)}\n`,
+    );
+    process.exit(wrong ? 2 : 1);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What the agent's two threads say to each other. The packet worker owns topology, flows and what
+ * was learned; the main thread owns the API connection, the host's links, disk and signals, and
+ * holds no topology. Every message is plain data, so a world in one process can pass it by a call.
+ */
+import type { AgentCounters, LearnedMac, WatchEvent } from '#client/types.ts';
+
+/** A network interface of this host, as the packet worker needs to know it. */
+export interface LocalInterface {
+  readonly name: string;
+  /** The interface index, which is the datapath's port number. */
+  readonly index: number;
+}
+
+export type ToEdge =
+  | { readonly type: 'event'; readonly event: WatchEvent }
+  /** All interfaces there are now. */
+  | { readonly type: 'interfaces'; readonly interfaces: readonly LocalInterface[] }
+  | { readonly type: 'stop' };
+
+/** What the edge wants from the outside; level-triggered: a later one replaces an earlier one. */
+export interface EdgeState {
+  /** Every change up to here is in force in the kernel; -1 before the first snapshot. */
+  readonly revision: number;
+  /** Ports carried here: their interfaces are isolated and their flows may be set up. */
+  readonly portsUp: readonly string[];
+  readonly portsDown: readonly { readonly port: string; readonly why: string }[];
+  /** Ports up here whose location the store does not have yet. */
+  readonly locate: readonly { readonly port: string; readonly interface: string }[];
+  readonly counters: AgentCounters;
+}
+
+export type FromEdge =
+  | { readonly type: 'state'; readonly state: EdgeState }
+  /** Learned here since the last message, or to be renewed; and forgotten here. */
+  | {
+      readonly type: 'learned';
+      readonly put: readonly LearnedMac[];
+      readonly forget: readonly LearnedMac[];
+    }
+  | { readonly type: 'stopped' };

@@ -1,0 +1,66 @@
+/**
+ * The packet worker's thread: owns the datapath and the edge, waits for upcalls, messages and its
+ * timer in one place, and never yields to an event loop, so that nothing but a packet or a change
+ * can delay a packet.
+ *
+ * Invariant: changes are applied before waiting upcalls are decided.
+ */
+import {
+  parentPort,
+  receiveMessageOnPort,
+  workerData,
+  type MessagePort,
+} from 'node:worker_threads';
+import { openEbpf } from '#datapath/ebpf/open.ts';
+import { monotonicMs } from '#os/clock.ts';
+import { Epoll, EventFd, TimerFd } from '#os/epoll.ts';
+import type { HostId } from '#virtual/ids.ts';
+import { Edge } from './edge.ts';
+import { LIMITS } from './limits.ts';
+import type { FromEdge, ToEdge } from './messages.ts';
+
+/** What the main thread hands over at the start. */
+export interface WorkerData {
+  readonly host: string;
+  readonly runDir: string;
+  readonly slots: number;
+  readonly ringBytes: number;
+  readonly tunnelUdpPort: number;
+  /** The eventfd that the main thread rings when it posted messages. */
+  readonly bellFd: number;
+  /** A random number for the flow table's hash. */
+  readonly seed: number;
+}
+
+function run(port: MessagePort, data: WorkerData): void {
+  using datapath = openEbpf(data);
+  const edge = new Edge({
+    host: data.host as HostId,
+    datapath,
+    now: monotonicMs,
+    seed: data.seed,
+  });
+  using epoll = new Epoll();
+  using timer = new TimerFd();
+  const bell = new EventFd(data.bellFd);
+  timer.every(LIMITS.tickMs);
+  const { upcallFd } = datapath;
+  if (upcallFd === undefined) throw new Error('the datapath has no descriptor to wait for');
+  for (const fd of [upcallFd, bell.fd, timer.fd]) epoll.add(fd);
+  const post = (message: FromEdge) => port.postMessage(message);
+  post({ type: 'state', state: edge.state() });
+  for (let stopping = false; !stopping;) {
+    const ready = epoll.wait(-1);
+    if (ready.includes(bell.fd)) bell.clear();
+    for (let m = receiveMessageOnPort(port); m !== undefined; m = receiveMessageOnPort(port)) {
+      const message = m.message as ToEdge;
+      if (message.type === 'stop') stopping = true;
+      else edge.handle(message, post);
+    }
+    if (timer.clear() > 0) edge.tick(post);
+    edge.pump(post);
+  }
+  post({ type: 'stopped' });
+}
+
+if (parentPort !== null) run(parentPort, workerData as WorkerData);
