@@ -1,0 +1,232 @@
+/**
+ * `mn KIND list|show|create|update|delete`, for every row of the table of kinds. Nothing here knows
+ * a kind; verbs beyond these five have files of their own.
+ */
+import { type Command, Option } from 'commander';
+import type { StoredObject } from '#virtual/kind.ts';
+import type { Kind } from '#virtual/kind.ts';
+import { KIND_NAMES } from '#virtual/kind.ts';
+import { kindOf } from '#virtual/kinds.ts';
+import { changesOf } from '../edits.ts';
+import {
+  fieldsOf,
+  type FieldSpec,
+  findField,
+  parseFlag,
+  placeholder,
+  settableFields,
+} from '../fields.ts';
+import { pairs, print, table } from '../format.ts';
+import { UsageError } from '../io.ts';
+import { cellOf, type Lookup, shortCellOf } from '../names.ts';
+import {
+  action,
+  finishWrite,
+  formatOf,
+  ifRevisionOption,
+  type Options,
+  outputOption,
+  repeated,
+  type Session,
+  writeOptions,
+} from '../session.ts';
+
+const valueOf = (object: StoredObject, field: string): unknown =>
+  (object as unknown as Readonly<Record<string, unknown>>)[field];
+
+const title = (field: FieldSpec): string => field.flag.replaceAll('-', ' ').toUpperCase();
+
+/** `--where field=value` as the API's filters; a reference may be given by name. */
+async function filtersOf(
+  session: Session,
+  kind: Kind,
+  given: readonly string[] = [],
+): Promise<Record<string, string>> {
+  const where: Record<string, string> = {};
+  for (const text of given) {
+    const at = text.indexOf('=');
+    if (at < 1) throw new UsageError(`--where: '${text}' is not of the form field=value`);
+    const field = findField(fieldsOf(kind), text.slice(0, at), '--where');
+    const value = text.slice(at + 1);
+    where[field.name] =
+      field.refersTo === undefined ? value : await session.names.id(field.refersTo, value);
+  }
+  return where;
+}
+
+function listVerb(session: Session, parent: Command, kind: Kind): void {
+  parent
+    .command('list')
+    .description(`list every ${kind.name} you may see`)
+    .option('--where <field=value>', 'only those whose field has the value; repeatable', repeated)
+    .addOption(outputOption())
+    .action(
+      action(session, async (_args, options) => {
+        const { io, names } = session;
+        const where = await filtersOf(session, kind, options['where'] as string[] | undefined);
+        const objects = await io.client.listAll(kind.name, where);
+        const fields = fieldsOf(kind).filter((field) => kind.columns.includes(field.name));
+        fields.sort((a, b) => kind.columns.indexOf(a.name) - kind.columns.indexOf(b.name));
+        const asTable = formatOf(options) === 'table';
+        const name: Lookup = asTable ? await names.forFields(fields) : (_kind, id) => id;
+        print(io, formatOf(options), {
+          value: objects,
+          text: () =>
+            table(
+              io,
+              fields.map((field) => ({ title: title(field), spare: field.name === 'id' })),
+              objects.map((object) =>
+                fields.map((field) => shortCellOf(field, valueOf(object, field.name), name)),
+              ),
+            ),
+        });
+        if (asTable && objects.length === 0) io.err(`no ${kind.name} found\n`);
+      }),
+    );
+}
+
+function showVerb(session: Session, parent: Command, kind: Kind): void {
+  parent
+    .command('show')
+    .description(`show one ${kind.name}, every field`)
+    .argument(`<${kind.name}>`, 'its name or id')
+    .addOption(outputOption())
+    .action(
+      action(session, async ([target = ''], options) => {
+        const object = await session.io.client.get(kind.name, target);
+        const name: Lookup =
+          formatOf(options) === 'table'
+            ? await session.names.forKind(kind.name)
+            : (_kind, id) => id;
+        const rows = fieldsOf(kind).map(
+          (field) => [field.flag, cellOf(field, valueOf(object, field.name), name, '\n')] as const,
+        );
+        print(session.io, formatOf(options), {
+          value: object,
+          text: () => pairs([...rows, ['revision', String(object.revision)]]),
+        });
+      }),
+    );
+}
+
+/**
+ * Adds a field's flag. Those an object cannot change once it exists stay out of the help of
+ * `update`.
+ */
+function fieldFlag(command: Command, field: FieldSpec, hidden: boolean): void {
+  const option = new Option(`--${field.flag} ${placeholder(field)}`, field.about);
+  const isList = field.type === 'objects' || field.type === 'texts';
+  if (isList) option.argParser(repeated);
+  if (isList) option.description = `${field.about} Repeatable.`;
+  command.addOption(option.hideHelp(hidden));
+}
+
+const givenFields = (fields: readonly FieldSpec[], options: Options): Record<string, unknown> => {
+  const body: Record<string, unknown> = {};
+  for (const field of fields)
+    if (options[field.name] !== undefined) body[field.name] = parseFlag(field, options[field.name]);
+  return body;
+};
+
+function createVerb(session: Session, parent: Command, kind: Kind): void {
+  const fields = settableFields(kind);
+  const required = fields.filter((field) => !field.optional).map((field) => `--${field.flag}`);
+  const create = parent
+    .command('create')
+    .description(`create a ${kind.name}; needs ${required.join(', ')}`)
+    .argument('[name]', 'the same as --name');
+  for (const field of fields) fieldFlag(create, field, false);
+  writeOptions(create).action(
+    action(session, async ([name], options) => {
+      const body = givenFields(fields, options);
+      if (name !== undefined && body['name'] !== undefined)
+        throw new UsageError(`the name is given twice: '${name}' and --name`);
+      if (name !== undefined) body['name'] = name;
+      session.about = { command: session.about.command, target: undefined };
+      const written = await session.io.client.create(kind.name, body);
+      return finishWrite(session, options, {
+        written,
+        line: `created ${kind.name} ${written.objects[0]?.name ?? ''}`.trimEnd(),
+      });
+    }),
+  );
+}
+
+function updateVerb(session: Session, parent: Command, kind: Kind): void {
+  const fields = settableFields(kind);
+  const update = parent
+    .command('update')
+    .description(`change fields of a ${kind.name}; what is not named stays`)
+    .argument(`<${kind.name}>`, 'its name or id');
+  for (const field of fields) {
+    fieldFlag(update, field, kind.immutable.includes(field.name));
+    if (field.type !== 'objects' && field.type !== 'texts') continue;
+    const form = field.type === 'objects' ? placeholder(field) : '<text>';
+    update
+      .option(`--add-${field.flag} ${form}`, `add one to ${field.flag}; repeatable`, repeated)
+      .option(`--remove-${field.flag} ${form}`, 'remove those that match; repeatable', repeated);
+  }
+  update
+    .option('--unset <field>', 'clear a field, or set it back to its default; repeatable', repeated)
+    .addOption(ifRevisionOption());
+  writeOptions(update).action(
+    action(session, async ([target = ''], options) => {
+      const written = await changesOf(session, kind, {
+        target,
+        options,
+        body: givenFields(fields, options),
+      });
+      return finishWrite(session, options, {
+        written,
+        line: `updated ${kind.name} ${written.objects[0]?.name ?? target}`,
+      });
+    }),
+  );
+}
+
+function deleteVerb(session: Session, parent: Command, kind: Kind): void {
+  const remove = parent
+    .command('delete')
+    .description(`delete one or several, all or none`)
+    .argument(`<${kind.name}...>`, 'names or ids')
+    .addOption(ifRevisionOption());
+  writeOptions(remove).action(
+    action(session, async (targets, options) => {
+      const ifRevision = options['ifRevision'] as number | undefined;
+      const [only = '', ...more] = targets;
+      if (more.length > 0 && ifRevision !== undefined)
+        throw new UsageError('--if-revision: name one object only');
+      const written =
+        more.length === 0
+          ? await session.io.client.remove(kind.name, only, ifRevision)
+          : await session.io.client.transact(
+              targets.map((id) => ({ op: 'delete', kind: kind.name, id })),
+            );
+      const line = `deleted ${kind.name} ${targets.join(', ')}`;
+      return finishWrite(session, options, { written, line });
+    }),
+  );
+}
+
+/**
+ * One command per kind, in the table's order; answers them by name so that others can add verbs.
+ */
+export function addResources(session: Session, program: Command): Map<string, Command> {
+  const commands = new Map<string, Command>();
+  for (const kindName of KIND_NAMES) {
+    const kind = kindOf(kindName);
+    const command = program
+      .command(kind.name)
+      .description(kind.about)
+      .helpGroup('The virtual network:');
+    listVerb(session, command, kind);
+    showVerb(session, command, kind);
+    if (kind.writer !== 'host') {
+      createVerb(session, command, kind);
+      updateVerb(session, command, kind);
+      deleteVerb(session, command, kind);
+    }
+    commands.set(kind.name, command);
+  }
+  return commands;
+}

@@ -1,0 +1,231 @@
+/**
+ * For tests of the command line: an API in a Map, just true enough to the contract, and one run
+ * with its output captured. What the API really answers is tested against the real one.
+ */
+import { createHash } from 'node:crypto';
+import { ApiError } from '#client/errors.ts';
+import type { Client, KnownToken, Problem, Status, WatchEvent } from '#client/types.ts';
+import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { kindOf } from '#virtual/kinds.ts';
+import { runCli } from './cli.ts';
+import type { CliIo } from './io.ts';
+
+export const refusal = (problem: Omit<Problem, 'type'>): ApiError =>
+  new ApiError({ type: 'about:blank', ...problem });
+
+/** A UUID that is the same in every run. */
+export function uuidOf(text: string): string {
+  const hex = createHash('sha256').update(text).digest('hex');
+  const at = (from: number, to: number): string => hex.slice(from, to);
+  return `${at(0, 8)}-${at(8, 12)}-4${at(13, 16)}-8${at(17, 20)}-${at(20, 32)}`;
+}
+
+type Body = Readonly<Record<string, unknown>>;
+
+export interface FakeApi {
+  readonly client: Client;
+  /** What was asked, in order: `update port …` with its arguments. */
+  readonly asked: { readonly call: string; readonly args: readonly unknown[] }[];
+  readonly rows: Map<string, StoredObject>;
+  /** Answers of calls that a Map cannot give. */
+  readonly answers: {
+    status: Status;
+    behind: string[];
+    away: string[];
+    events: WatchEvent[];
+    trace: readonly string[];
+  };
+  /** Thrown once by the next call of that name. */
+  readonly failNext: Map<string, Error>;
+  /** What `tokens` answers. */
+  readonly tokens: KnownToken[];
+  add(kind: KindName, body: Body): StoredObject;
+}
+
+class Fake implements FakeApi {
+  readonly asked: { call: string; args: readonly unknown[] }[] = [];
+  readonly rows = new Map<string, StoredObject>();
+  readonly failNext = new Map<string, Error>();
+  readonly tokens: KnownToken[] = [];
+  readonly answers: FakeApi['answers'] = {
+    status: { version: '0.1.0', revision: 0, hosts: [] },
+    behind: [],
+    away: [],
+    events: [],
+    trace: ['drop: no-recipient'],
+  };
+  readonly client = this.#client();
+  #revision = 0;
+
+  add(kind: KindName, body: Body): StoredObject {
+    return this.#put(kind, uuidOf(`${kind}/${String(body['name'])}`), body);
+  }
+
+  #put(kind: KindName, id: string, body: Body): StoredObject {
+    const row = kindOf(kind);
+    const resolved = JSON.parse(JSON.stringify(body)) as Record<string, unknown>;
+    for (const [path, { kind: target }] of Object.entries(row.references)) {
+      const [field = '', inner] = path.split('.');
+      const holders =
+        inner === undefined ? [resolved] : ((resolved[field] ?? []) as (typeof resolved)[]);
+      const key = inner ?? field;
+      for (const holder of holders)
+        if (typeof holder[key] === 'string') holder[key] = this.find(target, holder[key]).id;
+    }
+    const assigned = kind === 'bridge' ? { floodKey: 0x800001 } : {};
+    this.#revision += 1;
+    const object = row.schema.parse({ ...assigned, ...resolved, id }) as unknown as StoredObject;
+    const stored = { ...object, revision: this.#revision };
+    this.rows.set(`${kind}/${id}`, stored);
+    return stored;
+  }
+
+  find(kind: KindName, idOrName: string): StoredObject {
+    const all = this.list(kind);
+    const found = all.find((object) => object.id === idOrName || object.name === idOrName);
+    if (found !== undefined) return found;
+    throw refusal({ status: 404, title: `There is no ${kind} '${idOrName}'` });
+  }
+
+  list(kind: KindName): StoredObject[] {
+    return [...this.rows].filter(([key]) => key.startsWith(`${kind}/`)).map(([, row]) => row);
+  }
+
+  #ask(call: string, args: readonly unknown[]): void {
+    this.asked.push({ call, args });
+    const failure = this.failNext.get(call);
+    this.failNext.delete(call);
+    if (failure !== undefined) throw failure;
+  }
+
+  #update(kind: KindName, id: string, body: Body): StoredObject {
+    const before = this.find(kind, id);
+    const merged: Record<string, unknown> = { ...before, ...body };
+    for (const [field, value] of Object.entries(merged)) if (value === null) delete merged[field];
+    delete merged['revision'];
+    return this.#put(kind, before.id, merged);
+  }
+
+  #client(): Client {
+    const hostsOnly = (): Promise<never> => Promise.reject(new Error('hosts only'));
+    return {
+      ...this.#reads(),
+      ...this.#writes(),
+      tokens: async () => {
+        this.#ask('tokens', []);
+        return this.tokens;
+      },
+      revokeToken: async (id) => {
+        this.#ask('revokeToken', [id]);
+      },
+      issueToken: async (token) => {
+        this.#ask('issueToken', [token]);
+        return { secret: 's3cret' };
+      },
+      locate: hostsOnly,
+      report: hostsOnly,
+      learn: hostsOnly,
+    };
+  }
+
+  #reads(): Pick<Client, 'list' | 'listAll' | 'get' | 'status' | 'wait' | 'trace' | 'watch'> {
+    const select = (kind: KindName, where: Body = {}): StoredObject[] =>
+      this.list(kind).filter((row) =>
+        Object.entries(where).every(
+          ([field, value]) => String((row as unknown as Body)[field]) === value,
+        ),
+      );
+    return {
+      list: async (kind, query) => {
+        this.#ask('list', [kind, query]);
+        return { revision: this.#revision, items: select(kind, query?.where) };
+      },
+      listAll: async (kind, where) => {
+        this.#ask('listAll', [kind, where]);
+        return select(kind, where);
+      },
+      get: async (kind, id) => {
+        this.#ask('get', [kind, id]);
+        return this.find(kind, id);
+      },
+      status: async () => {
+        this.#ask('status', []);
+        return this.answers.status;
+      },
+      wait: async (revision, timeoutMs) => {
+        this.#ask('wait', [revision, timeoutMs]);
+        const { behind, away } = this.answers;
+        return { revision, enforced: ['h1'], behind, away };
+      },
+      trace: async (request) => {
+        this.#ask('trace', [request]);
+        const lines = this.answers.trace;
+        return { revision: this.#revision, lines, verdict: 'drop', ports: [], fields: [] };
+      },
+      watch: (options) => {
+        this.#ask('watch', [options]);
+        return this.#events();
+      },
+    };
+  }
+
+  #writes(): Pick<Client, 'create' | 'update' | 'remove' | 'transact'> {
+    const written = (objects: (StoredObject | undefined)[]) => ({
+      revision: this.#revision,
+      objects,
+    });
+    const remove = (kind: KindName, id: string): undefined => {
+      this.rows.delete(`${kind}/${this.find(kind, id).id}`);
+      this.#revision += 1;
+    };
+    return {
+      create: async (kind, body) => {
+        this.#ask('create', [kind, body]);
+        return written([this.add(kind, body)]);
+      },
+      update: async (kind, id, body, ifRevision) => {
+        this.#ask('update', [kind, id, body, ifRevision]);
+        return written([this.#update(kind, id, body)]);
+      },
+      remove: async (kind, id, ifRevision) => {
+        this.#ask('remove', [kind, id, ifRevision]);
+        return written([remove(kind, id)]);
+      },
+      transact: async (operations) => {
+        this.#ask('transact', [operations]);
+        for (const op of operations) if (op.op === 'delete') remove(op.kind, op.id);
+        return written(operations.map(() => undefined));
+      },
+    };
+  }
+
+  async *#events(): AsyncGenerator<WatchEvent> {
+    yield* this.answers.events;
+  }
+}
+
+export const fakeApi = (): FakeApi => new Fake();
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Splits as a shell would, double quotes included. */
+export const splitWords = (line: string): string[] =>
+  [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
+
+/** Runs one command line, `bridge list` say, and answers all it printed. */
+export async function mn(client: Client, line: string, io: Partial<CliIo> = {}): Promise<Ran> {
+  let out = '';
+  let err = '';
+  const code = await runCli(splitWords(line), {
+    client,
+    out: (text) => (out += text),
+    err: (text) => (err += text),
+    version: '0.1.0',
+    ...io,
+  });
+  return { code, out, err };
+}
