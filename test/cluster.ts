@@ -1,0 +1,162 @@
+/**
+ * Several edges in one synchronous process: no API, no promises, only the packet path over the
+ * reference datapath. A few rows of a store are played by hand: locations appear when an agent
+ * asks, and what one learned is told to all in one order. Laws run thousands of steps here.
+ */
+import { Edge } from '#agent/edge.ts';
+import type { FromEdge, ToEdge } from '#agent/messages.ts';
+import type { WatchEvent } from '#client/types.ts';
+import { openMemory } from '#datapath/memory.ts';
+import type { DpPort } from '#flow/flow.ts';
+import type { Ip4 } from '#net/ip.ts';
+import type { RowChange } from '#virtual/change.ts';
+import type { HostId } from '#virtual/ids.ts';
+import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { Topology } from '#virtual/topology.ts';
+
+const ROUNDS_MAX = 1_000;
+
+/** A frame that left a cluster: by which interface of which host. */
+export interface Transmission {
+  readonly host: number;
+  readonly port: number;
+  readonly frame: Uint8Array;
+}
+
+interface Node {
+  readonly id: HostId;
+  readonly address: Ip4;
+  readonly datapath: ReturnType<typeof openMemory>;
+  readonly edge: Edge;
+  readonly posted: FromEdge[];
+}
+
+export interface ClusterOptions {
+  readonly hosts: readonly { readonly id: HostId; readonly address: Ip4 }[];
+  /** False: every flow is forgotten before every frame. */
+  readonly caching: boolean;
+  readonly slots?: number;
+}
+
+export class Cluster {
+  readonly topology = new Topology();
+  readonly nodes: readonly Node[];
+  readonly #caching: boolean;
+  #sent: Transmission[] = [];
+  #nextKey = 1;
+  #timeMs = 0;
+
+  constructor({ hosts, caching, slots = 512 }: ClusterOptions) {
+    this.#caching = caching;
+    this.nodes = hosts.map(({ id, address }, host) => {
+      const datapath = openMemory({ slots, clock: () => this.#timeMs, address });
+      datapath.onTransmit((port, frame) => this.#sent.push({ host, port, frame: frame.slice() }));
+      datapath.onTunnel((remote, key, frame) =>
+        this.nodes.find((n) => n.address === remote)?.datapath.receiveTunnel(address, key, frame),
+      );
+      const edge = new Edge({ host: id, datapath, now: () => this.#timeMs, seed: host + 1 });
+      return { id, address, datapath, edge, posted: [] };
+    });
+    for (const node of this.nodes) {
+      this.#tell(node, { type: 'event', event: { type: 'snapshot', revision: 0, objects: [] } });
+      this.#tell(node, {
+        type: 'event',
+        event: { type: 'learned', all: true, put: [], forget: [] },
+      });
+      this.#tell(node, { type: 'interfaces', interfaces: [] });
+    }
+  }
+
+  #tell(node: Node, message: ToEdge): void {
+    node.edge.handle(message, (m) => node.posted.push(m));
+  }
+  #tellAll(event: WatchEvent): void {
+    for (const node of this.nodes) this.#tell(node, { type: 'event', event });
+  }
+
+  /** One revision with these rows, everywhere; then whatever agents ask for because of it. */
+  change(rows: readonly RowChange[]): void {
+    const change = { revision: this.topology.revision + 1, rows };
+    this.topology.apply(change);
+    this.#tellAll({ type: 'change', change });
+    for (let rounds = 0; rounds < ROUNDS_MAX && this.#locate(); rounds++);
+    this.#settle();
+  }
+
+  interfaces(host: number, list: readonly { name: string; index: number }[]): void {
+    this.#tell(this.#node(host), { type: 'interfaces', interfaces: list });
+    for (let rounds = 0; rounds < ROUNDS_MAX && this.#locate(); rounds++);
+    this.#settle();
+  }
+
+  #locate(): boolean {
+    const rows: RowChange[] = [];
+    for (const { id, edge } of this.nodes)
+      for (const { port, interface: name } of edge.state().locate) {
+        const tunnelKey = this.#nextKey++;
+        const location = { id: port, port, host: id, interface: name, tunnelKey, revision: 1 };
+        rows.push({ kind: 'location', id: port, put: location as StoredObject });
+      }
+    if (rows.length === 0) return false;
+    const change = { revision: this.topology.revision + 1, rows };
+    this.topology.apply(change);
+    this.#tellAll({ type: 'change', change });
+    return true;
+  }
+
+  #node(host: number): Node {
+    const node = this.nodes[host];
+    if (node === undefined) throw new Error(`there is no host ${host}`);
+    return node;
+  }
+
+  /** A frame arrives at an interface; every copy that left anywhere because of it. */
+  send(host: number, port: number, frame: Uint8Array): readonly Transmission[] {
+    this.#sent = [];
+    if (!this.#caching) for (const { edge } of this.nodes) edge.forgetFlows();
+    this.#node(host).datapath.receive(port as DpPort, frame);
+    this.#settle();
+    return this.#sent;
+  }
+
+  /** Lets time pass, with the agents' ticks. */
+  advance(ms: number): void {
+    this.#timeMs += ms;
+    for (const { edge, posted } of this.nodes) edge.tick((m) => posted.push(m));
+    this.#settle();
+  }
+
+  /** Until no upcall waits and everything learned was told to all. */
+  #settle(): void {
+    for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
+      let busy = false;
+      for (const node of this.nodes) {
+        if (!this.#caching) node.edge.forgetFlows();
+        if (node.edge.pump((m) => node.posted.push(m)) > 0) busy = true;
+        for (const message of node.posted.splice(0)) {
+          if (message.type !== 'learned' || message.put.length + message.forget.length === 0)
+            continue;
+          busy = true;
+          const put = message.put.map((m) => ({ ...m, host: node.id }));
+          this.#tellAll({ type: 'learned', all: false, put, forget: message.forget });
+        }
+      }
+      if (!busy) return;
+    }
+    throw new Error('the cluster does not come to rest: frames circle');
+  }
+
+  /** Installed flows that would not be installed so now: none, ever. */
+  wrongFlows(): string[] {
+    return this.nodes.flatMap(({ edge }, host) =>
+      edge.wrongFlows().map((text) => `host ${host}: ${text}`),
+    );
+  }
+}
+
+/** A row to put, from plain fields. */
+export const row = (kind: KindName, object: Record<string, unknown>): RowChange => ({
+  kind,
+  id: String(object['id']),
+  put: { revision: 1, ...object } as unknown as StoredObject,
+});

@@ -1,0 +1,390 @@
+/**
+ * A whole cluster in one process: the production API, agents and command line over the reference
+ * datapath. Only transport, links, clock and datapath are passed in. Wires between hosts can lose
+ * frames, by a seed.
+ *
+ * A `World` is also a stage for scenarios: the same files run here and in the lab.
+ */
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { Edge } from '#agent/edge.ts';
+import { runControl, type Clock, type Links } from '#agent/control.ts';
+import type { FromEdge, LocalInterface, ToEdge } from '#agent/messages.ts';
+import { createApi, type Api } from '#api/app.ts';
+import { runCli } from '#cli/cli.ts';
+import { createClient } from '#client/client.ts';
+import type { Client } from '#client/types.ts';
+import { openMemory } from '#datapath/memory.ts';
+import type { DpPort } from '#flow/flow.ts';
+import type { WorkloadSpec, Stage } from '#lab/scenario.ts';
+import { parseIp, parseIp4, type Ip, type Ip4 } from '#net/ip.ts';
+import { parseMac, type Mac } from '#net/mac.ts';
+import { openSqlite } from '#store/sqlite.ts';
+import type { Store } from '#store/store.ts';
+import type { HostId } from '#virtual/ids.ts';
+import { createWorkload, type Workload } from './workload.ts';
+
+const DEADLINE_MS = 20_000;
+const ROUNDS_MAX = 10_000;
+type Memory = ReturnType<typeof openMemory>;
+
+export interface WorldOptions {
+  readonly hosts: readonly string[];
+  readonly workloads?: readonly WorkloadSpec[];
+  /** Of frames between hosts; decided by the seed. Default none. */
+  readonly lossPercent?: number;
+  readonly seed?: number;
+  readonly slots?: number;
+}
+
+/** One host: its datapath outlives its agent. */
+export interface WorldHost {
+  readonly name: string;
+  readonly id: string;
+  readonly address: Ip4;
+  readonly datapath: Memory;
+  edge: Edge | undefined;
+  stop: (() => Promise<void>) | undefined;
+  readonly interfaces: Map<string, { index: number; up: boolean }>;
+}
+
+/** A stream of interface lists that the world pushes into. */
+function createLinks(host: WorldHost): Links & { changed(): void } {
+  let wake = Promise.withResolvers<void>();
+  const list = (): LocalInterface[] =>
+    [...host.interfaces].filter(([, i]) => i.up).map(([name, { index }]) => ({ name, index }));
+  return {
+    changed: () => wake.resolve(),
+    async *watch(signal) {
+      while (!signal.aborted) {
+        const next = wake.promise;
+        yield list();
+        const aborted = Promise.withResolvers<void>();
+        signal.addEventListener('abort', () => aborted.resolve(), { once: true });
+        await Promise.race([next, aborted.promise]);
+        wake = Promise.withResolvers<void>();
+      }
+    },
+  };
+}
+
+/**
+ * The agents' conversation with the API runs in real time; flows and learned MACs age in the
+ * world's.
+ */
+const CONTROL_CLOCK: Clock = {
+  now: () => performance.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+};
+
+/** Numbers from a seed (xorshift32): which frames the wires lose. */
+function randomFrom(seed: number): () => number {
+  let x = seed | 1;
+  return () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) / 2 ** 32;
+  };
+}
+
+export class World implements Stage {
+  readonly hosts = new Map<string, WorldHost>();
+  readonly client: Client;
+  readonly #store: Store;
+  readonly #api: Api;
+  readonly #workloads = new Map<string, Workload & { spec: WorkloadSpec }>();
+  readonly #links = new Map<string, ReturnType<typeof createLinks>>();
+  readonly #random: () => number;
+  readonly #options: WorldOptions;
+  #timeMs = 1_000;
+  #nextIndex = 100;
+  #pingId = 0;
+  /** Hosts cut off the API: what they had open breaks, what they ask fails. */
+  readonly #cut = new Map<string, AbortController>();
+
+  private constructor(options: WorldOptions) {
+    this.#options = options;
+    this.#random = randomFrom(options.seed ?? 1);
+    this.#store = openSqlite(':memory:');
+    this.#api = createApi({
+      store: this.#store,
+      clock: { now: () => performance.now() },
+      version: 'world',
+      onBug: (error) => {
+        throw error;
+      },
+    });
+    this.client = this.#clientOf(undefined);
+  }
+
+  static async open(options: WorldOptions): Promise<World> {
+    const world = new World(options);
+    try {
+      await world.#build();
+    } catch (error) {
+      await world[Symbol.asyncDispose]();
+      throw error;
+    }
+    return world;
+  }
+
+  async #build(): Promise<void> {
+    const options = this.#options;
+    await this.#api.ready;
+    for (const [i, name] of options.hosts.entries()) await this.#addHost(name, `172.16.0.${i + 1}`);
+    const members = [...this.hosts.values()].map((h) => ({
+      host: h.id,
+      address: `172.16.0.${Number(h.address & 255)}`,
+    }));
+    await this.client.create('tunnel-zone', { name: 'underlay', members });
+    for (const spec of options.workloads ?? []) this.#addWorkload(spec);
+    for (const name of options.hosts) await this.agent(name, 'start');
+    await this.settle();
+  }
+
+  /** A client with a token, or (without) the operator on the unix socket. */
+  #clientOf(token: string | undefined, host = ''): Client {
+    return createClient({
+      fetch: async (path, init) => {
+        const wire = this.#wire(host);
+        if (wire.aborted) throw new TypeError('fetch failed: the world cut this wire');
+        const headers = new Headers(init?.headers);
+        if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+        const request = new Request(`http://api${path}`, { ...init, headers });
+        const response = await (token === undefined
+          ? this.#api.operator(request)
+          : this.#api.fetch(request));
+        if (host === '' || response.body === null) return response;
+        const body = response.body.pipeThrough(new TransformStream(), { signal: wire });
+        return new Response(body, response);
+      },
+    });
+  }
+  #wire(host: string): AbortSignal {
+    const wire = this.#cut.get(host) ?? new AbortController();
+    this.#cut.set(host, wire);
+    return wire.signal;
+  }
+
+  async #addHost(name: string, address: string): Promise<void> {
+    const { objects } = await this.client.create('host', { name });
+    const ip = parseIp4(address) as Ip4;
+    const datapath = openMemory({
+      slots: this.#options.slots ?? 4096,
+      clock: () => this.#timeMs,
+      address: ip,
+    });
+    const host: WorldHost = {
+      name,
+      id: objects[0]?.id ?? '',
+      address: ip,
+      datapath,
+      edge: undefined,
+      stop: undefined,
+      interfaces: new Map(),
+    };
+    datapath.onTransmit((port, frame) => this.#deliver(host, port, frame));
+    datapath.onTunnel((remote, key, frame) => {
+      const to = [...this.hosts.values()].find((h) => h.address === remote);
+      if (this.#random() * 100 >= (this.#options.lossPercent ?? 0))
+        to?.datapath.receiveTunnel(ip, key, frame);
+    });
+    this.hosts.set(name, host);
+    this.#links.set(name, createLinks(host));
+  }
+
+  #addWorkload(spec: WorkloadSpec): void {
+    const host = this.host(spec.host);
+    host.interfaces.set(spec.name, { index: this.#nextIndex++, up: true });
+    const send = (frame: Uint8Array) => {
+      const at = host.interfaces.get(spec.name);
+      if (at?.up === true) host.datapath.receive(at.index as DpPort, frame);
+    };
+    const mac = parseMac(spec.mac) as Mac;
+    this.#workloads.set(spec.name, {
+      ...createWorkload({ name: spec.name, mac, addresses: spec.addresses, send }),
+      spec,
+    });
+  }
+
+  #deliver(host: WorldHost, port: DpPort, frame: Uint8Array): void {
+    const name = [...host.interfaces].find(([, { index, up }]) => up && index === port)?.[0];
+    if (name !== undefined) this.#workloads.get(name)?.receive(frame);
+  }
+
+  host(name: string): WorldHost {
+    const found = this.hosts.get(name);
+    if (found === undefined) throw new Error(`there is no host ${name}`);
+    return found;
+  }
+  workload(name: string): Workload {
+    const found = this.#workloads.get(name);
+    if (found === undefined) throw new Error(`there is no workload ${name}`);
+    return found;
+  }
+
+  /** Lets all first packets be decided; true when there were any. */
+  pump(): boolean {
+    let busy = false;
+    for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
+      let handled = 0;
+      for (const host of this.hosts.values())
+        handled += host.edge?.pump((m) => this.#post(host, m)) ?? 0;
+      if (handled === 0) return busy;
+      busy = true;
+    }
+    throw new Error('the world does not come to rest: frames circle');
+  }
+  readonly #inbox = new Map<string, (message: FromEdge) => void>();
+  #post(host: WorldHost, message: FromEdge): void {
+    this.#inbox.get(host.name)?.(message);
+  }
+
+  /**
+   * Waits until every live agent has enforced the newest revision, located its ports and published
+   * what it learned.
+   */
+  async settle(): Promise<void> {
+    const deadline = performance.now() + DEADLINE_MS;
+    for (let calm = 0; calm < 5;) {
+      calm = (await this.#calm()) ? calm + 1 : 0;
+      await setImmediate();
+      if (performance.now() > deadline)
+        throw new Error(`the world did not settle: ${await this.#unsettled()}`);
+      if (calm === 0) await sleep(1);
+    }
+  }
+  async #calm(): Promise<boolean> {
+    if (this.pump()) return false;
+    return (await this.#unsettled()) === '';
+  }
+  async #unsettled(): Promise<string> {
+    const { revision, hosts } = await this.client.status();
+    for (const host of this.hosts.values()) {
+      if (host.edge === undefined || this.#wire(host.name).aborted) continue;
+      const state = host.edge.state();
+      const reported = hosts.find((h) => h.host === host.id)?.report;
+      if (state.revision < revision) return `${host.name} is at ${state.revision}, not ${revision}`;
+      if (state.locate.length > 0) return `${host.name} has ports to locate`;
+      if ((reported?.revision ?? -1) < revision)
+        return `${host.name} reported ${reported?.revision}`;
+      if (reported?.portsUp.join() !== state.portsUp.join())
+        return `${host.name} has not reported its ports`;
+    }
+    return '';
+  }
+
+  async agent(name: string, action: 'stop' | 'start' | 'kill'): Promise<void> {
+    const host = this.host(name);
+    if (action !== 'start') {
+      await host.stop?.();
+      host.stop = undefined;
+      host.edge = undefined;
+      return;
+    }
+    if (host.edge !== undefined) return;
+    const { secret } = await this.client.issueToken({
+      role: 'host',
+      name: `agent-${name}`,
+      host: host.id,
+    });
+    const seed = Math.floor(this.#random() * 2 ** 31);
+    const edge = new Edge({
+      host: host.id as HostId,
+      datapath: host.datapath,
+      now: () => this.#timeMs,
+      seed,
+    });
+    const stop = new AbortController();
+    let take: (message: FromEdge) => void = () => {};
+    this.#inbox.set(name, (message) => take(message));
+    const running = runControl({
+      host: host.id,
+      client: this.#clientOf(secret, name),
+      edge: {
+        send: (message: ToEdge) => edge.handle(message, (m) => take(m)),
+        onMessage: (callback) => {
+          take = callback;
+        },
+      },
+      links: this.#links.get(name) as Links,
+      clock: CONTROL_CLOCK,
+      log: { info: () => {}, warn: () => {} },
+      version: 'world',
+      signal: stop.signal,
+    });
+    running.catch(() => undefined);
+    host.edge = edge;
+    host.stop = async () => {
+      stop.abort();
+      await running.catch(() => undefined);
+    };
+    await this.settle();
+  }
+
+  /** Cuts a host off the API, or joins it again. */
+  cut(name: string, off: boolean): void {
+    if (off) this.#cut.get(name)?.abort();
+    else this.#cut.delete(name);
+  }
+
+  /** Lets time pass for flows and learned MACs, in steps of the agents' ticks. */
+  async advance(ms: number): Promise<void> {
+    const step = 500;
+    for (let left = ms; left > 0; left -= step) {
+      this.#timeMs += Math.min(step, left);
+      for (const host of this.hosts.values()) host.edge?.tick((m) => this.#post(host, m));
+    }
+    await this.settle();
+  }
+
+  async mn(args: readonly string[]): Promise<string> {
+    let printed = '';
+    const print = (text: string) => {
+      printed += text;
+    };
+    await runCli([...args], { client: this.client, out: print, err: print });
+    await this.settle();
+    return printed;
+  }
+
+  async ping(from: string, address: string): Promise<boolean> {
+    const workload = this.workload(from);
+    const to = parseIp(address) as Ip;
+    const id = (this.#pingId = (this.#pingId + 1) & 0xffff);
+    workload.resolve(to);
+    await this.settle();
+    if (!workload.ping(to, id)) return false;
+    await this.settle();
+    workload.forget();
+    return workload.answered(id);
+  }
+
+  async send(from: string, frame: Uint8Array): Promise<readonly string[]> {
+    const spec = this.#workloads.get(from)?.spec as WorkloadSpec;
+    const at = this.host(spec.host).interfaces.get(from);
+    for (const workload of this.#workloads.values()) workload.received.length = 0;
+    if (at?.up === true) this.host(spec.host).datapath.receive(at.index as DpPort, frame);
+    await this.settle();
+    const same = (other: Uint8Array) => Buffer.compare(other, frame) === 0;
+    return [...this.#workloads.values()].filter((w) => w.received.some(same)).map((w) => w.name);
+  }
+
+  /** An interface that goes is a new one when it comes back. */
+  async link(name: string, up: boolean): Promise<void> {
+    const spec = this.#workloads.get(name)?.spec as WorkloadSpec;
+    const { interfaces } = this.host(spec.host);
+    interfaces.set(name, {
+      index: up ? this.#nextIndex++ : (interfaces.get(name)?.index ?? 0),
+      up,
+    });
+    this.#links.get(spec.host)?.changed();
+    await this.settle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const host of this.hosts.values()) await host.stop?.();
+    await this.#api.close();
+    await this.#store[Symbol.asyncDispose]();
+  }
+}
