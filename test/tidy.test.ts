@@ -193,6 +193,28 @@ const pinned: Rule = (files) =>
         .map(([name, version]) => `${path}: ${name} must be pinned exactly, not '${version}'`);
     });
 
+interface Lock {
+  readonly packages?: Readonly<
+    Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>
+  >;
+}
+/**
+ * `npm ci` refuses a lock file without the builds for other machines; `npm install` leaves out those
+ * that its registry does not have.
+ */
+const lockIsComplete: Rule = (files) =>
+  files
+    .filter(({ path }) => posix.basename(path) === 'package-lock.json')
+    .flatMap(({ path, text }) => {
+      const { packages = {} } = JSON.parse(text) as Lock;
+      const wanted = Object.values(packages).flatMap((each) =>
+        Object.keys(each.optionalDependencies ?? {}),
+      );
+      return [...new Set(wanted)]
+        .filter((name) => packages[`node_modules/${name}`] === undefined)
+        .map((name) => `${path}: lacks ${name}, an optional dependency of another package`);
+    });
+
 const lockNamesNoHost: Rule = (files) =>
   files
     .filter(({ path }) => posix.basename(path) === 'package-lock.json')
@@ -345,6 +367,16 @@ const RULES: Readonly<Record<string, Case>> = {
       src('{"dependencies":{"zod":"^4.6.7"}}', 'package.json'),
       src('{"devDependencies":{"zod":"latest"}}', 'web/package.json'),
     ],
+  },
+  'the lock file has every optional dependency': {
+    rule: lockIsComplete,
+    good: [
+      src(
+        '{"packages": {"": {"optionalDependencies": {"a": "1"}}, "node_modules/a": {}}}',
+        'package-lock.json',
+      ),
+    ],
+    bad: [src('{"packages": {"": {"optionalDependencies": {"a": "1"}}}}', 'package-lock.json')],
   },
   'the lock file names no host': {
     rule: lockNamesNoHost,
