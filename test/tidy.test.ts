@@ -199,8 +199,8 @@ interface Lock {
   >;
 }
 /**
- * `npm ci` refuses a lock file without the builds for other machines; `npm install` leaves out those
- * that its registry does not have.
+ * `npm ci` refuses a lock file without the builds for other machines; `npm install` leaves out
+ * those that its registry does not have.
  */
 const lockIsComplete: Rule = (files) =>
   files
