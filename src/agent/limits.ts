@@ -13,7 +13,7 @@ export const LIMITS = {
   expirySlotsPerTick: 8_192,
   /** Flows of the entry that has the most, made stale at once when another finds no room. */
   evictedAtOnceMax: 256,
-  /** How often the worker ticks: expiry, renewal, audit. */
+  /** How often the worker ticks: expiry, renewal, retries. */
   tickMs: 500,
   /** MACs one port may teach; further ones are flooded to, not learned. */
   learnedPerPortMax: 1_024,

@@ -20,7 +20,7 @@ test(
 );
 
 test('the object tells nothing about the machine that made it', () => {
-  assert.doesNotMatch(readFileSync(OBJECT, 'latin1'), /\/(usr|home|tmp|work|root)\//);
+  assert.doesNotMatch(readFileSync(OBJECT, 'latin1'), /\/[a-z]+\/[a-z]/i);
 });
 
 test('the drop codes of the program are those of the table', () => {
