@@ -8,8 +8,11 @@ import type { Layers } from './frame.ts';
 import type { Ip4, Ip6 } from './ip.ts';
 import type { Mac } from './mac.ts';
 
-/** A fixed seed unless SEED says otherwise. */
-export const runs = (numRuns: number) => ({ seed: Number(process.env['SEED'] ?? 1), numRuns });
+/** A fixed seed and so many cases, unless SEED and RUNS say otherwise. */
+export const runs = (numRuns: number) => ({
+  seed: Number(process.env['SEED'] ?? 1),
+  numRuns: Number(process.env['RUNS'] ?? numRuns),
+});
 
 /** Plain objects: a decoder's result has a prototype. */
 export const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>

@@ -54,21 +54,25 @@ function undecoded({ ethernet, network, transport }: Frame): string | undefined 
   return due ? `protocol ${network.protocol} does not decode` : undefined;
 }
 
-/** The first length or checksum of `frame`, decoded from `bytes`, that is not right. */
-export function mismatch(bytes: Uint8Array, frame: Frame): string | undefined {
-  const { ethernet, network } = frame;
+/** What is wrong with the IP layer alone: a router drops such a packet without a word. */
+export function networkFault(bytes: Uint8Array, { ethernet, network }: Frame): string | undefined {
   if (network === undefined || network.kind === 'arp') return undefined;
   const start = ethernetSize(ethernet);
   const declared =
     network.kind === 'ipv4' ? network.totalLength : network.payloadLength + IPV6_SIZE;
   const present = bytes.length - start;
   if (declared > present) return `cut short at ${present} of ${declared} bytes`;
-  if (network.kind === 'ipv4') {
-    const sum = addWords(0, bytes, start, start + ipv4Size(network));
-    const held = network.checksum;
-    if (held !== expected(sum, held)) return describeChecksum('ip', held);
-  }
-  return transportFault(bytes, frame, network);
+  if (network.kind === 'ipv6') return undefined;
+  const sum = addWords(0, bytes, start, start + ipv4Size(network));
+  const held = network.checksum;
+  return held === expected(sum, held) ? undefined : describeChecksum('ip', held);
+}
+
+/** The first length or checksum of `frame`, decoded from `bytes`, that is not right. */
+export function mismatch(bytes: Uint8Array, frame: Frame): string | undefined {
+  const { network } = frame;
+  if (network === undefined || network.kind === 'arp') return undefined;
+  return networkFault(bytes, frame) ?? transportFault(bytes, frame, network);
 }
 
 /**

@@ -7,7 +7,7 @@ import { bytesUpTo, damaged, frames, runs } from './arbitraries.test.ts';
 import { frameFault } from './fault.ts';
 import { decodeFrame, encodeFrame, fragmentKind, networkLength } from './frame.ts';
 import type { Frame, Layers } from './frame.ts';
-import type { Ip4 } from './ip.ts';
+import type { Ip4, Ip6 } from './ip.ts';
 import { ZERO_MAC } from './mac.ts';
 import { readPcap } from './pcap.ts';
 import { describeFrame } from './text.ts';
@@ -134,6 +134,12 @@ test('what cannot be encoded is refused', () => {
   assert.equal(frameFault(bytes), undefined);
   const over = new Uint8Array(65_516);
   assert.throws(() => encodeFrame({ ethernet, network: most, payload: over }), /65536 bytes/);
+  const nobody = '0'.repeat(32) as Ip6;
+  const six = { kind: 'ipv6', src: nobody, dst: nobody, protocol: 255 } as const;
+  const most6 = encodeFrame({ ethernet, network: six, payload: new Uint8Array(65_535) });
+  assert.equal(frameFault(most6), undefined);
+  const over6 = new Uint8Array(65_536);
+  assert.throws(() => encodeFrame({ ethernet, network: six, payload: over6 }), /65576 bytes/);
 });
 
 test('damaged frames and junk never throw; without a fault they are kept to the byte', () => {

@@ -245,8 +245,8 @@ function sealTransport(
 }
 
 /**
- * Bytes of the frame from its network layer to the end of its payload; IP takes at most
- * IP_LENGTH_MAX.
+ * Bytes of the frame from its network layer to the end of its payload. IP takes at most
+ * IP_LENGTH_MAX, IPv6 behind its fixed header (RFC 8200 §3).
  */
 export function networkLength(layers: Layers): number {
   const { network, transport, payload } = layers;
@@ -279,7 +279,8 @@ export function encodeFrame(layers: Layers): Uint8Array {
   if (type === undefined) throw new TypeError('encodeFrame: no network layer and no EtherType');
   const ethernet = { tci: undefined, ...layers.ethernet, type };
   const length = networkLength(layers);
-  if (network !== undefined && length > IP_LENGTH_MAX) {
+  const told = network?.kind === 'ipv6' ? length - IPV6_SIZE : length;
+  if (network !== undefined && told > IP_LENGTH_MAX) {
     throw new RangeError(`encodeFrame: ${length} bytes do not fit into an IP packet`);
   }
   const start = ethernetSize(ethernet);

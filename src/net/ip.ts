@@ -173,6 +173,15 @@ export const isUnspecifiedIp = (ip: Ip): boolean => ip === 0 || ip === UNSPECIFI
 export const isLoopbackIp = (ip: Ip): boolean =>
   isIp6(ip) ? ip === `${'0'.repeat(31)}1` : ip >>> 24 === 127;
 
+/**
+ * Whether a packet may come from this address, so that there is one host to answer: not 0.0.0.0/8,
+ * `::`, loopback, multicast, class E or broadcast (RFC 1812 §5.3.7, RFC 4443 §2.4(e.6)).
+ */
+export function namesOneHost(ip: Ip): boolean {
+  if (isMulticastIp(ip) || isLoopbackIp(ip)) return false;
+  return isIp6(ip) ? ip !== UNSPECIFIED6 : ip >>> 24 !== 0 && ip >>> 28 !== 15;
+}
+
 /** 169.254.0.0/16 (RFC 3927) or fe80::/10 (RFC 4291 §2.5.6). */
 export const isLinkLocalIp = (ip: Ip): boolean =>
   isIp6(ip) ? /^fe[89ab]/.test(ip) : ip >>> 16 === 0xa9fe;

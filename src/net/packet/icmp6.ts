@@ -22,12 +22,14 @@ import { describeMessage, encodeIcmp, ICMP_SIZE } from './icmp.ts';
 export const ICMP6_UNREACHABLE = 1;
 export const ICMP6_TOO_BIG = 2;
 export const ICMP6_TIME_EXCEEDED = 3;
+export const ICMP6_PARAMETER_PROBLEM = 4;
 export const ICMP6_ECHO_REQUEST = 128;
 export const ICMP6_ECHO_REPLY = 129;
 export const ICMP6_ROUTER_SOLICITATION = 133;
 export const ICMP6_ROUTER_ADVERTISEMENT = 134;
 export const NEIGHBOUR_SOLICITATION = 135;
 export const NEIGHBOUR_ADVERTISEMENT = 136;
+export const ICMP6_REDIRECT = 137;
 
 /** Neighbour discovery options (RFC 4861 §4.6.1). */
 export const SOURCE_LINK_ADDRESS = 1;

@@ -11,6 +11,7 @@ import {
   EXTENSIONS_MAX,
   IPV6_SIZE,
   ipv6Size,
+  protocolAt,
   type Ipv6,
 } from './ipv6.ts';
 
@@ -114,6 +115,19 @@ test('refused: cut or overlong extension headers', () => {
   const version4 = whole.slice();
   version4[0] = 0x45;
   assert.equal(decode(version4), undefined);
+});
+
+test('the byte that names the protocol', () => {
+  for (const types of [[], [0], [44], [44, 60], [60, 43, 0, 44], [0, 60, 44, 43]]) {
+    const headers = types.map((type) => ({ type, units: type === 44 ? 0 : 2 }));
+    const bytes = packet(headers, 200);
+    const header = decode(bytes);
+    assert.ok(header !== undefined);
+    assert.equal(bytes[protocolAt(header)], 200);
+    const last = headers.at(-1);
+    const size = last === undefined ? 34 : 8 + last.units * 8;
+    assert.equal(protocolAt(header), ipv6Size(header) - size);
+  }
 });
 
 test('description', () => {

@@ -6,11 +6,14 @@
  * accepts), at most EXTENSIONS_MAX of them; a longer chain is refused. It stops behind a fragment
  * header that starts past 0.
  */
-import { read16, read32, read8, write16 } from '../bytes.ts';
+import { EMPTY_BYTES, read16, read32, read8, write16 } from '../bytes.ts';
 import { formatIp6, readIp6, writeIp6, type Ip6 } from '../ip.ts';
 
 export const IPV6_SIZE = 40;
 export const EXTENSIONS_MAX = 8;
+export const FRAGMENT_HEADER_SIZE = 8;
+/** Offset of the next-header field in the fixed header. */
+const NEXT_HEADER_AT = 6;
 
 /** Extension header numbers (IANA). Others, AH and ESP among them, count as an upper layer. */
 export const EXTENSION = { HOP_BY_HOP: 0, ROUTING: 43, FRAGMENT: 44, DESTINATION: 60 } as const;
@@ -62,7 +65,7 @@ function walk(bytes: Uint8Array, start: number, end: number, first: number): Wal
   for (let count = 0; isExtension(protocol); count++) {
     if (count === EXTENSIONS_MAX || end - at < 8) return undefined;
     const isFragment = protocol === EXTENSION.FRAGMENT;
-    const size = isFragment ? 8 : (read8(bytes, at + 1) + 1) * 8;
+    const size = isFragment ? FRAGMENT_HEADER_SIZE : (read8(bytes, at + 1) + 1) * 8;
     if (end - at < size) return undefined;
     protocol = read8(bytes, at);
     if (isFragment) {
@@ -107,6 +110,36 @@ export function decodeIpv6(bytes: Uint8Array, at: number, end: number): Ipv6 | u
     protocol,
     fragment,
   };
+}
+
+/** An extension header; `at` is counted from the first of them on. */
+export interface Ipv6Extension {
+  readonly type: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+/** The extension headers that the walk passed, in their order. */
+export function extensionsOf({ nextHeader, extensions = EMPTY_BYTES }: Ipv6): Ipv6Extension[] {
+  const list: Ipv6Extension[] = [];
+  let type = nextHeader;
+  for (let at = 0; at < extensions.length;) {
+    const isFragment = type === EXTENSION.FRAGMENT;
+    const size = isFragment ? FRAGMENT_HEADER_SIZE : (read8(extensions, at + 1) + 1) * 8;
+    list.push({ type, at, size });
+    type = read8(extensions, at);
+    at += size;
+  }
+  return list;
+}
+
+/**
+ * Where the byte is that names `protocol`, from the first of the fixed header on: `nextHeader`, or
+ * the first byte of the last extension header.
+ */
+export function protocolAt(header: Ipv6): number {
+  const last = extensionsOf(header).at(-1);
+  return last === undefined ? NEXT_HEADER_AT : IPV6_SIZE + last.at;
 }
 
 /**
