@@ -21,6 +21,8 @@ interface DraftRow {
 export class Draft implements View {
   readonly #base: Topology;
   readonly #rows = new Map<string, DraftRow>();
+  /** Referrers that were asked for since the last change: the rules of many rows ask alike. */
+  readonly #asked = new Map<string, readonly string[]>();
 
   constructor(base: Topology) {
     this.#base = base;
@@ -35,9 +37,11 @@ export class Draft implements View {
   }
 
   put(kind: KindName, object: StoredObject, operation: number): void {
+    this.#asked.clear();
     this.#rows.set(`${kind}/${object.id}`, { kind, id: object.id, object, operation });
   }
   remove(kind: KindName, id: string, operation: number): void {
+    this.#asked.clear();
     this.#rows.set(`${kind}/${id}`, { kind, id, object: undefined, operation });
   }
 
@@ -51,11 +55,15 @@ export class Draft implements View {
     yield* this.#puts(kind);
   }
   referrers(kind: KindName, path: string, target: string): readonly string[] {
+    const key = `${kind}.${path}/${target}`;
+    const known = this.#asked.get(key);
+    if (known !== undefined) return known;
     const reference = referencesFrom(kind).find((r) => r.path === path);
     if (reference === undefined) return [];
     const ids = this.#untouched(kind, this.#base.referrers(kind, path, target));
     for (const object of this.#puts(kind))
       if (targetsOf(object, reference).includes(target)) ids.push(object.id);
+    this.#asked.set(key, ids);
     return ids;
   }
   /** Ids of the objects of a kind with this name. */

@@ -25,12 +25,25 @@ export function ruleOf(issue: z.core.$ZodRawIssue): string {
   return 'is not valid';
 }
 
-/** A schema's issues as faults; unknown fields are named one by one. */
+/** Of the forms that a value may have, the one that it is nearest to. */
+const nearest = (forms: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] =>
+  forms.reduce((best, form) => (form.length < best.length ? form : best), forms[0] ?? []);
+
+/**
+ * A schema's issues as faults; unknown fields are named one by one. Where several forms are
+ * allowed, what is wrong is said of the nearest.
+ */
 export function faultsOf(issues: readonly z.core.$ZodIssue[]): Fault[] {
   const faults: Fault[] = [];
   for (const issue of issues) {
     const path = issue.path.map(String);
-    if (issue.code === 'unrecognized_keys')
+    if (issue.code === 'invalid_union' && issue.errors.length > 0)
+      for (const fault of faultsOf(nearest(issue.errors)))
+        faults.push({
+          ...fault,
+          path: [...path, fault.path].filter((part) => part !== '').join('.'),
+        });
+    else if (issue.code === 'unrecognized_keys')
       for (const key of issue.keys)
         faults.push({ path: [...path, key].join('.'), message: 'is not a known field' });
     else faults.push({ path: path.join('.'), message: issue.message });

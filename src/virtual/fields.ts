@@ -4,12 +4,15 @@ import {
   BROADCAST4,
   formatIp,
   formatIp4,
+  isIp6,
   isMulticastIp,
   isUnspecifiedIp,
   parseIp,
   parseIp4,
+  type Ip,
 } from '#net/ip.ts';
 import { formatMac, isGroup, parseMac } from '#net/mac.ts';
+import { bitsOf, formatPrefix, networkOf, parseNetwork, parsePrefix } from '#net/prefix.ts';
 
 export const NAME_LENGTH_MAX = 255;
 
@@ -75,3 +78,43 @@ export const unicastIp4 = z.string().transform((text, context) => {
   else return formatIp4(address);
   return z.NEVER;
 });
+
+/** A prefix in canonical text: `10.0.0.0/8`, `fd00::/64`; its host bits are zero. */
+export const prefix = z.string().transform((text, context) => {
+  const parsed = parsePrefix(text);
+  if (parsed !== undefined) return formatPrefix(parsed);
+  const loose = parseNetwork(text);
+  const message =
+    loose === undefined
+      ? 'must be a prefix such as 10.0.0.0/8 or fd00::/64'
+      : `has bits behind its length: did you mean ${formatPrefix({
+          address: networkOf(loose.address, loose.length),
+          length: loose.length,
+        })}?`;
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
+
+/** An address of an interface and the prefix it is in: `10.0.0.1/24`, `fd00::1/64`. */
+export const interfaceAddress = z.string().transform((text, context) => {
+  const parsed = parseNetwork(text);
+  if (parsed === undefined)
+    context.addIssue({
+      code: 'custom',
+      message: 'must be an address with a length such as 10.0.0.1/24 or fd00::1/64',
+    });
+  else if (!isHostAddress(parsed.address, parsed.length))
+    context.addIssue({ code: 'custom', message: 'must be the address of one host in its prefix' });
+  else return formatPrefix(parsed);
+  return z.NEVER;
+});
+
+/**
+ * Neither a group nor unspecified, nor the network's own or broadcast address (RFC 1122 §3.2.1.3).
+ */
+function isHostAddress(address: Ip, length: number): boolean {
+  if (isMulticastIp(address) || isUnspecifiedIp(address) || length === 0) return false;
+  if (isIp6(address) || length >= bitsOf(address) - 1) return address !== BROADCAST4;
+  const network = networkOf(address, length) as number;
+  return address !== network && address !== network + 2 ** (32 - length) - 1;
+}

@@ -2,7 +2,11 @@
 import type { z } from 'zod';
 
 export type BridgeId = string & z.BRAND<'bridge'>;
+export type RouterId = string & z.BRAND<'router'>;
 export type PortId = string & z.BRAND<'port'>;
+export type RouteId = string & z.BRAND<'route'>;
 export type HostId = string & z.BRAND<'host'>;
 export type TunnelZoneId = string & z.BRAND<'tunnel-zone'>;
-export type AnyId = BridgeId | PortId | HostId | TunnelZoneId;
+/** What has ports. */
+export type DeviceId = BridgeId | RouterId;
+export type AnyId = DeviceId | PortId | RouteId | HostId | TunnelZoneId;

@@ -7,7 +7,15 @@
  */
 import type { z } from 'zod';
 
-export const KIND_NAMES = ['tunnel-zone', 'host', 'bridge', 'port', 'location'] as const;
+export const KIND_NAMES = [
+  'tunnel-zone',
+  'host',
+  'bridge',
+  'router',
+  'port',
+  'route',
+  'location',
+] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 
 /**
@@ -70,6 +78,14 @@ export interface Kind<Schema extends z.ZodObject = z.ZodObject> {
   readonly writer: 'operator' | 'tenant' | 'host';
   /** Fields only an operator may set, even on an object that a tenant may write. */
   readonly operatorFields: readonly string[];
+  /**
+   * A kind that is a union: `field` says which variant an object is, `of` which fields each variant
+   * alone has. Fields of another variant are refused, and never stored.
+   */
+  readonly variants?: {
+    readonly field: string;
+    readonly of: Readonly<Record<string, readonly string[]>>;
+  };
   /**
    * Rules across fields and objects; `next` is already valid by the schema and its references
    * exist.

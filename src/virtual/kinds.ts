@@ -4,21 +4,25 @@ import { bridgeKind } from './bridge/bridge.ts';
 import { hostKind } from './host/host.ts';
 import type { Kind, KindName } from './kind.ts';
 import { locationKind } from './location/location.ts';
-import { portKind } from './port/port.ts';
+import { portKind, type Port } from './port/port.ts';
+import { routeKind } from './route/route.ts';
+import { routerKind } from './router/router.ts';
 import { tunnelZoneKind } from './tunnel-zone/tunnel-zone.ts';
 
 export const kinds = {
   'tunnel-zone': tunnelZoneKind,
   host: hostKind,
   bridge: bridgeKind,
+  router: routerKind,
   port: portKind,
+  route: routeKind,
   location: locationKind,
 } as const satisfies { [K in KindName]: Kind };
 
 /** An object as stored and as the API shows it: valid by its schema, with the store's revision. */
-export type ObjectOf<K extends KindName> = Readonly<z.output<(typeof kinds)[K]['schema']>> & {
-  readonly revision: number;
-};
+export type ObjectOf<K extends KindName> = (K extends 'port'
+  ? Readonly<Port>
+  : Readonly<z.output<(typeof kinds)[K]['schema']>>) & { readonly revision: number };
 /** What a caller sends to create one; references may be unique names. */
 export type NewObjectOf<_K extends KindName> = { readonly [field: string]: unknown };
 

@@ -10,12 +10,12 @@ const options = { seed: Number(process.env['SEED'] ?? 1), numRuns: 1000 };
 
 test('a field is seen when it was read before it was written, and rewritten as it was last', () => {
   const step = fc.record({
-    field: fc.constantFrom('ethSrc', 'ethDst', 'vlan', 'ipTtl'),
+    field: fc.constantFrom('ethSrc', 'ethDst', 'vlan'),
     write: fc.option(fc.nat(255), { nil: undefined }),
   });
   fc.assert(
     fc.property(packets, fc.array(step, { maxLength: 12 }), ({ headers, bytes }, steps) => {
-      const match = new Match(headers, bytes);
+      const match = new Match(headers, bytes, 0);
       const seen = new Set<string>();
       const written = new Map<string, number>();
       for (const { field, write } of steps)
@@ -27,7 +27,9 @@ test('a field is seen when it was read before it was written, and rewritten as i
           if (!written.has(field)) seen.add(field);
         }
       assert.deepEqual(fieldsOf(match.seen).toSorted(), [...seen].toSorted());
-      assert.deepEqual(match.rewrites(), Object.fromEntries(written));
+      const { vlan, ...rewrites } = Object.fromEntries(written);
+      assert.deepEqual(match.rewrites(), rewrites);
+      assert.equal(match.vlanOut, vlan);
     }),
     options,
   );

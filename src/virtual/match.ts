@@ -66,8 +66,19 @@ export const fieldSet = (fields: Iterable<Field>): FieldSet => {
 export const fieldsOf = (set: FieldSet): Field[] => FIELDS.filter((field) => set & BIT[field]);
 export const hasField = (set: FieldSet, field: Field): boolean => (set & BIT[field]) !== 0;
 
-/** The fields a walk may write. */
-export type Rewrites = { readonly [F in 'ethSrc' | 'ethDst' | 'vlan' | 'ipTtl']?: Headers[F] };
+/** The fields a walk may write for all copies of a frame. */
+export type Rewrites = { readonly [F in 'ethSrc' | 'ethDst']?: Headers[F] };
+
+/**
+ * What a frame must keep to for an outcome to hold, beside the fields seen. A datapath hands every
+ * other frame up, so that a flow need not match each TTL or length there is.
+ */
+export interface Guards {
+  /** Routers passed: the TTL or hop limit is larger than this, and is counted down by it. */
+  readonly decTtl: number;
+  /** The IP packet has at most so many bytes; undefined: any. */
+  readonly mtu: number | undefined;
+}
 
 const NO_REWRITES: Rewrites = Object.freeze({});
 
@@ -80,13 +91,24 @@ export class Match {
   #seen: FieldSet = 0;
   #written: FieldSet = 0;
   #beyondKey = false;
+  #decTtl = 0;
+  #mtu: number | undefined;
   readonly #now: { -readonly [F in Field]: Headers[F] };
   readonly #bytes: Uint8Array;
+  readonly #size: number;
+  /** As it came. */
+  readonly #vlan: number;
 
-  /** `bytes`: the frame from its Ethernet header on; may be cut short behind the headers. */
-  constructor(headers: Headers, bytes: Uint8Array) {
+  /**
+   * `bytes`: the frame from its Ethernet header on; may be cut short behind the headers. `size`:
+   * bytes of its IP packet, of a segment when it will be segmented, of the largest fragment when it
+   * was put together from such.
+   */
+  constructor(headers: Headers, bytes: Uint8Array, size: number) {
     this.#now = { ...headers };
     this.#bytes = bytes;
+    this.#size = size;
+    this.#vlan = headers.vlan;
   }
 
   get<F extends Field>(field: F): Headers[F] {
@@ -96,9 +118,55 @@ export class Match {
   }
 
   /** Written down even where this packet already had the value: it holds for the whole flow. */
-  set<F extends keyof Rewrites>(field: F, value: Headers[F]): void {
+  set<F extends keyof Rewrites | 'vlan'>(field: F, value: Headers[F]): void {
     this.#written |= BIT[field];
     this.#now[field] = value;
+  }
+
+  /**
+   * Counts the TTL down at a router; false when it would not leave it (RFC 1812 §5.3.1). What
+   * remains true for every larger TTL is a guard, not a field seen.
+   */
+  decrementTtl(): boolean {
+    if (this.#now.ipTtl <= 1) {
+      this.#seen |= BIT.ipTtl;
+      this.#beyondKey = true;
+      return false;
+    }
+    this.#now.ipTtl -= 1;
+    this.#decTtl += 1;
+    return true;
+  }
+
+  /** Whether the packet fits a way of this MTU; where it does, that is a guard. */
+  fits(mtu: number): boolean {
+    if (this.#size > mtu) {
+      this.#beyondKey = true;
+      return false;
+    }
+    this.#mtu = Math.min(mtu, this.#mtu ?? mtu);
+    return true;
+  }
+
+  /** Bytes of its IP packet, of the largest part it came in. The walk cannot be cached. */
+  get size(): number {
+    this.#beyondKey = true;
+    return this.#size;
+  }
+
+  /** The TTL as it is here: for what is told about the packet, never for a decision. */
+  get ttlNow(): number {
+    return this.#now.ipTtl;
+  }
+  /** The VLAN field that the frame leaves with, when that was written. */
+  get vlanOut(): number | undefined {
+    return (this.#written & BIT.vlan) === 0 ? undefined : this.#now.vlan;
+  }
+
+  /** Takes back what was written to `vlan` since `vlanOut` answered `before`. */
+  resetVlan(before: number | undefined): void {
+    if (before === undefined) this.#written &= ~BIT.vlan;
+    this.#now.vlan = before ?? this.#vlan;
   }
 
   /** The frame's bytes, for what no field carries. From here on the walk cannot be cached. */
@@ -110,15 +178,21 @@ export class Match {
   get seen(): FieldSet {
     return this.#seen;
   }
+  get guards(): Guards {
+    return { decTtl: this.#decTtl, mtu: this.#mtu };
+  }
   /** False when the outcome depends on bytes that the datapath cannot match. */
   get cacheable(): boolean {
     return !this.#beyondKey;
   }
 
   rewrites(): Rewrites {
-    if (this.#written === 0) return NO_REWRITES;
+    const written = this.#written & REWRITTEN;
+    if (written === 0) return NO_REWRITES;
     const out: { [field: string]: unknown } = {};
-    for (const field of fieldsOf(this.#written)) out[field] = this.#now[field];
+    for (const field of fieldsOf(written)) out[field] = this.#now[field];
     return out as Rewrites;
   }
 }
+
+const REWRITTEN = fieldSet(['ethSrc', 'ethDst']);

@@ -2,44 +2,89 @@
  * What the simulation answers: data, all of it. The agent carries it out; the tracer prints it;
  * laws compare it.
  */
+import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { DropReason } from './drop.ts';
-import type { AnyId, BridgeId, PortId } from './ids.ts';
-import type { FieldSet, Rewrites } from './match.ts';
+import type { AnyId, BridgeId, PortId, RouterId } from './ids.ts';
+import type { FieldSet, Guards, Rewrites } from './match.ts';
 import type { Tag } from './tags.ts';
 
-/** Where a frame enters the walk. `flood`: the egress half of a flood that another host began. */
-export type Ingress = { readonly port: PortId } | { readonly flood: BridgeId };
+/**
+ * Where a frame enters the walk. `flood`: the egress half of a flood that another host began.
+ * `heard`: what another host's agent heard for a router, and passed on. `out`: a frame that the
+ * virtual network itself sends out of a port.
+ */
+export type Ingress =
+  | { readonly port: PortId }
+  | { readonly flood: BridgeId }
+  | { readonly heard: RouterId }
+  | { readonly out: PortId };
 
 /**
- * Where a frame leaves. `flood`: every port of the bridge that is up, except the one named;
- * when the walk began at another host's flood, only the ports of this host (the others have their
- * own copy).
+ * Where a frame leaves. `flood`: every port of the bridge that is up and not linked to another
+ * device, except the one named; `here`: only those of this host (another host began the flood, and
+ * the others have their own copy). `vlan`: the VLAN field it leaves with there; absent: as it came.
  */
-export type Recipient =
+export type Recipient = { readonly vlan?: number } & (
   | { readonly port: PortId }
-  | { readonly flood: BridgeId; readonly except?: PortId; readonly here?: true };
+  | {
+      readonly flood: BridgeId;
+      readonly except?: PortId;
+      readonly here?: true;
+    }
+);
 
 export type Verdict =
-  | { readonly kind: 'forward'; readonly to: Recipient }
-  /** Consumed: the virtual network itself replied, see `sends`. */
+  /**
+   * To all of them. `cut`: the packet is larger than this MTU in bytes and may be cut: into IPv4
+   * fragments that fit.
+   */
+  | { readonly kind: 'forward'; readonly to: readonly Recipient[]; readonly cut?: number }
+  /** Consumed: the virtual network itself has taken it, see `sends`. */
   | { readonly kind: 'answer' }
-  | { readonly kind: 'drop'; readonly reason: DropReason };
+  /**
+   * A fragment for a router itself: kept until its datagram is whole, which is then walked from the
+   * start, with the size of its largest fragment.
+   */
+  | { readonly kind: 'collect' }
+  | { readonly kind: 'drop'; readonly reason: DropReason }
+  /** Until the neighbour of a router port is known: ask it, and walk again from the start. */
+  | { readonly kind: 'wait'; readonly port: PortId; readonly ip: Ip };
 
 /** State that the agent commits in the same turn. */
-export interface Claim {
-  readonly learn: {
-    readonly bridge: BridgeId;
-    readonly vlan: number;
-    readonly mac: Mac;
-    readonly port: PortId;
-  };
-}
+export type Claim =
+  | {
+      readonly learn: {
+        readonly bridge: BridgeId;
+        readonly vlan: number;
+        readonly mac: Mac;
+        readonly port: PortId;
+      };
+    }
+  | {
+      /** `at`: the port by which this host heard it; undefined: another host passed it on. */
+      readonly hear: {
+        readonly port: PortId;
+        readonly ip: Ip;
+        readonly mac: Mac;
+        readonly at: PortId | undefined;
+      };
+    };
 
-/** A frame that the virtual network itself sends out of a port. */
+/**
+ * A frame that the virtual network itself sends out of a port. `cut`: it goes in fragments whose IP
+ * packets have at most so many bytes, for whom it answers did not send larger ones either.
+ */
 export interface Send {
   readonly port: PortId;
   readonly frame: Uint8Array;
+  readonly cut?: number;
+}
+
+/** `mac`: of the router's port that heard it. No other port may take it for its own network's. */
+export interface Tell {
+  readonly router: RouterId;
+  readonly mac: Mac;
 }
 
 /**
@@ -47,7 +92,7 @@ export interface Send {
  * form.
  */
 export interface Step {
-  readonly at: { readonly kind: 'port' | 'bridge'; readonly id: AnyId };
+  readonly at: { readonly kind: 'port' | 'bridge' | 'router'; readonly id: AnyId };
   readonly did:
     | 'enter'
     | 'learn'
@@ -57,6 +102,15 @@ export interface Step {
     | 'broadcast'
     | 'multicast'
     | 'flood-here'
+    | 'set-vlan'
+    | 'pop-vlan'
+    | 'local'
+    | 'route'
+    | 'hear'
+    | 'ask'
+    | 'cut'
+    | 'send'
+    | 'error'
     | 'leave'
     | 'drop';
   readonly detail?: string;
@@ -65,12 +119,25 @@ export interface Step {
 export interface Outcome {
   readonly verdict: Verdict;
   readonly rewrites: Rewrites;
+  readonly guards: Guards;
   readonly seen: FieldSet;
   /** False: the walk read bytes no datapath matches; decide every such packet anew. */
   readonly cacheable: boolean;
   readonly tags: readonly Tag[];
   readonly claims: readonly Claim[];
   readonly sends: readonly Send[];
+  /**
+   * The walk ended in an ICMP error, to be paid from the budget of this port; also where none may
+   * be sent about such a packet, or a stream of those would be decided one by one.
+   */
+  readonly charge: PortId | undefined;
+  /**
+   * What this host heard for routers: the agents of the hosts near them are passed the frame, so
+   * that whoever asked need not wait for the store.
+   */
+  readonly tells: readonly Tell[];
+  /** Neighbours that answered a router port as it knew them. */
+  readonly confirms: readonly { readonly port: PortId; readonly ip: Ip }[];
   /** Always kept: it is the cause of the flow. */
   readonly steps: readonly Step[];
 }

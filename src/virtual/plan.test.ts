@@ -75,7 +75,7 @@ test('create: every fault of a body is named by field and rule', () => {
   const port = (fields: Fields): Operation =>
     create('port', { name: 'p', bridge: 'b0', ...fields });
   assert.equal(world.refused(400, create('port', { name: 'p' })), 'bridge: is required');
-  assert.equal(world.refused(400, port({ type: 'router' })), 'type: must be "bridge"');
+  assert.equal(world.refused(400, port({ type: 'x' })), 'type: must be "bridge" or "router"');
   assert.equal(world.refused(400, port({ addresses: 5 })), 'addresses: must be a list');
   assert.equal(
     world.refused(400, port({ addresses: [{ mac: '01:00:00:00:00:01' }] })),
@@ -120,7 +120,7 @@ test('operations themselves are checked: they come from outside', () => {
   assert.equal(bad({ op: 'drop' }), 'op: must be "create" or "update" or "delete"');
   assert.equal(
     bad({ op: 'create', kind: 'toString', body: {} }),
-    'kind: must be one of tunnel-zone, host, bridge, port, location',
+    'kind: must be one of tunnel-zone, host, bridge, router, port, route, location',
   );
   assert.equal(bad({ op: 'update', kind: 'host', body: {} }), 'id: must be an id or a name');
   assert.equal(bad({ op: 'create', kind: 'host', body: [] }), 'body: must be an object');

@@ -10,6 +10,7 @@ import { Draft } from './draft.ts';
 import { KIND_NAMES, type Fault, type KindName, type StoredObject, type View } from './kind.ts';
 import { kindOf, type ObjectOf } from './kinds.ts';
 import { createObject, updateObject } from './plan/objects.ts';
+import { joinLinks } from './plan/links.ts';
 import { locate } from './plan/locations.ts';
 import { removeObject } from './plan/removal.ts';
 import {
@@ -69,6 +70,7 @@ export function plan(
     checkSize(work);
     if (faults.refusal !== undefined) return faults.refusal;
   }
+  joinLinks(work, topology);
   endLocations(work);
   checkSize(work);
   if (faults.refusal === undefined) checkFinal(work);

@@ -2,71 +2,125 @@
  * The walk of one packet through the virtual topology: what the network does with it, why, and on
  * what that depends.
  *
- * Invariants: pure, total and synchronous (the same request gives the same outcome; nothing throws
- * on any frame); fields read are in `seen` (law 1), things consulted are in `tags`, also where the
- * answer was "there is none" (law 2); a frame never leaves its bridge (law 8).
+ * Devices never call each other: each answers what comes next as data, and the loop here goes on
+ * from there, through at most DEVICES_MAX devices. Invariants: pure, total and synchronous (the
+ * same request gives the same outcome; nothing throws on any frame); fields read are in `seen` (law
+ * 1), things consulted are in `tags`, also where the answer was "there is none" (law 2); a frame
+ * goes from device to device over links only (law 8).
  */
-import { enterBridge } from './bridge/forward.ts';
-import type { BridgeId, PortId } from './ids.ts';
+import { enterBridge, enterFlood } from './bridge/forward.ts';
+import type { PortId } from './ids.ts';
 import { Match, type Headers } from './match.ts';
 import type { Ingress, Outcome, Verdict } from './outcome.ts';
-import { bridgeTag, floodTag, portTag } from './tags.ts';
-import type { LearnedView, TopologyView } from './view.ts';
-import { drop, type Walk } from './walk.ts';
+import { leaveLeg } from './port/leg.ts';
+import { enterHeard, enterRouter } from './router/forward.ts';
+import { bridgeTag, portTag, routerTag } from './tags.ts';
+import type { StateView, TopologyView } from './view.ts';
+import { drop, recipient, type Next, type Walk } from './walk.ts';
+
+/** Devices one frame may cross. */
+export const DEVICES_MAX = 12;
 
 export interface SimulateRequest {
   readonly topology: TopologyView;
-  readonly learned: LearnedView;
+  readonly state: StateView;
   readonly headers: Headers;
   /** The frame from its Ethernet header on, tag in place; may be cut short behind the headers. */
   readonly bytes: Uint8Array;
+  /**
+   * Bytes of its IP packet, of each segment when it will be segmented, of the largest fragment when
+   * it was put together from such; 0 when it has none.
+   */
+  readonly size: number;
   readonly ingress: Ingress;
 }
 
-function enterPort(walk: Walk, id: PortId): Verdict {
+function enterPort(walk: Walk, id: PortId): Next {
   const { topology, tags, steps } = walk;
   tags.push(portTag(id));
   const port = topology.port(id);
-  if (port === undefined) return drop(walk, { kind: 'port', id }, 'no-port');
-  steps.push({ at: { kind: 'port', id }, did: 'enter' });
-  if (!port.adminStateUp) return drop(walk, { kind: 'port', id }, 'port-down');
+  const at = { kind: 'port', id } as const;
+  if (port === undefined) return drop(walk, at, 'no-port');
+  steps.push({ at, did: 'enter' });
+  if (!port.adminStateUp) return drop(walk, at, 'port-down');
+  if (port.type === 'router') {
+    tags.push(routerTag(port.router));
+    const router = topology.router(port.router);
+    if (router === undefined) return drop(walk, { kind: 'router', id: port.router }, 'no-port');
+    return enterRouter(walk, router, port);
+  }
   tags.push(bridgeTag(port.bridge));
   const bridge = topology.bridge(port.bridge);
-  const at = { kind: 'bridge', id: port.bridge } as const;
-  if (bridge === undefined) return drop(walk, at, 'no-port');
-  if (!bridge.adminStateUp) return drop(walk, at, 'bridge-down');
+  if (bridge === undefined) return drop(walk, { kind: 'bridge', id: port.bridge }, 'no-port');
+  if (!bridge.adminStateUp) return drop(walk, { kind: 'bridge', id: port.bridge }, 'bridge-down');
   return enterBridge(walk, bridge, port);
 }
 
 /**
- * The egress half of a flood that another host began: that host learned, filtered and chose
- * already.
+ * The frame leaves a device: into another one, or out of the virtual network. Whoever chose the
+ * port has tagged it.
  */
-function enterFlood(walk: Walk, id: BridgeId): Verdict {
-  const at = { kind: 'bridge', id } as const;
-  walk.tags.push(bridgeTag(id), floodTag(id));
-  const bridge = walk.topology.bridge(id);
-  if (bridge === undefined) return drop(walk, at, 'no-port');
-  if (!bridge.adminStateUp) return drop(walk, at, 'bridge-down');
-  walk.steps.push({ at, did: 'flood-here' });
-  return { kind: 'forward', to: { flood: id, here: true } };
+function leavePort(walk: Walk, id: PortId): Next {
+  const at = { kind: 'port', id } as const;
+  const port = walk.topology.port(id);
+  if (port === undefined) return drop(walk, at, 'no-port');
+  if (!port.adminStateUp) return drop(walk, at, 'port-down');
+  if (port.type === 'bridge' && !leaveLeg(walk, port)) return drop(walk, at, 'vlan-mismatch');
+  walk.steps.push({ at, did: 'leave' });
+  if (port.peer !== undefined) return enterPort(walk, port.peer);
+  return { kind: 'forward', to: [recipient(walk, { port: id })] };
+}
+
+function begin(walk: Walk, ingress: Ingress): Next {
+  if ('port' in ingress) return enterPort(walk, ingress.port);
+  if ('flood' in ingress) return enterFlood(walk, ingress.flood);
+  if ('heard' in ingress) return enterHeard(walk, ingress.heard);
+  walk.tags.push(portTag(ingress.out));
+  return { kind: 'leave', by: ingress.out };
+}
+
+function run(walk: Walk, ingress: Ingress): Verdict {
+  let next = begin(walk, ingress);
+  for (let passed = 1; next.kind === 'leave'; passed++)
+    next =
+      passed >= DEVICES_MAX
+        ? drop(walk, { kind: 'port', id: next.by }, 'too-many-hops')
+        : leavePort(walk, next.by);
+  if (next.kind !== 'forward' || walk.cut === undefined) return next;
+  return { ...next, cut: walk.cut };
 }
 
 /** Decides one packet. */
 export function simulate(request: SimulateRequest): Outcome {
-  const { topology, learned, headers, bytes, ingress } = request;
-  const match = new Match(headers, bytes);
-  const walk: Walk = { topology, learned, match, tags: [], claims: [], sends: [], steps: [] };
-  const verdict =
-    'port' in ingress ? enterPort(walk, ingress.port) : enterFlood(walk, ingress.flood);
+  const { topology, state, headers, bytes, size, ingress } = request;
+  const match = new Match(headers, bytes, size);
+  const walk: Walk = {
+    topology,
+    state,
+    match,
+    from: 'port' in ingress ? ingress.port : undefined,
+    cut: undefined,
+    charge: undefined,
+    tags: [],
+    claims: [],
+    sends: [],
+    tells: [],
+    confirms: [],
+    steps: [],
+  };
+  const verdict = run(walk, ingress);
   return {
     verdict,
     rewrites: match.rewrites(),
+    guards: match.guards,
     seen: match.seen,
     cacheable: match.cacheable,
     tags: walk.tags,
     claims: walk.claims,
     sends: walk.sends,
+    charge: walk.charge,
+    tells: walk.tells,
+    confirms: walk.confirms,
     steps: walk.steps,
   };
 }

@@ -7,21 +7,41 @@
  * could have read differently before (law 2).
  */
 import { parseIp4, type Ip4 } from '#net/ip.ts';
-import { seedChangeTags } from './bridge/seeds.ts';
+import type { Prefix } from '#net/prefix.ts';
+import { seedChangeTags, type SeedText } from './bridge/seeds.ts';
 import { BridgeState } from './bridge/state.ts';
 import type { Change, RowChange } from './change.ts';
-import type { BridgeId, HostId, PortId, TunnelZoneId } from './ids.ts';
+import { Domains, type Domain } from './domains.ts';
+import type { BridgeId, DeviceId, HostId, PortId, RouterId, TunnelZoneId } from './ids.ts';
 import { KIND_NAMES, type KindName, type StoredObject, type View } from './kind.ts';
 import type { ObjectOf } from './kinds.ts';
-import { referencesFrom, targetsOf } from './references.ts';
+import { heldBy } from './port/rules.ts';
+import { deviceOf, differ, sameMember, viewOf } from './port/view.ts';
+import { RouterState } from './router/state.ts';
+import { byKind, Rows } from './rows.ts';
 import { sameObject } from './same.ts';
-import { bridgeTag, floodTag, hostTag, locationTag, portTag, seedsTag, type Tag } from './tags.ts';
-import type { BridgeView, PortView, TopologyView } from './view.ts';
+import {
+  bridgeLinksTag,
+  bridgeTag,
+  floodTag,
+  hostTag,
+  locationTag,
+  portTag,
+  routerPortsTag,
+  routerTag,
+  ROUTES_TAGS_MAX,
+  routesTag,
+  seedsTag,
+  type Tag,
+} from './tags.ts';
+import type { BridgeView, PortView, RouterView, RouteView, TopologyView } from './view.ts';
 
 /** A reset that changes more than this answers 'all': forgetting every flow is then cheaper. */
 export const RESET_TAGS_MAX = 10_000;
 
 type PortRow = ObjectOf<'port'>;
+type RouterRow = ObjectOf<'router'>;
+type RouteRow = ObjectOf<'route'>;
 type BridgeRow = ObjectOf<'bridge'>;
 type LocationRow = ObjectOf<'location'>;
 type ZoneRow = ObjectOf<'tunnel-zone'>;
@@ -33,9 +53,31 @@ interface Effects {
    * Which families had seeds on a bridge before the change: a seed may only change hands within it.
    */
   readonly families: Map<BridgeId, number>;
+  /** Destinations whose routes are others. */
+  readonly routes: ChangedRoute[];
+}
+interface ChangedRoute {
+  readonly router: RouterId;
+  readonly destination: Prefix;
+}
+const prefixesOf = (router: RouterId, routes: readonly RouteView[]): ChangedRoute[] =>
+  routes.map(({ destination }) => ({ router, destination }));
+
+function routeTags(changed: readonly ChangedRoute[]): Set<Tag> {
+  const tags = new Map<RouterId, Set<Tag>>();
+  for (const { router, destination } of changed) {
+    const own = tags.get(router) ?? new Set<Tag>();
+    if (own.size <= ROUTES_TAGS_MAX) own.add(routesTag(router, destination));
+    tags.set(router, own);
+  }
+  const all = new Set<Tag>();
+  for (const [router, own] of tags)
+    if (own.size > ROUTES_TAGS_MAX) all.add(routesTag(router));
+    else for (const tag of own) all.add(tag);
+  return all;
 }
 
-/** What a host carries of a bridge. */
+/** What a host carries of a device. */
 export interface Carried {
   /** Ports that are up there, by location. */
   readonly ports: number;
@@ -49,32 +91,27 @@ export interface TopologyObject {
   readonly object: StoredObject;
 }
 
-const byKind = <Value>(make: () => Value): Record<KindName, Value> =>
-  Object.fromEntries(KIND_NAMES.map((kind) => [kind, make()])) as Record<KindName, Value>;
-
-/** Adds to, or with `value` removes from, a set kept under a key; an empty set is not kept. */
-function addTo<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key);
-  if (set === undefined) sets.set(key, new Set([value]));
-  else set.add(value);
-}
-function removeFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key);
-  set?.delete(value);
-  if (set?.size === 0) sets.delete(key);
-}
-
 export class Topology implements TopologyView, View {
   #revision = 0;
-  readonly #objects = byKind(() => new Map<string, StoredObject>());
-  readonly #names = byKind(() => new Map<string, Set<string>>());
-  readonly #referrers = new Map<string, Set<string>>();
+  readonly #rows = new Rows();
   readonly #ports = new Map<PortId, PortView>();
   readonly #bridges = new Map<BridgeId, BridgeState>();
+  readonly #routers = new Map<RouterId, RouterState>();
+  /** The bridge in which a port holds seeds, and the router that it has brought routes to. */
+  readonly #holders = new Map<PortId, BridgeId>();
+  readonly #routed = new Map<PortId, RouterId>();
   readonly #byFloodKey = new Map<number, BridgeId>();
+  readonly #byNetworkKey = new Map<number, RouterId>();
   readonly #zonesOf = new Map<HostId, Map<TunnelZoneId, Ip4>>();
-  /** Counted, because a bridge may have far more ports than hosts. */
-  readonly #carriers = new Map<BridgeId, Map<HostId, Carried>>();
+  /** Counted, because a device may have far more ports than hosts. */
+  readonly #carriers = new Map<DeviceId, Map<HostId, Carried>>();
+  readonly #domains = new Domains({
+    linked: (device) => this.#linked(device),
+    carried: (device) =>
+      this.carriers(device)
+        .entries()
+        .map(([host, { ports }]) => [host, ports]),
+  });
 
   get revision(): number {
     return this.#revision;
@@ -102,11 +139,11 @@ export class Topology implements TopologyView, View {
     const rows: RowChange[] = [];
     for (const { kind, object } of objects) {
       keep[kind].add(object.id);
-      if (!sameObject(this.#objects[kind].get(object.id), object))
+      if (!sameObject(this.#rows.get(kind, object.id), object))
         rows.push({ kind, id: object.id, put: object });
     }
     for (const kind of KIND_NAMES)
-      for (const id of this.#objects[kind].keys()) if (!keep[kind].has(id)) rows.push({ kind, id });
+      for (const id of this.#rows.of(kind).keys()) if (!keep[kind].has(id)) rows.push({ kind, id });
     const tags = this.#applyRows(rows);
     this.#revision = revision;
     return tags.length > RESET_TAGS_MAX ? 'all' : tags;
@@ -121,21 +158,21 @@ export class Topology implements TopologyView, View {
 
   *objects(): Generator<TopologyObject> {
     for (const kind of KIND_NAMES)
-      for (const object of this.#objects[kind].values()) yield { kind, object };
+      for (const object of this.#rows.of(kind).values()) yield { kind, object };
   }
 
   get(kind: KindName, id: string): StoredObject | undefined {
-    return this.#objects[kind].get(id);
+    return this.#rows.get(kind, id);
   }
   list(kind: KindName): Iterable<StoredObject> {
-    return this.#objects[kind].values();
+    return this.#rows.of(kind).values();
   }
   referrers(kind: KindName, path: string, target: string): readonly string[] {
-    return [...(this.#referrers.get(`${kind}.${path}/${target}`) ?? [])];
+    return this.#rows.referrers(kind, path, target);
   }
   /** Ids of the objects of a kind with this name. */
   named(kind: KindName, name: string): readonly string[] {
-    return [...(this.#names[kind].get(name) ?? [])];
+    return this.#rows.named(kind, name);
   }
 
   port(id: PortId): PortView | undefined {
@@ -145,17 +182,29 @@ export class Topology implements TopologyView, View {
     const bridge = this.#bridges.get(id);
     return bridge?.row === undefined ? undefined : bridge;
   }
+  router(id: RouterId): RouterView | undefined {
+    const router = this.#routers.get(id);
+    return router?.row === undefined ? undefined : router;
+  }
   /** The bridge whose floods carry this tunnel key. */
   bridgeOfFloodKey(key: number): BridgeId | undefined {
     return this.#byFloodKey.get(key);
   }
-  /** Where a port is up, and the key that reaches it there. */
-  location(port: PortId): { readonly host: HostId; readonly tunnelKey: number } | undefined {
-    return this.#objects.location.get(port) as LocationRow | undefined;
+  /** The router whose agents tell each other by this tunnel key what they heard. */
+  routerOfNetworkKey(key: number): RouterId | undefined {
+    return this.#byNetworkKey.get(key);
   }
-  /** The hosts on which, by location, ports of a bridge are up. Changes with `floodTag`. */
-  carriers(bridge: BridgeId): ReadonlyMap<HostId, Carried> {
-    return this.#carriers.get(bridge) ?? NO_CARRIERS;
+  /** Where a port is up, or was last, and the key that reaches it there. */
+  location(port: PortId): LocationRow | undefined {
+    return this.#rows.get('location', port) as LocationRow | undefined;
+  }
+  /** The hosts on which, by location, ports of a device are up. Changes with `floodTag`. */
+  carriers(device: DeviceId): ReadonlyMap<HostId, Carried> {
+    return this.#carriers.get(device) ?? NO_CARRIERS;
+  }
+  /** The devices that links join with this one, and the hosts that carry any of them. */
+  domain(device: DeviceId): Domain {
+    return this.#domains.of(device);
   }
   /** The ports bound to a host, up there or not. */
   portsOnHost(host: HostId): readonly PortId[] {
@@ -171,40 +220,40 @@ export class Topology implements TopologyView, View {
   }
 
   #applyRows(rows: readonly RowChange[]): Tag[] {
-    const effects: Effects = { tags: new Set(), families: new Map() };
+    const effects: Effects = { tags: new Set(), families: new Map(), routes: [] };
     for (const row of rows) this.#applyRow(row, effects);
     for (const [bridge, before] of effects.families)
       if (this.#families(bridge) !== before) effects.tags.add(seedsTag(bridge));
+    for (const tag of routeTags(effects.routes)) effects.tags.add(tag);
     return [...effects.tags];
+  }
+
+  *#linked(device: DeviceId): Generator<DeviceId> {
+    const bridge = this.#bridges.get(device as BridgeId);
+    const ports =
+      bridge === undefined
+        ? (this.#routers.get(device as RouterId)?.ports ?? [])
+        : [...bridge.bridgeLinks, ...bridge.routerLinks];
+    for (const id of ports) {
+      const peer = this.#ports.get(id)?.peer;
+      const view = peer && this.#ports.get(peer);
+      if (view) yield deviceOf(view);
+    }
   }
 
   #applyRow({ kind, id, put }: RowChange, effects: Effects): void {
     const { tags } = effects;
-    const before = this.#objects[kind].get(id);
+    const before = this.#rows.get(kind, id);
     if (before === undefined && put === undefined) return;
-    this.#index(kind, before, put);
+    this.#rows.replace(kind, before, put);
     if (kind === 'port') this.#changePort(before as PortRow, put as PortRow, effects);
     else if (kind === 'bridge') this.#changeBridge(before as BridgeRow, put as BridgeRow, tags);
+    else if (kind === 'router') this.#changeRouter(before as RouterRow, put as RouterRow, tags);
+    else if (kind === 'route') this.#changeRoute(before as RouteRow, put as RouteRow, effects);
     else if (kind === 'location')
-      this.#changeLocation(before as LocationRow, put as LocationRow, tags);
+      this.#changeLocation(before as LocationRow, put as LocationRow, effects);
     else if (kind === 'tunnel-zone') this.#changeZone(before as ZoneRow, put as ZoneRow, tags);
     else if ((before === undefined) !== (put === undefined)) tags.add(hostTag(id as HostId));
-  }
-
-  #index(kind: KindName, before: StoredObject | undefined, after: StoredObject | undefined): void {
-    if (before !== undefined) {
-      if (after === undefined) this.#objects[kind].delete(before.id);
-      if (before.name !== undefined) removeFrom(this.#names[kind], before.name, before.id);
-      for (const path of referencesFrom(kind))
-        for (const target of targetsOf(before, path))
-          removeFrom(this.#referrers, `${kind}.${path.path}/${target}`, before.id);
-    }
-    if (after === undefined) return;
-    this.#objects[kind].set(after.id, after);
-    if (after.name !== undefined) addTo(this.#names[kind], after.name, after.id);
-    for (const path of referencesFrom(kind))
-      for (const target of targetsOf(after, path))
-        addTo(this.#referrers, `${kind}.${path.path}/${target}`, after.id);
   }
 
   #bridgeState(id: BridgeId): BridgeState {
@@ -212,8 +261,16 @@ export class Topology implements TopologyView, View {
     this.#bridges.set(id, bridge);
     return bridge;
   }
-  #dropIfEmpty(bridge: BridgeState): void {
-    if (bridge.row === undefined && bridge.ports.size === 0) this.#bridges.delete(bridge.id);
+  #routerState(id: RouterId): RouterState {
+    const router = this.#routers.get(id) ?? new RouterState(id);
+    this.#routers.set(id, router);
+    return router;
+  }
+  /** A device that is neither there nor named by anything is forgotten. */
+  #dropIfEmpty(device: BridgeState | RouterState): void {
+    if (device instanceof RouterState) {
+      if (device.empty) this.#routers.delete(device.id);
+    } else if (device.row === undefined && device.ports.size === 0) this.#bridges.delete(device.id);
   }
 
   #changeBridge(before: BridgeRow | undefined, after: BridgeRow | undefined, tags: Set<Tag>): void {
@@ -230,33 +287,139 @@ export class Topology implements TopologyView, View {
     if (before?.floodKey !== after?.floodKey) tags.add(floodTag(id));
   }
 
-  #changePort(
-    before: PortRow | undefined,
-    after: PortRow | undefined,
-    { tags, families }: Effects,
-  ): void {
+  #changeRouter(before: RouterRow | undefined, after: RouterRow | undefined, tags: Set<Tag>): void {
     const id = (after ?? before)?.id;
     if (id === undefined) return;
-    const bridges = new Set([before?.bridge, after?.bridge].filter((b) => b !== undefined));
-    for (const bridge of bridges)
-      if (!families.has(bridge)) families.set(bridge, this.#families(bridge));
-    const at = this.location(id)?.host;
-    this.#carry(this.#ports.get(id), at, -1);
-    if (before !== undefined) this.#unplug(before);
-    if (after !== undefined) this.#plug(after);
-    this.#carry(this.#ports.get(id), at, 1);
-    const sameMember =
-      before?.bridge === after?.bridge &&
-      before?.adminStateUp === after?.adminStateUp &&
-      before?.host === after?.host;
-    const sameRest = before?.hairpin === after?.hairpin && before?.interface === after?.interface;
-    if (!sameMember || !sameRest) tags.add(portTag(id));
-    for (const bridge of bridges) {
-      if (!sameMember) tags.add(floodTag(bridge));
-      const was = before?.bridge === bridge ? before.addresses : [];
-      const is = after?.bridge === bridge ? after.addresses : [];
-      for (const tag of seedChangeTags(bridge, was, is)) tags.add(tag);
+    const router = this.#routerState(id);
+    router.row = after;
+    this.#dropIfEmpty(router);
+    if (before !== undefined && this.#byNetworkKey.get(before.networkKey) === id)
+      this.#byNetworkKey.delete(before.networkKey);
+    if (after !== undefined) this.#byNetworkKey.set(after.networkKey, after.id);
+    if (before?.adminStateUp !== after?.adminStateUp || before?.networkKey !== after?.networkKey)
+      tags.add(routerTag(id));
+  }
+
+  #changeRoute(before: RouteRow | undefined, after: RouteRow | undefined, effects: Effects): void {
+    if (before !== undefined) {
+      const router = this.#routerState(before.router);
+      effects.routes.push(...prefixesOf(before.router, router.removeRoute(before)));
+      this.#dropIfEmpty(router);
     }
+    if (after === undefined) return;
+    const router = this.#routerState(after.router);
+    effects.routes.push(...prefixesOf(after.router, router.addRoute(after)));
+  }
+
+  #changePort(before: PortRow | undefined, after: PortRow | undefined, effects: Effects): void {
+    const id = (after ?? before)?.id;
+    if (id === undefined) return;
+    if (before?.host !== after?.host || before?.interface !== after?.interface)
+      effects.tags.add(portTag(id));
+    const bridges = [before?.bridge, after?.bridge].filter((bridge) => bridge !== undefined);
+    if (before?.host !== after?.host)
+      for (const bridge of bridges) effects.tags.add(floodTag(bridge));
+    const ends = new Set([id, before?.peer, after?.peer].filter((end) => end !== undefined));
+    for (const end of ends) this.#replug(end, effects);
+    for (const end of ends) this.#settle(end, effects);
+  }
+
+  /** Brings a port's view, and its place in its device, in line with the rows of both its ends. */
+  #replug(id: PortId, { tags }: Effects): void {
+    const was = this.#ports.get(id);
+    const row = this.get('port', id) as PortRow | undefined;
+    const other = row?.peer && (this.get('port', row.peer) as PortRow | undefined);
+    const is = row && viewOf(row, other && other.peer === id ? other : undefined);
+    const at = this.location(id)?.host;
+    this.#carry(was, at, -1);
+    if (was !== undefined) this.#unplug(was);
+    if (is !== undefined) this.#plug(is);
+    this.#carry(is, at, 1);
+    if (!differ(was, is)) return;
+    tags.add(portTag(id));
+    for (const view of [was, is])
+      if (view?.type === 'bridge' && !sameMember(was, is)) {
+        tags.add(floodTag(view.bridge));
+        if (view.peerType === 'bridge') tags.add(bridgeLinksTag(view.bridge));
+      } else if (view?.type === 'router' && was?.router !== is?.router)
+        tags.add(routerPortsTag(view.router));
+    const linked = was?.peer !== undefined || is?.peer !== undefined;
+    if (linked && (was?.peer !== is?.peer || (was && deviceOf(was)) !== (is && deviceOf(is))))
+      this.#domains.reset();
+  }
+
+  #plug(view: PortView): void {
+    this.#ports.set(view.id, view);
+    if (view.type === 'router') {
+      this.#routerState(view.router).ports.add(view.id);
+      return;
+    }
+    const bridge = this.#bridgeState(view.bridge);
+    bridge.ports.add(view.id);
+    if (view.peerType === 'bridge') bridge.bridgeLinks.add(view.id);
+    else if (view.peerType === 'router') bridge.routerLinks.add(view.id);
+    else if (view.adminStateUp) bridge.portsUp++;
+  }
+  #unplug(view: PortView): void {
+    this.#ports.delete(view.id);
+    if (view.type === 'router') {
+      const router = this.#routerState(view.router);
+      router.ports.delete(view.id);
+      this.#dropIfEmpty(router);
+      return;
+    }
+    const bridge = this.#bridgeState(view.bridge);
+    bridge.ports.delete(view.id);
+    bridge.bridgeLinks.delete(view.id);
+    bridge.routerLinks.delete(view.id);
+    if (view.peer === undefined && view.adminStateUp) bridge.portsUp--;
+    this.#dropIfEmpty(bridge);
+  }
+
+  /** Brings what follows from a port, seeds of its bridge or routes of its router, in line. */
+  #settle(id: PortId, effects: Effects): void {
+    const view = this.#ports.get(id);
+    const bridge = view?.bridge;
+    const before = this.#holders.get(id);
+    if (before !== undefined && before !== bridge) this.#hold(id, before, [], effects);
+    if (bridge !== undefined) this.#hold(id, bridge, this.#seedsOf(id, view?.peer), effects);
+    const router = view?.router;
+    const brought = this.#routed.get(id);
+    if (brought !== undefined && brought !== router) this.#bring(id, brought, effects);
+    if (router !== undefined) this.#bring(id, router, effects);
+  }
+
+  #seedsOf(id: PortId, peer: PortId | undefined): readonly SeedText[] {
+    const own = (this.get('port', id) as PortRow | undefined)?.addresses ?? [];
+    const linked = peer && (this.get('port', peer) as PortRow | undefined);
+    return linked && linked.type === 'router' ? [...own, ...heldBy(linked)] : own;
+  }
+  #hold(id: PortId, of: BridgeId, seeds: readonly SeedText[], effects: Effects): void {
+    if (!effects.families.has(of)) effects.families.set(of, this.#families(of));
+    const before = this.#bridgeState(of).hold(id, seeds);
+    if (seeds.length === 0) this.#holders.delete(id);
+    else this.#holders.set(id, of);
+    for (const tag of seedChangeTags(of, before, seeds)) effects.tags.add(tag);
+    this.#dropIfEmpty(this.#bridgeState(of));
+  }
+  #bring(id: PortId, of: RouterId, effects: Effects): void {
+    const view = this.#ports.get(id);
+    const live = view?.router === of && this.#isLive(view) ? view : undefined;
+    const router = this.#routerState(of);
+    effects.routes.push(...prefixesOf(of, router.setPort(id, live)));
+    if (live === undefined) this.#routed.delete(id);
+    else this.#routed.set(id, of);
+    this.#dropIfEmpty(router);
+  }
+  /** Whether a port of a router can carry traffic: linked, or up on a host; and not set down. */
+  #isLive({ id, adminStateUp, peer }: PortView): boolean {
+    if (!adminStateUp) return false;
+    if (peer === undefined) {
+      const at = this.location(id);
+      // Rows of an older version do not say it.
+      return at !== undefined && at.up !== false;
+    }
+    return this.#ports.get(peer)?.adminStateUp === true;
   }
 
   /** Which families have seeds on a bridge, as two bits. */
@@ -265,49 +428,39 @@ export class Topology implements TopologyView, View {
     return (seeds?.has(4) === true ? 1 : 0) | (seeds?.has(6) === true ? 2 : 0);
   }
 
-  #plug(row: PortRow): void {
-    const { id, name, adminStateUp, hairpin } = row;
-    this.#ports.set(id, { id, name, bridge: row.bridge, adminStateUp, hairpin });
-    const bridge = this.#bridgeState(row.bridge);
-    bridge.ports.add(id);
-    if (adminStateUp) bridge.portsUp++;
-    bridge.seeds.add(id, row.addresses);
-  }
-  #unplug(row: PortRow): void {
-    this.#ports.delete(row.id);
-    const bridge = this.#bridgeState(row.bridge);
-    bridge.ports.delete(row.id);
-    if (row.adminStateUp) bridge.portsUp--;
-    bridge.seeds.remove(row.id, row.addresses);
-    this.#dropIfEmpty(bridge);
-  }
-
   #changeLocation(
     before: LocationRow | undefined,
     after: LocationRow | undefined,
-    tags: Set<Tag>,
+    effects: Effects,
   ): void {
-    if (before?.host === after?.host && before?.tunnelKey === after?.tunnelKey) return;
     const id = (after ?? before)?.id;
     if (id === undefined) return;
-    tags.add(locationTag(id));
+    if (before?.host === after?.host && before?.tunnelKey === after?.tunnelKey) {
+      const router = this.#ports.get(id)?.router;
+      if (router !== undefined) this.#bring(id, router, effects);
+      return;
+    }
+    effects.tags.add(locationTag(id));
     // A port that comes or goes in the same change tags the flood itself, and counts itself.
     const port = this.#ports.get(id);
-    if (port !== undefined) tags.add(floodTag(port.bridge));
+    if (port?.bridge !== undefined) effects.tags.add(floodTag(port.bridge));
     this.#carry(port, before?.host, -1);
     this.#carry(port, after?.host, 1);
+    if (port?.router !== undefined) this.#bring(id, port.router, effects);
   }
 
-  /** One port more, or less, of its bridge on a host. */
+  /** One port more, or less, of its device on a host. */
   #carry(port: PortView | undefined, host: HostId | undefined, by: 1 | -1): void {
     if (port === undefined || host === undefined) return;
-    const hosts = this.#carriers.get(port.bridge) ?? new Map<HostId, Carried>();
+    const device = deviceOf(port);
+    const hosts = this.#carriers.get(device) ?? new Map<HostId, Carried>();
     const { ports, adminUp } = hosts.get(host) ?? { ports: 0, adminUp: 0 };
     const now = { ports: ports + by, adminUp: adminUp + (port.adminStateUp ? by : 0) };
     if (now.ports === 0) hosts.delete(host);
     else hosts.set(host, now);
-    if (hosts.size === 0) this.#carriers.delete(port.bridge);
-    else this.#carriers.set(port.bridge, hosts);
+    if (hosts.size === 0) this.#carriers.delete(device);
+    else this.#carriers.set(device, hosts);
+    this.#domains.count(device, host, by);
   }
 
   /**

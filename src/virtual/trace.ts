@@ -3,40 +3,96 @@
  * trace and the cause of an installed flow, so they name objects as their owners do and leave out
  * what says nothing.
  */
+import { formatIp } from '#net/ip.ts';
+import { formatMac } from '#net/mac.ts';
 import { DROPS } from './drop.ts';
-import type { BridgeId, PortId } from './ids.ts';
-import type { Outcome, Step, Verdict } from './outcome.ts';
+import type { BridgeId, PortId, RouterId } from './ids.ts';
+import type { Outcome, Recipient, Step, Verdict } from './outcome.ts';
 import type { TopologyView } from './view.ts';
 
-const portName = (topology: TopologyView, id: PortId): string => topology.port(id)?.name ?? id;
-const bridgeName = (topology: TopologyView, id: BridgeId): string =>
-  topology.bridge(id)?.name ?? id;
+/** Whether the reader may know an object: what it is called, and what it is made of. */
+export type Known = (kind: Step['at']['kind'], id: string) => boolean;
 
-function describeStep({ at, did, detail }: Step, topology: TopologyView): string {
-  const name =
-    at.kind === 'port'
-      ? portName(topology, at.id as PortId)
-      : bridgeName(topology, at.id as BridgeId);
-  const what = did.replaceAll('-', ' ');
-  return `${at.kind} ${name}: ${what}${detail === undefined ? '' : ` ${detail}`}`;
+/** How objects are called, for one reader. */
+class Names {
+  readonly knows: Known;
+  readonly #topology: TopologyView;
+
+  constructor(topology: TopologyView, knows: Known) {
+    this.#topology = topology;
+    this.knows = knows;
+  }
+  of(kind: Step['at']['kind'], id: string): string {
+    if (!this.knows(kind, id)) return 'of another tenant';
+    if (kind === 'port') return this.#topology.port(id as PortId)?.name ?? id;
+    if (kind === 'bridge') return this.#topology.bridge(id as BridgeId)?.name ?? id;
+    return this.#topology.router(id as RouterId)?.name ?? id;
+  }
 }
 
-function describeVerdict(verdict: Verdict, outcome: Outcome, topology: TopologyView): string {
+function describeStep({ at, did, detail }: Step, names: Names): string {
+  const what = did.replaceAll('-', ' ');
+  const more = detail === undefined || !names.knows(at.kind, at.id) ? '' : ` ${detail}`;
+  return `${at.kind} ${names.of(at.kind, at.id)}: ${what}${more}`;
+}
+
+function describeRecipient(to: Recipient, names: Names): string {
+  const tag =
+    to.vlan === undefined ? '' : to.vlan === 0 ? ', untagged' : `, vlan ${to.vlan & 0xfff}`;
+  if ('port' in to)
+    return `to port ${names.of('port', to.port)}${names.knows('port', to.port) ? tag : ''}`;
+  if (!names.knows('bridge', to.flood)) return 'to the ports of a bridge of another tenant';
+  const bridge = names.of('bridge', to.flood);
+  if (to.here === true) return `to the ports of bridge ${bridge} on this host${tag}`;
+  const except = to.except === undefined ? '' : ` except ${names.of('port', to.except)}`;
+  return `to all ports of bridge ${bridge}${except}${tag}`;
+}
+
+/** Whether the reader may know how the frame leaves. */
+export const knowsWhole = (verdict: Verdict, knows: Known): boolean =>
+  verdict.kind !== 'forward' ||
+  verdict.to.every((to) => ('port' in to ? knows('port', to.port) : knows('bridge', to.flood)));
+
+/** What becomes of the headers, as far as it is not as they came. */
+function describeRewrites({ rewrites, guards }: Outcome): string {
+  const { ethSrc, ethDst } = rewrites;
+  const macs =
+    ethSrc === undefined || ethDst === undefined
+      ? ''
+      : `, as ${formatMac(ethSrc)} > ${formatMac(ethDst)}`;
+  return guards.decTtl === 0 ? macs : `${macs}, ttl less ${guards.decTtl}`;
+}
+
+function describeVerdict(verdict: Verdict, outcome: Outcome, names: Names): string {
   if (verdict.kind === 'drop') return `drop: ${DROPS[verdict.reason].about}`;
+  if (verdict.kind === 'wait') {
+    const ip = names.knows('port', verdict.port) ? formatIp(verdict.ip) : 'the next hop';
+    return `wait: port ${names.of('port', verdict.port)} asks who has ${ip}`;
+  }
+  if (verdict.kind === 'collect') return 'collect: kept until the datagram is whole';
   if (verdict.kind === 'answer') {
-    const ports = outcome.sends.map(({ port }) => portName(topology, port));
+    const ports = outcome.sends.map(({ port }) => names.of('port', port));
+    if (ports.length === 0) return 'answer: heard, nothing to say';
     return `answer: sent out of port ${ports.join(', ')}`;
   }
-  const { to } = verdict;
-  if ('port' in to) return `forward: to port ${portName(topology, to.port)}`;
-  const bridge = bridgeName(topology, to.flood);
-  if (to.here === true) return `forward: to the ports of bridge ${bridge} on this host`;
-  const except = to.except === undefined ? '' : ` except ${portName(topology, to.except)}`;
-  return `forward: to all ports of bridge ${bridge}${except}`;
+  const to = verdict.to.map((each) => describeRecipient(each, names)).join('; ');
+  if (!knowsWhole(verdict, names.knows)) return `forward: ${to}`;
+  const cut = verdict.cut === undefined ? '' : `, cut to ${verdict.cut} bytes`;
+  return `forward: ${to}${describeRewrites(outcome)}${cut}`;
 }
 
-/** `topology`: names come from here; what it no longer has is named by its id. */
-export const describeOutcome = (outcome: Outcome, topology: TopologyView): string[] => [
-  ...outcome.steps.map((step) => describeStep(step, topology)),
-  describeVerdict(outcome.verdict, outcome, topology),
-];
+/**
+ * `topology`: names come from here; what it no longer has is named by its id. `knows`: of what else
+ * is on the way the reader is told that it is there, and what it did.
+ */
+export function describeOutcome(
+  outcome: Outcome,
+  topology: TopologyView,
+  knows: Known = () => true,
+): string[] {
+  const names = new Names(topology, knows);
+  return [
+    ...outcome.steps.map((step) => describeStep(step, names)),
+    describeVerdict(outcome.verdict, outcome, names),
+  ];
+}

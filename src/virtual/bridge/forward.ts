@@ -2,36 +2,41 @@
  * What a bridge does with a frame (IEEE 802.1Q §8.6, §8.8): learn, filter, answer for its seeded
  * addresses, forward or flood.
  *
- * Invariants: recipients are ports of this bridge, whatever the learned table says (law 8); a seed
- * holds in every VLAN and wins over anything learned; the walk sees its own claim, so that deciding
- * the same frame again after the claim was committed gives the same verdict.
+ * Invariants: recipients are ports of this bridge, or of those linked to it, whatever the learned
+ * table says (law 8); a seed holds in every VLAN and wins over anything learned; the walk sees its
+ * own claim, so that deciding the same frame again after the claim was committed gives the same
+ * verdict. A MAC is learned where it enters only: what is behind a link is found in the bridge
+ * there.
  */
 import { BROADCAST, formatMac, isGroup, type Mac } from '#net/mac.ts';
-import type { PortId } from '../ids.ts';
-import type { Verdict } from '../outcome.ts';
-import { floodTag, learningTag, macTag, portTag, seededMacTag } from '../tags.ts';
-import type { BridgeView, PortView } from '../view.ts';
-import { drop, type Walk } from '../walk.ts';
+import type { BridgeId, PortId } from '../ids.ts';
+import type { Recipient, Verdict } from '../outcome.ts';
+import { enterLeg, leaveLeg, vlanBeyond, vlanOf } from '../port/leg.ts';
+import { hear } from '../router/hear.ts';
+import { bridgeTag, floodTag, learningTag, macTag, portTag, seededMacTag } from '../tags.ts';
+import type { BridgePortView, BridgeView, PortView } from '../view.ts';
+import { drop, recipient, type Next, type Walk } from '../walk.ts';
 import { answer } from './answer.ts';
+import { crossings, routersOf, SEGMENT_BRIDGES_MAX } from './links.ts';
 
 /** Groups that reach no further than the next bridge (IEEE 802.1Q table 8-1). */
 const RESERVED_FIRST = 0x0180c2000000;
 const RESERVED_LAST = 0x0180c200000f;
 
-/** A priority tag (VID 0) is no VLAN: IEEE 802.1Q §6.9.1. */
-const vlanOf = ({ match }: Walk): number => match.get('vlan') & 0xfff;
-
 /** `from` is up and belongs to `bridge`, which is up. */
-export function enterBridge(walk: Walk, bridge: BridgeView, from: PortView): Verdict {
+export function enterBridge(walk: Walk, bridge: BridgeView, from: BridgePortView): Next {
   const { match } = walk;
   const src = match.get('ethSrc');
   const at = { kind: 'bridge', id: bridge.id } as const;
   if (src === 0 || isGroup(src)) return drop(walk, at, 'source-not-unicast');
+  if (!enterLeg(walk, from)) return drop(walk, { kind: 'port', id: from.id }, 'vlan-mismatch');
   const vlan = vlanOf(walk);
-  learn(walk, bridge, from, { vlan, mac: src });
+  // What is behind a link was learned, or seeded, in the device there.
+  if (from.peer === undefined) learn(walk, bridge, from, { vlan, mac: src });
   const dst = match.get('ethDst');
   if (dst >= RESERVED_FIRST && dst <= RESERVED_LAST) return drop(walk, at, 'reserved-group');
-  if (answer(walk, bridge, from)) return { kind: 'answer' };
+  const answered = answer(walk, bridge, from);
+  if (answered !== undefined) return answered;
   if (isGroup(dst)) return flood(walk, bridge, { from, did: groupStep(dst) });
   const target = locate(walk, bridge, { from, vlan, src, dst });
   if (target !== undefined) return unicast(walk, target, { from, dst });
@@ -47,19 +52,19 @@ interface Source {
 }
 
 function learn(walk: Walk, bridge: BridgeView, from: PortView, { vlan, mac }: Source): void {
-  const { tags, learned } = walk;
+  const { tags, state } = walk;
   tags.push(macTag(bridge.id, vlan, mac), seededMacTag(bridge.id, mac));
   if (bridge.seededPort(mac) !== undefined) return;
-  if (learned.port(bridge.id, vlan, mac) === from.id) return;
+  if (state.macs.port(bridge.id, vlan, mac) === from.id) return;
   tags.push(learningTag(from.id));
-  if (!learned.mayLearn(from.id)) return;
+  if (!state.macs.mayLearn(from.id)) return;
   walk.claims.push({ learn: { bridge: bridge.id, vlan, mac, port: from.id } });
   const detail = vlan === 0 ? formatMac(mac) : `${formatMac(mac)} vlan ${vlan}`;
   walk.steps.push({ at: { kind: 'bridge', id: bridge.id }, did: 'learn', detail });
 }
 
 interface Sought {
-  readonly from: PortView;
+  readonly from: BridgePortView;
   readonly vlan: number;
   readonly src: Mac;
   readonly dst: Mac;
@@ -67,25 +72,67 @@ interface Sought {
 
 /** The port of this bridge that a unicast MAC is behind. */
 function locate(walk: Walk, bridge: BridgeView, { from, vlan, src, dst }: Sought) {
-  const { tags, topology, learned, claims } = walk;
-  if (dst !== src) tags.push(macTag(bridge.id, vlan, dst), seededMacTag(bridge.id, dst));
-  const seeded = bridge.seededPort(dst);
-  const claimed = dst === src && claims.length > 0 ? from.id : undefined;
-  const id: PortId | undefined = seeded ?? claimed ?? learned.port(bridge.id, vlan, dst);
-  if (id === undefined) return undefined;
+  const { topology } = walk;
+  if (dst !== src || from.peer !== undefined) tagsOf(walk, bridge, vlan, dst);
+  const id =
+    bridge.seededPort(dst) ??
+    claimed(walk, bridge, vlan, dst) ??
+    walk.state.macs.port(bridge.id, vlan, dst);
   if (id === from.id) return from;
-  tags.push(portTag(id));
+  if (id === undefined)
+    return beyond(walk, bridge, { vlan, dst, except: from.id, seen: new Set() });
+  walk.tags.push(portTag(id));
   const port = topology.port(id);
   // Learned entries come from other hosts too, and may outlive their port.
   return port?.bridge === bridge.id ? port : undefined;
 }
 
+/** Where this walk itself has learned a MAC. */
+function claimed({ claims }: Walk, { id }: BridgeView, vlan: number, mac: Mac): PortId | undefined {
+  for (const claim of claims)
+    if ('learn' in claim && claim.learn.mac === mac)
+      if (claim.learn.bridge === id && claim.learn.vlan === vlan) return claim.learn.port;
+  return undefined;
+}
+
+const tagsOf = ({ tags }: Walk, bridge: BridgeView, vlan: number, mac: Mac): number =>
+  tags.push(macTag(bridge.id, vlan, mac), seededMacTag(bridge.id, mac));
+
+interface Beyond {
+  readonly vlan: number;
+  readonly dst: Mac;
+  readonly except: PortId | undefined;
+  /** Bridges looked into already: links may form a ring. */
+  readonly seen: Set<BridgeId>;
+}
+
+/** The link of this bridge behind which another bridge knows the MAC. */
+function beyond(walk: Walk, bridge: BridgeView, sought: Beyond): BridgePortView | undefined {
+  sought.seen.add(bridge.id);
+  for (const crossing of crossings(walk, bridge, sought.except)) {
+    const { near, far, other } = crossing;
+    const vlan = vlanBeyond(sought.vlan, near, far);
+    if (vlan === undefined || sought.seen.has(other.id)) continue;
+    if (sought.seen.size >= SEGMENT_BRIDGES_MAX) return undefined;
+    tagsOf(walk, other, vlan, sought.dst);
+    const known =
+      other.seededPort(sought.dst) ??
+      claimed(walk, other, vlan, sought.dst) ??
+      walk.state.macs.port(other.id, vlan, sought.dst);
+    if (known !== undefined) {
+      walk.tags.push(portTag(known));
+      if (walk.topology.port(known)?.bridge === other.id) return near;
+    } else if (beyond(walk, other, { ...sought, vlan, except: far.id }) !== undefined) return near;
+  }
+  return undefined;
+}
+
 interface Unicast {
-  readonly from: PortView;
+  readonly from: BridgePortView;
   readonly dst: Mac;
 }
 
-function unicast(walk: Walk, target: PortView, { from, dst }: Unicast): Verdict {
+function unicast(walk: Walk, target: BridgePortView, { from, dst }: Unicast): Next {
   const at = { kind: 'port', id: target.id } as const;
   if (target.id === from.id && !from.hairpin) return drop(walk, at, 'same-port');
   walk.steps.push({
@@ -93,22 +140,66 @@ function unicast(walk: Walk, target: PortView, { from, dst }: Unicast): Verdict 
     did: 'unicast',
     detail: formatMac(dst),
   });
-  if (!target.adminStateUp) return drop(walk, at, 'port-down');
-  walk.steps.push({ at, did: 'leave' });
-  return { kind: 'forward', to: { port: target.id } };
+  return { kind: 'leave', by: target.id };
 }
 
 interface Flood {
-  readonly from: PortView;
+  readonly from: BridgePortView;
   readonly did: 'broadcast' | 'multicast' | 'unknown-unicast';
   readonly dst?: Mac;
 }
 
 function flood(walk: Walk, bridge: BridgeView, { from, did, dst }: Flood): Verdict {
   const at = { kind: 'bridge', id: bridge.id } as const;
-  walk.tags.push(floodTag(bridge.id));
   walk.steps.push(dst === undefined ? { at, did } : { at, did, detail: formatMac(dst) });
-  // The port it came from is up, so it is one of those counted.
-  if (bridge.portsUp <= 1) return drop(walk, at, 'no-recipient');
-  return { kind: 'forward', to: { flood: bridge.id, except: from.id } };
+  const to: Recipient[] = [];
+  const whole = spread(walk, bridge, { from, to, seen: new Set() });
+  if (!whole) return drop(walk, at, 'flood-limit');
+  if (to.length > 0) return { kind: 'forward', to };
+  return walk.sends.length > 0 ? { kind: 'answer' } : drop(walk, at, 'no-recipient');
+}
+
+interface Spread {
+  readonly from: BridgePortView;
+  readonly to: Recipient[];
+  readonly seen: Set<BridgeId>;
+}
+
+/**
+ * To all ports but the one it came by, to the routers that must hear it, and over links. False:
+ * there are more bridges than a flood may reach.
+ */
+function spread(walk: Walk, bridge: BridgeView, { from, to, seen }: Spread): boolean {
+  seen.add(bridge.id);
+  walk.tags.push(floodTag(bridge.id));
+  const linked = from.peer !== undefined;
+  // A port that is not linked, and that the frame came by, is up: it is one of those counted.
+  if (bridge.portsUp > (linked ? 0 : 1))
+    to.push(recipient(walk, linked ? { flood: bridge.id } : { flood: bridge.id, except: from.id }));
+  for (const port of routersOf(walk, bridge, from.id)) hear(walk, port, true);
+  for (const { near, far, other } of crossings(walk, bridge, from.id)) {
+    if (seen.has(other.id)) continue;
+    if (seen.size >= SEGMENT_BRIDGES_MAX) return false;
+    const before = walk.match.vlanOut;
+    const passes = leaveLeg(walk, near) && enterLeg(walk, far);
+    const whole = !passes || spread(walk, other, { from: far, to, seen });
+    walk.match.resetVlan(before);
+    if (!whole) return false;
+  }
+  return true;
+}
+
+/**
+ * The egress half of a flood that another host began: that host learned, filtered, answered and
+ * chose already.
+ */
+export function enterFlood(walk: Walk, id: BridgeId): Verdict {
+  const at = { kind: 'bridge', id } as const;
+  walk.tags.push(bridgeTag(id), floodTag(id));
+  const bridge = walk.topology.bridge(id);
+  if (bridge === undefined) return drop(walk, at, 'no-port');
+  if (!bridge.adminStateUp) return drop(walk, at, 'bridge-down');
+  for (const port of routersOf(walk, bridge, undefined)) hear(walk, port, false);
+  walk.steps.push({ at, did: 'flood-here' });
+  return { kind: 'forward', to: [{ flood: id, here: true }] };
 }

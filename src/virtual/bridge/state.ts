@@ -7,14 +7,20 @@ import type { Mac } from '#net/mac.ts';
 import type { BridgeId, PortId } from '../ids.ts';
 import type { ObjectOf } from '../kinds.ts';
 import type { BridgeView } from '../view.ts';
-import { SeedTable, type Owner } from './seeds.ts';
+import { SeedTable, type Owner, type SeedText } from './seeds.ts';
+
+const NO_SEEDS: readonly SeedText[] = [];
 
 /** A bridge with its ports; it also stands for ports whose bridge is not known (yet). */
 export class BridgeState implements BridgeView {
   readonly id: BridgeId;
   row: ObjectOf<'bridge'> | undefined;
   readonly ports = new Set<PortId>();
+  readonly bridgeLinks = new Set<PortId>();
+  readonly routerLinks = new Set<PortId>();
   readonly seeds = new SeedTable();
+  /** What each port has in `seeds`: its own, and those of the router port linked to it. */
+  readonly #held = new Map<PortId, readonly SeedText[]>();
   portsUp = 0;
 
   constructor(id: BridgeId) {
@@ -40,5 +46,15 @@ export class BridgeState implements BridgeView {
   }
   hasSeeds(family: 4 | 6): boolean {
     return this.seeds.has(family);
+  }
+
+  /** Replaces what a port holds; answers what it held before. */
+  hold(port: PortId, seeds: readonly SeedText[]): readonly SeedText[] {
+    const before = this.#held.get(port) ?? NO_SEEDS;
+    this.seeds.remove(port, before);
+    this.seeds.add(port, seeds);
+    if (seeds.length === 0) this.#held.delete(port);
+    else this.#held.set(port, seeds);
+    return before;
   }
 }

@@ -1,7 +1,8 @@
 /**
  * On which host a port is up, and the tunnel key that reaches it there: durable state that only the
  * host's agent asks for, kept until the port is up elsewhere, is deleted, or the host is forgotten.
- * The id is the port's.
+ * A host that is silent changes nothing; one that says that the interface is gone, or has no
+ * carrier, ends the routes of a router's port. The id is the port's.
  */
 import { z } from 'zod';
 import { FLOOD_KEY_BIT } from '../bridge/bridge.ts';
@@ -18,6 +19,12 @@ export const Location = z
       .string()
       .max(INTERFACE_NAME_LENGTH_MAX)
       .describe('The interface that carries it there.'),
+    up: z
+      .boolean()
+      .default(true)
+      .describe(
+        'False: the interface is gone, or has no carrier. Said of ports of routers: their routes end.',
+      ),
     tunnelKey: z
       .int()
       .min(1)
@@ -36,7 +43,7 @@ export const locationKind = {
     port: { kind: 'port', onDelete: 'cascade' },
     host: { kind: 'host', onDelete: 'cascade' },
   },
-  columns: ['port', 'host', 'interface', 'tunnelKey'],
+  columns: ['port', 'host', 'interface', 'up', 'tunnelKey'],
   assigned: ['tunnelKey'],
   immutable: [],
   writer: 'host',

@@ -39,6 +39,7 @@ test('locations: from the host that carries the port only, one key while the hos
     port: p,
     host: h1,
     interface: 'tap0',
+    up: true,
     tunnelKey: 1,
     revision: 0,
   });
@@ -154,4 +155,28 @@ test('tenants: see and write only what is theirs, and never where it runs', () =
   world.create('bridge', { name: 'mine' });
   world.run([update('bridge', 'mine', { adminStateUp: false })], acme);
   assert.match(world.refused(409, update('bridge', 'mine', {})), /^: 2 bridges are named "mine"/);
+});
+
+test("a tenant's router takes no address of the bridge that an operator linked it to", () => {
+  const world = new World();
+  const acme = tenant('acme');
+  world.run([
+    create('bridge', { name: 'public' }),
+    create('port', { name: 'up', bridge: 'public' }),
+    create('router', { name: 'r', tenant: 'acme' }),
+    create('port', { name: 'out', router: 'r', networks: ['203.0.113.5/24'], peer: 'up' }),
+  ]);
+  const why = 'can be set by an operator only: the bridge is of another tenant';
+  const gateway = { networks: ['203.0.113.1/24'], mac: '02:00:00:00:00:01' };
+  assert.equal(
+    world.refused(403, update('port', 'out', gateway), acme),
+    `mac: ${why}\nnetworks: ${why}`,
+  );
+  assert.equal(world.refused(403, update('port', 'out', { mac: null }), acme), `mac: ${why}`);
+  world.run([update('port', 'out', { networks: ['203.0.113.5/24'], mtu: 1400 })], acme);
+  world.run([update('port', 'out', { networks: ['203.0.113.6/24'] })]);
+  world.run([update('port', 'out', { peer: null }), update('port', 'out', gateway)], acme);
+  world.create('bridge', { name: 'own' }, acme);
+  world.create('port', { name: 'end', bridge: 'own', peer: 'out' }, acme);
+  world.run([update('port', 'out', { networks: ['203.0.113.2/24'] })], acme);
 });

@@ -31,12 +31,15 @@ export function locate(work: Work, operation: Operation): StoredObject | undefin
     faults.add(400, 'port', 'is given by the server');
   checkFields(work, body, { ...stays, id: port.id, host: caller.host });
   checkInterface(work, operation.body['interface'], port);
+  const up = operation.body['up'] ?? true;
+  if (typeof up !== 'boolean') faults.add(400, 'up', 'must be true or false');
   if (faults.count > 0) return undefined;
   const fields = {
     id: port.id,
     port: port.id,
     host: caller.host,
     interface: port.interface,
+    up,
     tunnelKey: stays?.tunnelKey ?? context.nextTunnelKey(caller.host),
   };
   const parsed = locationKind.schema.parse(fields);
@@ -65,7 +68,7 @@ function portOf(work: Work, operation: Exclude<Operation, { op: 'delete' }>) {
 /** What the server gives may be repeated, not changed. */
 function checkFields({ faults }: Work, body: Body, as: Body): void {
   for (const [field, value] of Object.entries(body)) {
-    if (field === 'interface') continue;
+    if (field === 'interface' || field === 'up') continue;
     if (!FIELDS.includes(field) && field !== 'revision')
       faults.add(400, field, 'is not a field of a location');
     else if (value !== as[field]) faults.add(400, field, 'is given by the server');

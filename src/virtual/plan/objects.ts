@@ -13,6 +13,7 @@ import { sameObject } from '../same.ts';
 import {
   findTarget,
   resolve,
+  visibleTo,
   wordsOf,
   type Body,
   type CreateOperation,
@@ -26,7 +27,16 @@ const ASSIGN: {
   readonly [K in KindName]?: Readonly<Record<string, (context: PlanContext) => unknown>>;
 } = {
   bridge: { floodKey: (context) => context.nextFloodKey() },
+  router: { networkKey: (context) => context.nextFloodKey() },
 };
+
+/**
+ * The first byte of MACs made here: locally administered, unicast (IEEE 802 §8.4). The others are
+ * the first five of the port's id, which are random (RFC 9562 §5.4).
+ */
+const MADE_MAC = '6e';
+const madeMac = (id: string): string =>
+  [MADE_MAC, ...(id.replaceAll('-', '').slice(0, 10).match(/../g) ?? [])].join(':');
 
 /** Lays a new object into the draft; undefined when there are faults. */
 export function createObject(
@@ -34,12 +44,13 @@ export function createObject(
   { kind, body }: CreateOperation,
 ): StoredObject | undefined {
   const row = kindOf(kind);
-  const checked = checkBody(work, row, body, {});
+  const checked = checkBody(work, row, withVariant(row, body), {});
   if (checked === undefined) return undefined;
   const fields = mergePatch({}, checked);
   fields['tenant'] ??= defaultTenant(work, row, fields);
   if (fields['tenant'] === undefined) delete fields['tenant'];
-  fields['id'] = work.context.newId();
+  const newId = work.context.newId();
+  fields['id'] = newId;
   for (const field of row.assigned) {
     const assign = ASSIGN[kind]?.[field];
     if (assign === undefined) throw new Error(`plan: nothing gives ${kind}.${field}`);
@@ -55,21 +66,71 @@ export function updateObject(work: Work, operation: UpdateOperation): StoredObje
   if (current === undefined) return undefined;
   const { revision, ...before } = current as StoredObject & Body;
   const checked = checkBody(work, row, operation.body, current as StoredObject & Body);
-  if (checked === undefined) return undefined;
+  if (checked === undefined || !keepsAddresses(work, current as StoredObject & Body, checked))
+    return undefined;
   const { revision: _, ...patch } = checked;
   return store(work, row, mergePatch(before, patch), revision);
 }
 
-function store(work: Work, row: Kind, fields: Body, revision: number): StoredObject | undefined {
+/**
+ * What a router's port says of itself holds on the bridge it is linked to, before whatever was
+ * learned there: on a bridge of somebody else a tenant could take an address over from its owner.
+ */
+function keepsAddresses({ draft, faults, context }: Work, current: Body, body: Body): boolean {
+  const { caller } = context;
+  const peer = draft.get('port', String(current['peer'])) as ObjectOf<'port'> | undefined;
+  if (caller.role !== 'tenant' || current['type'] !== 'router') return true;
+  if (peer?.type !== 'bridge' || visibleTo(caller, peer)) return true;
+  const before = faults.count;
+  for (const field of ['mac', 'networks'])
+    if (field in body && !sameObject(body[field] ?? undefined, current[field]))
+      faults.add(403, field, 'can be set by an operator only: the bridge is of another tenant');
+  return faults.count === before;
+}
+
+function store(work: Work, row: Kind, given: Body, revision: number): StoredObject | undefined {
+  const fields = withMac(row, given);
   const parsed = row.schema.safeParse(fields, { error: ruleOf as z.core.$ZodErrorMap });
   if (!parsed.success) {
     for (const { path, message } of faultsOf(parsed.error.issues))
       work.faults.add(400, path, message);
     return undefined;
   }
-  const object = { ...parsed.data, revision } as unknown as StoredObject;
+  const whole: Body = parsed.data;
+  const kept = Object.entries(whole).filter(([field]) => !isForeign(row, whole, field));
+  const object = { ...Object.fromEntries(kept), revision } as unknown as StoredObject;
   work.draft.put(row.name, object, work.faults.operation);
   return object;
+}
+
+/** A router's port always has a MAC: who gives none, or takes it away, gets the one made here. */
+function withMac({ name }: Kind, fields: Body): Body {
+  const { id, type, mac } = fields;
+  if (name !== 'port' || type !== 'router' || mac !== undefined) return fields;
+  return { ...fields, mac: madeMac(String(id)) };
+}
+
+/** A port that is given a router is a router's: the caller need not say so twice. */
+function withVariant({ name }: Kind, body: Body): Body {
+  if (name !== 'port' || (body['type'] ?? undefined) !== undefined) return body;
+  if (typeof body['router'] !== 'string') return body;
+  return { ...body, type: 'router' };
+}
+
+const defaultOf = ({ schema }: Kind, field: string): unknown => {
+  const found = (schema.shape as Record<string, z.ZodType>)[field]?.safeParse(undefined);
+  return found?.success === true ? found.data : undefined;
+};
+
+/**
+ * Whether a field belongs to another variant than the object is of; that there is no such variant
+ * is the schema's to say.
+ */
+function isForeign({ variants }: Kind, object: Body, field: string): boolean {
+  if (variants === undefined) return false;
+  const own = String(object[variants.field]);
+  if (!Object.hasOwn(variants.of, own) || variants.of[own]?.includes(field) === true) return false;
+  return Object.values(variants.of).some((of) => of.includes(field));
 }
 
 /**
@@ -83,9 +144,15 @@ function checkBody(work: Work, row: Kind, body: Body, current: Body): Body | und
   for (const field of Object.keys(body))
     if (!known.includes(field) && field !== 'revision')
       faults.add(400, field, `is not a field of a ${wordsOf(row.name)}`);
+  const variant = row.variants?.field ?? '';
+  const object = { [variant]: body[variant] ?? current[variant] ?? defaultOf(row, variant) };
+  for (const [field, value] of Object.entries(body))
+    if (value !== null && known.includes(field) && isForeign(row, object, field))
+      faults.add(400, field, `is not a field of a ${String(object[variant])} ${wordsOf(row.name)}`);
   if (faults.count > before) return undefined;
   const resolved = mapReferences(row.name, body, (text, kind, path) => {
-    if (isOperatorsOnly(work, row, path)) return text;
+    // What is there already may be repeated, also by who may not see what it names.
+    if (isOperatorsOnly(work, row, path) || current[path] === text) return text;
     const found = resolve(work, kind, text);
     if ('id' in found) return found.id;
     faults.add(found.status === 404 ? 400 : 409, path, found.fault);
@@ -118,12 +185,15 @@ function checkField(work: Work, row: Kind, { field, value, exists }: FieldChange
     work.faults.add(403, field, `must be your own tenant, ${JSON.stringify(caller.tenant)}`);
 }
 
-/** A tenant's own; of a port, that of its bridge. */
+/** A tenant's own; of what belongs to a device, that of the device. */
 function defaultTenant({ draft, context }: Work, row: Kind, fields: Body): unknown {
   if (!('tenant' in row.schema.shape)) return undefined;
   if (context.caller.role === 'tenant') return context.caller.tenant;
-  if (row.name !== 'port' || typeof fields['bridge'] !== 'string') return undefined;
-  return (draft.get('bridge', fields['bridge']) as ObjectOf<'bridge'> | undefined)?.tenant;
+  for (const device of ['bridge', 'router'] as const) {
+    const id = row.references[device] === undefined ? undefined : fields[device];
+    if (typeof id === 'string') return draft.get(device, id)?.tenant;
+  }
+  return undefined;
 }
 
 const isRecord = (value: unknown): value is Body =>

@@ -1,9 +1,9 @@
 /** Deleting one object, and what the table of kinds says of those that refer to it. */
-import type { KindName, StoredObject } from '../kind.ts';
+import type { KindName, StoredObject, View } from '../kind.ts';
 import { referencesTo, withoutTarget, type ReferencePath } from '../references.ts';
 import { findTarget, wordsOf, type DeleteOperation, type Work } from './work.ts';
 
-interface Doomed {
+export interface Doomed {
   readonly kind: KindName;
   readonly id: string;
 }
@@ -18,7 +18,7 @@ interface Referrer extends Doomed {
 export function removeObject(work: Work, operation: DeleteOperation, rowsMax: number): void {
   const target = findTarget(work, operation);
   if (target === undefined) return;
-  const { doomed, others } = cascade(work, { kind: operation.kind, id: target.id }, rowsMax);
+  const { doomed, others } = cascade(work.draft, { kind: operation.kind, id: target.id }, rowsMax);
   if (doomed.size > rowsMax) {
     const message = `cannot be deleted in one step: more than ${rowsMax} objects go with it`;
     work.faults.add(413, '', `${message}; delete them in parts first`);
@@ -41,13 +41,13 @@ export function removeObject(work: Work, operation: DeleteOperation, rowsMax: nu
 /**
  * All that goes with an object, itself included, and the references to those that do not cascade.
  */
-function cascade({ draft }: Work, first: Doomed, rowsMax: number) {
+export function cascade(view: View, first: Doomed, rowsMax: number) {
   const doomed = new Map<string, Doomed>([[`${first.kind}/${first.id}`, first]]);
   const others: Referrer[] = [];
   // A map is walked in order of insertion, and what is added meanwhile is walked too.
   for (const target of doomed.values())
     for (const path of referencesTo(target.kind))
-      for (const id of draft.referrers(path.holder, path.path, target.id)) {
+      for (const id of view.referrers(path.holder, path.path, target.id)) {
         const holder = { kind: path.holder, id };
         if (path.reference.onDelete !== 'cascade')
           others.push({ ...holder, path, target: target.id });

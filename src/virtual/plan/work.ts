@@ -38,6 +38,7 @@ export type Caller =
 export interface PlanContext {
   readonly caller: Caller;
   newId(): string;
+  /** The number of a network: a bridge's flood key, a router's network key. */
   nextFloodKey(): number;
   nextTunnelKey(host: string): number;
 }
@@ -49,12 +50,12 @@ export interface Refusal {
   readonly faults: readonly Fault[];
 }
 
-/** Faults as they are found; the first decides the status. */
+/** Faults as they are found, each once; the first decides the status. */
 export class FaultList {
   /** Index of the operation that faults are about. */
   operation = 0;
   readonly #many: boolean;
-  readonly #faults: Fault[] = [];
+  readonly #faults = new Map<string, Fault>();
   #status: PlanStatus | undefined;
 
   constructor(many: boolean) {
@@ -63,14 +64,15 @@ export class FaultList {
   add(status: PlanStatus, path: string, message: string): void {
     this.#status ??= status;
     const prefix = this.#many ? `operations.${this.operation}` : '';
-    this.#faults.push({ path: [prefix, path].filter((part) => part !== '').join('.'), message });
+    const fault = { path: [prefix, path].filter((part) => part !== '').join('.'), message };
+    this.#faults.set(`${fault.path}: ${message}`, fault);
   }
   get count(): number {
-    return this.#faults.length;
+    return this.#faults.size;
   }
   get refusal(): Refusal | undefined {
     if (this.#status === undefined) return undefined;
-    return { ok: false, status: this.#status, faults: this.#faults };
+    return { ok: false, status: this.#status, faults: [...this.#faults.values()] };
   }
 }
 

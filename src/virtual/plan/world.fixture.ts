@@ -18,7 +18,8 @@ export class World {
   plan(operations: readonly Operation[], caller: Caller = OPERATOR): Plan {
     return plan(this.topology, operations, {
       caller,
-      newId: () => `00000000-0000-4000-8000-${String(++this.#ids).padStart(12, '0')}`,
+      // The random half comes first, as in real ones: MACs are made from it.
+      newId: () => `${String(++this.#ids).padStart(8, '0')}-0000-4000-8000-000000000000`,
       nextFloodKey: () => ++this.#flood,
       nextTunnelKey: () => ++this.#tunnel,
     });

@@ -1,14 +1,25 @@
 /**
  * A port of a virtual device: its schema, its words, its references. Data only; the web may import
- * it. A port is an explicit union by `type`; this version knows the ports of bridges.
+ * it.
+ *
+ * A port is an explicit union by `type`: of a bridge, or of a router. It is exterior when it is
+ * bound to an interface of a host, interior when it is linked to a `peer`, unplugged when neither;
+ * never both. A link is one fact with two ends: each of the two names the other (`plan/links.ts`).
  */
 import { z } from 'zod';
-import { id, name, objectName, unicastIp, unicastMac } from '../fields.ts';
-import type { Fault, Kind, StoredObject, View } from '../kind.ts';
+import type { BridgeId, RouterId } from '../ids.ts';
+import { id, interfaceAddress, name, objectName, unicastIp, unicastMac } from '../fields.ts';
+import type { Kind } from '../kind.ts';
+import { check } from './rules.ts';
 
 export const SEEDS_PER_PORT_MAX = 64;
+/** Own addresses of a router port. */
+export const NETWORKS_PER_PORT_MAX = 64;
 /** IFNAMSIZ of linux/if.h, less the closing zero. */
 export const INTERFACE_NAME_LENGTH_MAX = 15;
+/** RFC 791 §3.2: every network carries 68 bytes; and what IP's length field can tell. */
+const MTU_MIN = 68;
+const MTU_MAX = 65_535;
 
 export const Seed = z.strictObject({
   mac: unicastMac.describe('A MAC address behind the port.'),
@@ -16,113 +27,152 @@ export const Seed = z.strictObject({
     .optional()
     .describe('An address of that MAC: the bridge answers ARP or neighbour solicitations for it.'),
 });
+export type Seed = z.output<typeof Seed>;
 
-export const Port = z
+const common = {
+  id: id('port'),
+  name: objectName.describe('Its name; unique names can stand for the id.'),
+  tenant: name.optional().describe('The tenant that owns it: that of its device when not given.'),
+  type: z
+    .enum(['bridge', 'router'])
+    .default('bridge')
+    .describe('What the port belongs to; `router` follows from a router being given.'),
+};
+const ofBridge = {
+  bridge: id('bridge').optional().describe('The bridge it belongs to.'),
+};
+const ofRouter = {
+  router: id('router').optional().describe('The router it belongs to.'),
+};
+const state = {
+  adminStateUp: z.boolean().default(true).describe('Down: nothing enters or leaves here.'),
+};
+const place = {
+  peer: id('port')
+    .optional()
+    .describe('The port of another device that it is linked to; the link shows at both ends.'),
+  host: id('host')
+    .optional()
+    .describe('The host that carries the port; together with `interface`.'),
+  interface: z
+    .string()
+    .regex(
+      /^[!-.0-9;-~]{1,15}$/,
+      `must be an interface name of 1 to ${INTERFACE_NAME_LENGTH_MAX} ASCII characters without space, / or :`,
+    )
+    .refine((text) => text !== '.' && text !== '..', 'must not be . or ..')
+    .optional()
+    .describe('The network interface on that host.'),
+};
+const bridgeOnly = {
+  hairpin: z
+    .boolean()
+    .default(false)
+    .describe(
+      'On: a frame for an address behind this same port is sent back out of it. Off: such frames are filtered, as IEEE 802.1Q §8.6.1 wants.',
+    ),
+  vlan: z
+    .int()
+    .min(1)
+    .max(4094)
+    .optional()
+    .describe(
+      'Of a port linked to another bridge: the VLAN of this bridge that the other is. Frames leave here without their tag, and get it when they enter.',
+    ),
+  addresses: z
+    .array(Seed)
+    .max(SEEDS_PER_PORT_MAX, `must hold at most ${SEEDS_PER_PORT_MAX} addresses`)
+    .default([])
+    .describe(
+      'What is known to live behind the port. Seeded addresses are never overridden by learned ones.',
+    ),
+};
+const routerOnly = {
+  mac: unicastMac.optional().describe('Its MAC address; made from the id when not given.'),
+  networks: z
+    .array(interfaceAddress)
+    .max(NETWORKS_PER_PORT_MAX, `must hold at most ${NETWORKS_PER_PORT_MAX} addresses`)
+    .default([])
+    .describe('Its addresses, each with the length of its network: 10.0.0.1/24, fd00::1/64.'),
+  mtu: z
+    .int()
+    .min(MTU_MIN)
+    .max(MTU_MAX)
+    .optional()
+    .describe(
+      'The largest IP packet in bytes that is routed out of it. Larger ones are cut, or answered "too big" where they must not be.',
+    ),
+};
+
+export const PortSchema = z
   .strictObject({
-    id: id('port'),
-    name: objectName.describe('Its name; unique names can stand for the id.'),
-    tenant: name.optional().describe('The tenant that owns it: that of its bridge when not given.'),
-    type: z.literal('bridge').default('bridge').describe('What the port belongs to.'),
-    bridge: id('bridge').describe('The bridge it belongs to.'),
-    adminStateUp: z.boolean().default(true).describe('Down: nothing enters or leaves here.'),
-    hairpin: z
-      .boolean()
-      .default(false)
-      .describe(
-        'On: a frame for an address behind this same port is sent back out of it. Off: such frames are filtered, as IEEE 802.1Q §8.6.1 wants.',
-      ),
-    host: id('host')
-      .optional()
-      .describe('The host that carries the port; together with `interface`.'),
-    interface: z
-      .string()
-      .regex(
-        /^[!-.0-9;-~]{1,15}$/,
-        `must be an interface name of 1 to ${INTERFACE_NAME_LENGTH_MAX} ASCII characters without space, / or :`,
-      )
-      .refine((text) => text !== '.' && text !== '..', 'must not be . or ..')
-      .optional()
-      .describe('The network interface on that host.'),
-    addresses: z
-      .array(Seed)
-      .max(SEEDS_PER_PORT_MAX, `must hold at most ${SEEDS_PER_PORT_MAX} addresses`)
-      .default([])
-      .describe(
-        'What is known to live behind the port. Seeded addresses are never overridden by learned ones.',
-      ),
+    ...common,
+    ...ofBridge,
+    ...ofRouter,
+    ...state,
+    ...place,
+    ...bridgeOnly,
+    ...routerOnly,
   })
   .meta({ id: 'Port', description: 'A port of a virtual device.' });
-export type Port = z.output<typeof Port>;
 
-const portOf = (view: View, id: string): Port | undefined =>
-  view.get('port', id) as unknown as Port | undefined;
-
-function bindingFaults(port: Port, view: View): Fault[] {
-  if ((port.host === undefined) !== (port.interface === undefined)) {
-    const path = port.host === undefined ? 'host' : 'interface';
-    const message =
-      'must be given together with the other half of the binding (host and interface)';
-    return [{ path, message }];
-  }
-  if (port.host === undefined) return [];
-  for (const id of view.referrers('port', 'host', port.host)) {
-    const other = portOf(view, id);
-    if (id === port.id || other?.interface !== port.interface) continue;
-    return [{ path: 'interface', message: `is bound to port ${other?.name} (${id}) already` }];
-  }
-  return [];
-}
-
-/**
- * A MAC has one port in a bridge and an address one owner. One port may hold a MAC with many
- * addresses.
- */
-function seedFaults(port: Port, view: View): Fault[] {
-  if (port.addresses.length === 0) return [];
-  const faults: Fault[] = [];
-  const byMac = new Map<string, number>();
-  const byIp = new Map<string, number>();
-  for (const [i, { mac, ip }] of port.addresses.entries()) {
-    if (!byMac.has(mac)) byMac.set(mac, i);
-    if (ip === undefined) continue;
-    if (byIp.has(ip)) faults.push({ path: `addresses.${i}.ip`, message: 'is given twice' });
-    else byIp.set(ip, i);
-  }
-  for (const id of view.referrers('port', 'bridge', port.bridge)) {
-    const other = id === port.id ? undefined : portOf(view, id);
-    for (const seed of other?.addresses ?? []) {
-      const message = `is an address of port ${other?.name} (${id}) of this bridge already`;
-      const mac = byMac.get(seed.mac);
-      const ip = seed.ip === undefined ? undefined : byIp.get(seed.ip);
-      if (mac !== undefined) faults.push({ path: `addresses.${mac}.mac`, message });
-      if (ip !== undefined) faults.push({ path: `addresses.${ip}.ip`, message });
-    }
-  }
-  return faults;
-}
-
-function check(next: StoredObject, view: View): Fault[] {
-  const port = next as unknown as Port;
-  const faults = bindingFaults(port, view);
-  const bridge = view.get('bridge', port.bridge);
-  if (bridge !== undefined && port.tenant !== bridge.tenant)
-    faults.push({ path: 'tenant', message: 'must be the tenant of the bridge' });
-  return [...faults, ...seedFaults(port, view)];
-}
+type Flat = z.output<typeof PortSchema>;
+type Common = Pick<Flat, keyof typeof common | keyof typeof state | keyof typeof place>;
+export type BridgePort = Common &
+  Pick<Flat, keyof typeof bridgeOnly> & {
+    type: 'bridge';
+    bridge: BridgeId;
+    router?: undefined;
+    mac?: undefined;
+    networks?: undefined;
+    mtu?: undefined;
+  };
+export type RouterPort = Common &
+  Pick<Flat, 'networks' | 'mtu'> & {
+    type: 'router';
+    router: RouterId;
+    mac: string;
+    bridge?: undefined;
+    hairpin?: undefined;
+    vlan?: undefined;
+    addresses?: undefined;
+  };
+/** As stored: one of the two, with no field of the other. */
+export type Port = BridgePort | RouterPort;
 
 export const portKind = {
   name: 'port',
   path: 'ports',
   about: 'A port of a virtual device.',
-  schema: Port,
+  schema: PortSchema,
   references: {
     bridge: { kind: 'bridge', onDelete: 'cascade' },
+    router: { kind: 'router', onDelete: 'cascade' },
+    peer: { kind: 'port', onDelete: 'clear' },
     host: { kind: 'host', onDelete: 'refuse' },
   },
-  columns: ['name', 'bridge', 'host', 'interface', 'adminStateUp', 'addresses', 'id'],
+  columns: [
+    'name',
+    'bridge',
+    'router',
+    'peer',
+    'host',
+    'interface',
+    'adminStateUp',
+    'addresses',
+    'networks',
+    'id',
+  ],
   assigned: [],
-  immutable: ['bridge', 'type', 'tenant'],
+  immutable: ['bridge', 'router', 'type', 'tenant'],
   writer: 'tenant',
   operatorFields: ['host', 'interface'],
+  variants: {
+    field: 'type',
+    of: {
+      bridge: ['bridge', ...Object.keys(bridgeOnly)],
+      router: ['router', ...Object.keys(routerOnly)],
+    },
+  },
   check,
 } as const satisfies Kind;
