@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { Ip4 } from '#net/ip.ts';
 import type { BridgeId, PortId } from '#virtual/ids.ts';
 import type { Step, Verdict } from '#virtual/outcome.ts';
 import { CauseTable } from './cause.ts';
@@ -17,11 +18,17 @@ const step: fc.Arbitrary<Step> = fc
 const BRIDGE = 'b' as BridgeId;
 const verdict: fc.Arbitrary<Verdict> = fc.constantFrom<Verdict[]>(
   { kind: 'answer' },
+  { kind: 'collect' },
   { kind: 'drop', reason: 'port-down' },
-  { kind: 'forward', to: { port: 'p1' as PortId } },
-  { kind: 'forward', to: { flood: BRIDGE } },
-  { kind: 'forward', to: { flood: BRIDGE, here: true } },
-  { kind: 'forward', to: { flood: BRIDGE, except: 'p1' as PortId } },
+  { kind: 'forward', to: [{ port: 'p1' as PortId }] },
+  { kind: 'forward', to: [{ flood: BRIDGE }] },
+  { kind: 'forward', to: [{ flood: BRIDGE, here: true }] },
+  { kind: 'forward', to: [{ flood: BRIDGE, except: 'p1' as PortId }] },
+  { kind: 'forward', to: [{ flood: BRIDGE, vlan: 5 }, { port: 'p1' as PortId }] },
+  { kind: 'forward', to: [{ port: 'p1' as PortId, vlan: 0 }] },
+  { kind: 'forward', to: [{ port: 'p1' as PortId }], cut: 1400 },
+  { kind: 'wait', port: 'p1' as PortId, ip: 1 as Ip4 },
+  { kind: 'wait', port: 'p1' as PortId, ip: 2 as Ip4 },
 );
 const cause: fc.Arbitrary<Cause> = fc.record(
   { steps: fc.array(step, { maxLength: 6 }), verdict },
@@ -67,7 +74,7 @@ test('a further flow between known ports costs one node', () => {
       { at: { kind: 'bridge', id: BRIDGE }, did: 'unicast', detail: `m${to}` },
       { at: { kind: 'port', id: `p${to}` as PortId }, did: 'leave' },
     ],
-    verdict: { kind: 'forward', to: { port: `p${to}` as PortId } },
+    verdict: { kind: 'forward', to: [{ port: `p${to}` as PortId }] },
   });
   for (let from = 0; from < 30; from++)
     for (let to = 0; to < 30; to++) table.intern(walk(from, to));

@@ -7,7 +7,7 @@
  * flow is one node. Invariant: a node or a step exists while a flow or a bigger tree needs it, and
  * no longer.
  */
-import type { Step, Verdict } from '#virtual/outcome.ts';
+import type { Recipient, Step, Verdict } from '#virtual/outcome.ts';
 import { grown, moreRows, NONE } from './column.ts';
 
 export interface Cause {
@@ -20,12 +20,17 @@ const ROWS_MAX = 2 ** 30;
 const stepText = ({ at, did, detail }: Step): string =>
   detail === undefined ? `${did} ${at.kind} ${at.id}` : `${did} ${at.kind} ${at.id} ${detail}`;
 
+function recipientText(to: Recipient): string {
+  const vlan = to.vlan === undefined ? '' : ` vlan ${to.vlan}`;
+  if ('port' in to) return `port ${to.port}${vlan}`;
+  return `flood ${to.flood} except ${to.except ?? '-'} ${to.here === undefined ? '' : 'here'}${vlan}`;
+}
+
 function verdictText(verdict: Verdict): string {
   if (verdict.kind === 'drop') return `= drop ${verdict.reason}`;
-  if (verdict.kind === 'answer') return '= answer';
-  const { to } = verdict;
-  if ('port' in to) return `= port ${to.port}`;
-  return `= flood ${to.flood} except ${to.except ?? '-'} ${to.here === undefined ? '' : 'here'}`;
+  if (verdict.kind === 'answer' || verdict.kind === 'collect') return `= ${verdict.kind}`;
+  if (verdict.kind === 'wait') return `= wait ${verdict.port} ${verdict.ip}`;
+  return `= ${verdict.to.map(recipientText).join(', ')} ${verdict.cut ?? ''}`;
 }
 
 /** A tree is the number of a node, or, for a single item, a number below NONE. */

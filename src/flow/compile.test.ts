@@ -5,10 +5,10 @@ import fc from 'fast-check';
 import type { Ip4 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
-import type { Outcome, Verdict } from '#virtual/outcome.ts';
-import type { Rewrites } from '#virtual/match.ts';
+import type { Outcome, Recipient, Verdict } from '#virtual/outcome.ts';
+import type { Guards, Rewrites } from '#virtual/match.ts';
 import { compile } from './compile.ts';
-import type { Bindings, FloodMembers, RemotePort } from './compile.ts';
+import type { Bindings, FloodMembers, RemotePort, RouterHosts } from './compile.ts';
 import { OUTPUTS_PER_FLOW_MAX } from './flow.ts';
 import type { DpPort, TunnelKey } from './flow.ts';
 
@@ -20,28 +20,38 @@ const BRIDGE = 'b' as BridgeId;
 const KEY = 0x800005 as TunnelKey;
 const ingress = { port: port(1) };
 
-const outcome = (verdict: Verdict, rewrites: Rewrites = {}): Outcome => ({
+const NO_GUARDS: Guards = { decTtl: 0, mtu: undefined };
+const outcome = (
+  verdict: Verdict,
+  rewrites: Rewrites = {},
+  guards: Guards = NO_GUARDS,
+): Outcome => ({
   verdict,
   rewrites,
+  guards,
   seen: 0,
   cacheable: true,
+  charge: undefined,
   tags: [],
   claims: [],
   sends: [],
+  tells: [],
+  confirms: [],
   steps: [],
 });
-const forward = (to: Extract<Verdict, { kind: 'forward' }>['to']): Outcome =>
-  outcome({ kind: 'forward', to });
+const forward = (...to: Recipient[]): Outcome => outcome({ kind: 'forward', to });
 
 interface World {
   readonly local?: readonly [PortId, DpPort | undefined][];
   readonly remote?: readonly [PortId, RemotePort][];
   readonly flood?: FloodMembers;
+  readonly hosts?: RouterHosts;
 }
-const bindings = ({ local = [], remote = [], flood }: World): Bindings => ({
+const bindings = ({ local = [], remote = [], flood, hosts }: World): Bindings => ({
   dpPort: (id) => new Map(local).get(id),
   remote: (id) => new Map(remote).get(id),
   floodMembers: (id) => (id === BRIDGE ? flood : undefined),
+  routerHosts: () => hosts,
 });
 const members = (
   local: readonly [PortId, DpPort | undefined][],
@@ -131,24 +141,23 @@ test('a flood to nobody, of nothing, and to too many is a drop with its tags', (
 });
 
 test('rewrites become actions; a drop has none', () => {
-  const rewrites = { ethSrc: 1 as Mac, ethDst: 2 as Mac, ipTtl: 63, vlan: 0x1005 };
+  const rewrites = { ethSrc: 1 as Mac, ethDst: 2 as Mac };
   const world = bindings({ local: [[port(2), dp(20)]] });
-  const to: Verdict = { kind: 'forward', to: { port: port(2) } };
+  const to: Verdict = { kind: 'forward', to: [{ port: port(2) }] };
   assert.deepEqual(compile(outcome(to, rewrites), ingress, world).actions, {
     ethSrc: 1,
     ethDst: 2,
-    decTtl: true,
-    vlan: 5,
     outputs: [{ port: 20 }],
   });
-  assert.equal(compile(outcome(to, { vlan: 0 }), ingress, world).actions.vlan, 0);
-  assert.throws(() => compile(outcome(to, { vlan: 0x1000 }), ingress, world), /VID 0/);
   const drop = outcome({ kind: 'drop', reason: 'port-down' }, rewrites);
   assert.deepEqual(compile(drop, ingress, world), {
     actions: { drop: 'port-down', outputs: [] },
     tags: ['binding/p1'],
   });
-  assert.throws(() => compile(outcome({ kind: 'answer' }), ingress, world), /no flow/);
+  assert.throws(
+    () => compile(outcome({ kind: 'answer' }), ingress, world),
+    /answer forwards nothing/,
+  );
 });
 
 /** Law 2 for compilation: change one answer; if the actions differ, that answer's tag was there. */

@@ -8,8 +8,7 @@
  */
 import type { Ip4 } from '#net/ip.ts';
 import type { DropReason } from '#virtual/drop.ts';
-import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
-import type { Rewrites } from '#virtual/match.ts';
+import type { BridgeId, HostId, PortId, RouterId } from '#virtual/ids.ts';
 import type { Ingress, Outcome, Recipient } from '#virtual/outcome.ts';
 import { bindingTag, floodTag, hostTag, locationTag } from '#virtual/tags.ts';
 import type { Tag } from '#virtual/tags.ts';
@@ -41,6 +40,12 @@ export interface FloodMembers {
   readonly remotes: Iterable<RemoteHost>;
 }
 
+/** Whom the agents of other hosts tell what they heard for a router. */
+export interface RouterHosts {
+  readonly key: TunnelKey;
+  readonly remotes: Iterable<RemoteHost>;
+}
+
 /**
  * What this host knows about where ports are. The agent is the body; answers must take constant
  * time.
@@ -60,6 +65,8 @@ export interface Bindings {
    * `floodTag`: a tag for each member would take more room than the flow.
    */
   floodMembers(bridge: BridgeId): FloodMembers | undefined;
+  /** The other hosts near a router; undefined for one that is not known. Never cached. */
+  routerHosts(router: RouterId): RouterHosts | undefined;
 }
 
 export interface Compiled {
@@ -77,11 +84,28 @@ interface Work {
   readonly here: boolean;
 }
 
-function toPort({ bindings, outputs, tags, here }: Work, port: PortId): DropReason | undefined {
+/** The VLAN operation of an output: the VID to set, 0 to take the tag off, undefined as it came. */
+function vidOf(vlan: number | undefined): number | undefined {
+  if (vlan === undefined) return undefined;
+  const vid = vlan & 0xfff;
+  if (vlan !== 0 && vid === 0)
+    throw new Error('compile: a walk set VID 0, which no action can set');
+  return vid;
+}
+const withVlan = (output: Output, vid: number | undefined): Output =>
+  vid === undefined ? output : { ...output, vlan: vid };
+
+type ToPort = Extract<Recipient, { port: PortId }>;
+
+function toPort(
+  { bindings, outputs, tags, here }: Work,
+  { port, vlan }: ToPort,
+): DropReason | undefined {
   tags.add(bindingTag(port));
   const local = bindings.dpPort(port);
+  const vid = vidOf(vlan);
   if (local !== undefined) {
-    outputs.push({ port: local });
+    outputs.push(withVlan({ port: local }, vid));
     return undefined;
   }
   if (here) return 'not-located';
@@ -90,64 +114,75 @@ function toPort({ bindings, outputs, tags, here }: Work, port: PortId): DropReas
   if (there === undefined) return 'not-located';
   tags.add(hostTag(there.host));
   if (there.remote === undefined) return 'not-located';
-  outputs.push({ key: there.key, remote: there.remote });
+  outputs.push(withVlan({ key: there.key, remote: there.remote }, vid));
   return undefined;
 }
 
-type Flood = Extract<Recipient, { flood: BridgeId }>;
+type ToFlood = Extract<Recipient, { flood: BridgeId }>;
 
-function toFlood(work: Work, { flood, except, here }: Flood): DropReason | undefined {
+/** A flood that reaches nobody is no fault of its own: another recipient may have some. */
+function toFlood(work: Work, { flood, except, here, vlan }: ToFlood): DropReason | undefined {
   const { bindings, outputs, tags } = work;
   tags.add(floodTag(flood));
   const members = bindings.floodMembers(flood);
-  if (members === undefined) return 'no-recipient';
+  if (members === undefined) return undefined;
+  const vid = vidOf(vlan);
   for (const { port, dpPort } of members.local) {
     if (port === except) continue;
-    if (dpPort !== undefined) outputs.push({ port: dpPort });
+    if (dpPort !== undefined) outputs.push(withVlan({ port: dpPort }, vid));
   }
   if (here === undefined && !work.here)
     for (const { remote } of members.remotes)
-      if (remote !== undefined) outputs.push({ key: members.key, remote });
-  if (outputs.length === 0) return 'no-recipient';
+      if (remote !== undefined) outputs.push(withVlan({ key: members.key, remote }, vid));
   return outputs.length > OUTPUTS_PER_FLOW_MAX ? 'flood-limit' : undefined;
 }
 
-type Edits = { -readonly [K in keyof Actions]?: Actions[K] };
-
-/** `ipTtl`: a walk only ever counts it down by one a flow; its value is in the mask. */
-function rewritesOf({ ethSrc, ethDst, ipTtl, vlan }: Rewrites): Edits {
-  const edits: Edits = {};
-  if (ethSrc !== undefined) edits.ethSrc = ethSrc;
-  if (ethDst !== undefined) edits.ethDst = ethDst;
-  if (ipTtl !== undefined) edits.decTtl = true;
-  if (vlan === undefined) return edits;
-  const vid = vlan & 0xfff;
-  if (vlan !== 0 && vid === 0)
-    throw new Error('compile: a walk set VID 0, which no action can set');
-  edits.vlan = vid;
-  return edits;
+/** One VLAN operation for all outputs, where they agree. */
+function joined(outputs: readonly Output[]): Pick<Actions, 'outputs' | 'vlan'> {
+  const vlan = outputs[0]?.vlan;
+  if (vlan === undefined || outputs.some((output) => output.vlan !== vlan)) return { outputs };
+  return { vlan, outputs: outputs.map(({ vlan: _, ...output }) => output as Output) };
 }
+
+function forward(outcome: Outcome, work: Work): Actions {
+  const { verdict, rewrites } = outcome;
+  if (verdict.kind !== 'forward') throw new Error(`compile: ${verdict.kind} forwards nothing`);
+  for (const to of verdict.to) {
+    const reason = 'port' in to ? toPort(work, to) : toFlood(work, to);
+    if (reason !== undefined) return drop(reason);
+  }
+  if (work.outputs.length === 0) return drop('no-recipient');
+  return { ...rewrites, ...joined(work.outputs) };
+}
+
+/** Frames that do not keep to these are handed up, whether the others are forwarded or dropped. */
+const guardsOf = ({ guards: { decTtl, mtu } }: Outcome): Pick<Actions, 'decTtl' | 'mtu'> => ({
+  ...(decTtl > 0 && { decTtl }),
+  ...(mtu !== undefined && { mtu }),
+});
 
 const drop = (reason: DropReason): Actions => ({ drop: reason, outputs: [] });
 
 /**
  * What a datapath does with the frames of an outcome that forwards or drops, and the tags on which
- * that depends beyond the outcome's own. An outcome that answers has no flow: asking for it is a
- * bug.
+ * that depends beyond the outcome's own. Other outcomes have no flow: asking for it is a bug.
  */
 export function compile(outcome: Outcome, ingress: Ingress, bindings: Bindings): Compiled {
   const { verdict } = outcome;
   const here = 'flood' in ingress;
   const work: Work = { bindings, outputs: [], tags: new Set(), here };
   // The flow matches the interface, but what it does is right only while that carries this port.
-  if (!here) work.tags.add(bindingTag(ingress.port));
-  let reason: DropReason | undefined;
-  if (verdict.kind === 'answer') throw new Error('compile: an answer has no flow');
-  if (verdict.kind === 'drop') reason = verdict.reason;
-  else reason = 'port' in verdict.to ? toPort(work, verdict.to.port) : toFlood(work, verdict.to);
-  const actions =
-    reason === undefined
-      ? { ...rewritesOf(outcome.rewrites), outputs: work.outputs }
-      : drop(reason);
-  return { actions, tags: [...work.tags] };
+  if ('port' in ingress) work.tags.add(bindingTag(ingress.port));
+  const actions = verdict.kind === 'drop' ? drop(verdict.reason) : forward(outcome, work);
+  return { actions: { ...actions, ...guardsOf(outcome) }, tags: [...work.tags] };
+}
+
+/** Where a frame goes that the agents of the other hosts near a router are to hear; none: []. */
+export function compileTell(router: RouterId, bindings: Bindings): readonly Output[] {
+  const hosts = bindings.routerHosts(router);
+  if (hosts === undefined) return [];
+  const outputs: Output[] = [];
+  for (const { remote } of hosts.remotes)
+    if (remote !== undefined) outputs.push({ key: hosts.key, remote });
+  return outputs;
 }

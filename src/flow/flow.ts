@@ -20,18 +20,39 @@ export type Entry =
   | { readonly port: DpPort; readonly tunnel?: undefined }
   | { readonly port: DpPort; readonly tunnel: { readonly key: TunnelKey; readonly source: Ip4 } };
 
-export type Output = { readonly port: DpPort } | { readonly key: TunnelKey; readonly remote: Ip4 };
+/** Where a copy of a frame leaves, and with which tag. */
+export type Output = OutputVlan &
+  ({ readonly port: DpPort } | { readonly key: TunnelKey; readonly remote: Ip4 });
+interface OutputVlan {
+  /**
+   * For this output in place of `Actions.vlan`, and with the same meaning: 0: no tag; else the VID
+   * to set in the tag that the frame came with, whose priority stays, or in one that is pushed.
+   * Absent: as `Actions.vlan` says.
+   */
+  readonly vlan?: number;
+}
 
 /**
- * What happens to a frame. Rewrites come first, in the order MAC, TTL, VLAN; then every output gets
- * a copy. No output and no `drop` is not allowed: an empty flood is a drop with its reason.
+ * What happens to a frame. First it is looked at: one that the TTL or the MTU does not let through
+ * is handed up as it came. Rewrites come next, in the order MAC, TTL; then every output gets a
+ * copy, with its tag. No output and no `drop` is not allowed: an empty flood is a drop with its
+ * reason.
  */
 export interface Actions {
   readonly drop?: DropReason;
   readonly ethSrc?: Mac;
   readonly ethDst?: Mac;
-  /** Decrement the TTL or hop limit by one (checksum updated, RFC 1624). */
-  readonly decTtl?: true;
+  /**
+   * Subtract so much from the TTL or hop limit: 1 to DEC_TTL_MAX, one for each router on the way
+   * (checksum updated, RFC 1624). Of IPv4 and IPv6 frames the flow serves only those whose TTL is
+   * greater; others, and those whose header is too broken to have one, are handed up as `ttl`.
+   */
+  readonly decTtl?: number;
+  /**
+   * The largest IP packet that the flow carries, in bytes as `packetSize` (`size.ts`) counts them:
+   * MTU_MIN to MTU_MAX. Larger ones are handed up as `too-big`, also by a flow that drops.
+   */
+  readonly mtu?: number;
   /** Set the 802.1Q VID (pushing a tag when there is none); 0 pops the tag. */
   readonly vlan?: number;
   readonly outputs: readonly Output[];
@@ -54,4 +75,8 @@ export interface FlowRef {
 }
 
 export const OUTPUTS_PER_FLOW_MAX = 512;
+export const DEC_TTL_MAX = 255;
+/** What every link must carry (RFC 791 §3.2), and what an IPv4 header can say. */
+export const MTU_MIN = 68;
+export const MTU_MAX = 65535;
 export const MASKS_MAX = 32;

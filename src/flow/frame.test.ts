@@ -298,11 +298,17 @@ const edits = fc
   .record({
     ethSrc: option(mac),
     ethDst: option(mac),
-    decTtl: option(fc.constant(true)),
+    decTtl: option(fc.integer({ min: 1, max: 255 })),
     vlan: option(fc.nat(4095)),
   })
   .map((all) => Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)));
-const outputs = [{ port: 1 as DpPort }, { key: 5 as TunnelKey, remote: 9 as Ip4 }];
+const PORT = { port: 1 as DpPort };
+const TUNNEL = { key: 5 as TunnelKey, remote: 9 as Ip4 };
+const outputs = [PORT, TUNNEL];
+const vlans = fc.array(option(fc.oneof(fc.constant(0), fc.nat(4095))), {
+  minLength: 1,
+  maxLength: 5,
+});
 
 test('actions do what they say, and a right checksum stays right', () => {
   fc.assert(
@@ -331,7 +337,7 @@ test('actions do what they say, and a right checksum stays right', () => {
       const want = expected(was);
       const got = expected(is);
       const ip = was.network?.kind === 'ipv4' || was.network?.kind === 'ipv6';
-      const ttl = decTtl && ip ? (want.ipTtl + 255) % 256 : want.ipTtl;
+      const ttl = ip ? (want.ipTtl + 256 - (decTtl ?? 0)) % 256 : want.ipTtl;
       const { ethSrc, ethDst, vlan: id } = got;
       assert.deepEqual(got, { ...want, ethSrc, ethDst, vlan: id, ipTtl: ttl });
       assert.deepEqual([is.payload, is.transport], [was.payload, was.transport]);
@@ -340,6 +346,27 @@ test('actions do what they say, and a right checksum stays right', () => {
         assert.equal(checksum(out, at, at + (out[at]! & 15) * 4), 0, 'IPv4 checksum');
     }),
     runs(2000),
+  );
+});
+
+test('every output gets the frame that it would get alone, with its own tag', () => {
+  fc.assert(
+    fc.property(valid, edits, vlans, (frame, rewrites, each) => {
+      const actions = { ...rewrites, outputs: [] } as Actions;
+      const mixed = each.map((vlan, i) => ({
+        ...(i % 2 === 0 ? PORT : TUNNEL),
+        ...(vlan === undefined ? {} : { vlan }),
+      }));
+      const copies = interpret(frame, { ...actions, outputs: mixed });
+      for (const [i, output] of mixed.entries()) {
+        const { vlan = actions.vlan, ...rest } = output;
+        const { vlan: _, ...others } = actions;
+        const alone = { ...others, ...(vlan === undefined ? {} : { vlan }), outputs: [rest] };
+        assert.equal(copies[i]?.output, output);
+        assert.deepEqual(copies[i]?.frame, interpret(frame, alone)[0]?.frame);
+      }
+    }),
+    runs(1000),
   );
 });
 

@@ -17,20 +17,20 @@ export interface Copy {
 const tagged = (frame: Uint8Array): boolean => frame[12] === 0x81 && frame[13] === 0x00;
 
 /**
- * Decrements the TTL (IPv4) or hop limit (IPv6) in place; IPv4's header checksum follows (RFC
- * 1624). Nothing happens to a header that `parse.ts` would not read. A TTL of 0 wraps: a datapath
- * hands such frames up (`ttl`) before it comes to this.
+ * Subtracts from the TTL (IPv4) or hop limit (IPv6) in place; IPv4's header checksum follows (RFC
+ * 1624). Nothing happens to a header that `parse.ts` would not read. A TTL that does not suffice
+ * wraps: a datapath hands such frames up (`ttl`) before it comes to this.
  */
-function decrementTtl(frame: Uint8Array): void {
+function subtractTtl(frame: Uint8Array, by: number): void {
   const ip = tagged(frame) ? ETH_HEADER_BYTES + VLAN_TAG_BYTES : ETH_HEADER_BYTES;
   const ethType = (frame[ip - 2]! << 8) | frame[ip - 1]!;
   const left = frame.length - ip;
-  if (ethType === 0x86dd && left >= 40 && frame[ip]! >> 4 === 6) frame[ip + 7] = frame[ip + 7]! - 1;
+  if (ethType === 0x86dd && left >= 40 && frame[ip]! >> 4 === 6) frame[ip + 7]! -= by;
   if (ethType !== 0x0800 || left < 20 || frame[ip]! >> 4 !== 4) return;
   const headerBytes = (frame[ip]! & 15) * 4;
   if (headerBytes < 20 || headerBytes > left) return;
   const before = (frame[ip + 8]! << 8) | frame[ip + 9]!;
-  frame[ip + 8] = frame[ip + 8]! - 1;
+  frame[ip + 8]! -= by;
   const after = (frame[ip + 8]! << 8) | frame[ip + 9]!;
   const checksum = (frame[ip + 10]! << 8) | frame[ip + 11]!;
   const updated = updateChecksum(checksum, before, after);
@@ -60,28 +60,37 @@ function withoutTag(frame: Uint8Array): Uint8Array {
   return out;
 }
 
-/**
- * The frame after the rewrites of `actions`: MAC, then TTL, then VLAN. The same array when there is
- * nothing to rewrite, else a new one. The frame must have a key (`parseKey` answered true).
- */
-export function rewrite(frame: Uint8Array, actions: Actions): Uint8Array {
-  const { ethSrc, ethDst, decTtl, vlan } = actions;
+/** The frame after what is rewritten once for all outputs: MAC, then TTL. */
+function rewriteHeaders(frame: Uint8Array, { ethSrc, ethDst, decTtl }: Actions): Uint8Array {
   const inPlace = ethSrc !== undefined || ethDst !== undefined || decTtl !== undefined;
-  let out = inPlace ? frame.slice() : frame;
+  if (!inPlace) return frame;
+  const out = frame.slice();
   if (ethDst !== undefined) writeMac(out, 0, ethDst);
   if (ethSrc !== undefined) writeMac(out, 6, ethSrc);
-  if (decTtl !== undefined) decrementTtl(out);
-  if (vlan !== undefined && vlan !== 0) out = withTag(out, vlan);
-  else if (vlan === 0 && tagged(out)) out = withoutTag(out);
+  if (decTtl !== undefined) subtractTtl(out, decTtl);
   return out;
 }
 
+/** The frame with its tag as wanted; the same array when there is nothing to do. */
+function retag(frame: Uint8Array, vlan: number | undefined): Uint8Array {
+  if (vlan === undefined) return frame;
+  if (vlan !== 0) return withTag(frame, vlan);
+  return tagged(frame) ? withoutTag(frame) : frame;
+}
+
 /**
- * What leaves, in the order of the outputs; none when the actions drop. The copies share their
- * bytes.
+ * What leaves, in the order of the outputs; none when the actions drop. Copies with the same tag
+ * share their bytes, with the frame given where nothing is rewritten. The frame must have a key
+ * (`parseKey` answered true).
  */
 export function interpret(frame: Uint8Array, actions: Actions): Copy[] {
   if (actions.drop !== undefined) return [];
-  const rewritten = rewrite(frame, actions);
-  return actions.outputs.map((output) => ({ output, frame: rewritten }));
+  const rewritten = rewriteHeaders(frame, actions);
+  const byVlan = new Map<number | undefined, Uint8Array>();
+  return actions.outputs.map((output) => {
+    const vlan = output.vlan ?? actions.vlan;
+    let copy = byVlan.get(vlan);
+    if (copy === undefined) byVlan.set(vlan, (copy = retag(rewritten, vlan)));
+    return { output, frame: copy };
+  });
 }

@@ -7,7 +7,7 @@
  * the frame's own bytes. A change of any struct must raise LAYOUT_VERSION: pinned maps carry it in
  * their path.
  */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** A field: its C type, or bytes copied from the frame (`net`), and how many. */
 interface FieldRow {
@@ -34,7 +34,17 @@ export const LIMITS = {
   /** Slots for frames sent without a flow; they follow the flow slots. */
   SCRATCH_SLOTS: 1024,
   MASK_CACHE_SIZE: 1024,
-  DROP_CODES_MAX: 32,
+  DROP_CODES_MAX: 64,
+  /** Ports and tunnel sources that pay for what is handed up. */
+  BUDGETS_MAX: 65536,
+  /** Room for a frame in the ring, in three sizes: what is reserved must be a constant. */
+  UPCALL_SMALL_BYTES: 152,
+  UPCALL_MIDDLE_BYTES: 1640,
+  UPCALL_LARGE_BYTES: 65640,
+  /** Tokens for a frame of the large size; for others it is one. As much more of the ring. */
+  UPCALL_LARGE_COST: 38,
+  /** A tunnel source stands for many ports: its rates and bursts are so many times a port's. */
+  BUDGET_SOURCE_FACTOR: 2,
 } as const;
 
 /**
@@ -63,7 +73,7 @@ export const FLOW_KEY = [
 /**
  * struct action: one slot. `flags`: ACTION bits. A live slot is never edited, except for
  * ACTION.STALE. `in_port`, `in_key`: the entry of its flow, which every mask holds; 0 in scratch
- * slots.
+ * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none.
  */
 export const ACTION_STRUCT = [
   { name: 'flags', type: 'u32' },
@@ -78,7 +88,9 @@ export const ACTION_STRUCT = [
   { name: 'remote', type: 'u32' },
   { name: 'in_port', type: 'u32' },
   { name: 'in_key', type: 'u32' },
-  { name: 'spare', type: 'u32', count: 4 },
+  { name: 'dec_ttl', type: 'u16' },
+  { name: 'mtu', type: 'u16' },
+  { name: 'spare', type: 'u32', count: 3 },
 ] as const satisfies readonly FieldRow[];
 
 export const ACTION = {
@@ -87,15 +99,18 @@ export const ACTION = {
   DROP: 2,
   SET_ETH_DST: 4,
   SET_ETH_SRC: 8,
-  DEC_TTL: 16,
-  SET_VLAN: 32,
-  POP_VLAN: 64,
   /** Outputs are the members of `group`; else the one of `ifindex` or of (`tun_key`, `remote`). */
-  GROUP: 128,
-  TUNNEL: 256,
+  GROUP: 16,
+  TUNNEL: 32,
   /** All members of `group` but `in_port`: the ports of a bridge share one group so. */
-  NOT_BACK: 512,
+  NOT_BACK: 64,
 } as const;
+
+/**
+ * What becomes of a frame's tag, in an action and in a member: 0: nothing (a member: what the
+ * action says); SET | VID: the VID of the tag it came with, or of one that is pushed; POP: none.
+ */
+export const VLAN = { SET: 0x1000, POP: 0x2000 } as const;
 
 /** struct flow_value: what the flow table maps a masked key to. */
 export const FLOW_VALUE = [
@@ -116,12 +131,15 @@ export const GROUP = [
   { name: 'count', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
-/** struct member: one output. `ifindex` 0: the tunnel, to `remote` (host order) with `tun_key`. */
+/**
+ * struct member: one output. `ifindex` 0: the tunnel, to `remote` (host order) with `tun_key`.
+ * `vlan`: see VLAN.
+ */
 export const MEMBER = [
   { name: 'ifindex', type: 'u32' },
   { name: 'tun_key', type: 'u32' },
   { name: 'remote', type: 'u32' },
-  { name: 'spare', type: 'u32' },
+  { name: 'vlan', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
 /**
@@ -162,15 +180,41 @@ export const UPCALL = [
   { name: 'spare', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
-/** struct config: the one entry of the configuration map. `secret` keys the mask cache's hash. */
+/**
+ * struct budget_key: who pays for a frame that is handed up. `source`: of the tunnel (host order),
+ * else 0.
+ */
+export const BUDGET_KEY = [
+  { name: 'in_port', type: 'u32' },
+  { name: 'source', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct budget: two token buckets, each as the time (CLOCK_MONOTONIC, nanoseconds) at which it is
+ * full again: one word says how many tokens there are and when that was true, and one
+ * compare-and-swap takes some. `groups`: for frames to group addresses.
+ */
+export const BUDGET = [
+  { name: 'frames', type: 'u64' },
+  { name: 'groups', type: 'u64' },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct config: the one entry of the configuration map. `secret` keys the mask cache's hash.
+ * Of each bucket: nanoseconds until it has a token more (`_ns`), and until an empty one is full.
+ */
 export const CONFIG = [
   { name: 'secret', type: 'u64' },
   { name: 'tunnel_ifindex', type: 'u32' },
   /** Entries of the mask array in use, retired ones (`mask_id` 0) included. */
   { name: 'masks', type: 'u32' },
+  { name: 'frame_ns', type: 'u64' },
+  { name: 'frames_full_ns', type: 'u64' },
+  { name: 'group_ns', type: 'u64' },
+  { name: 'groups_full_ns', type: 'u64' },
 ] as const satisfies readonly FieldRow[];
 
-export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3 } as const;
+export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4 } as const;
 
 /** Slots of the per-CPU counter array; drops follow by code. */
 export const COUNTER = { HIT: 0, MISS: 1, TUNNEL_HIT: 2, DROP: 8 } as const;
@@ -240,6 +284,7 @@ export const headerText = (): string =>
     `#define LAYOUT_VERSION ${LAYOUT_VERSION}u\n`,
     defines('', LIMITS),
     defines('ACTION_', ACTION),
+    defines('VLAN_', VLAN),
     defines('UPCALL_', UPCALL_REASON),
     defines('COUNTER_', COUNTER),
     `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
@@ -253,5 +298,7 @@ export const headerText = (): string =>
     struct('key_target', KEY_TARGET),
     struct('sender', SENDER),
     struct('upcall', UPCALL),
+    struct('budget_key', BUDGET_KEY),
+    struct('budget', BUDGET),
     struct('config', CONFIG),
   ].join('\n');

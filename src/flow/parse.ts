@@ -39,18 +39,25 @@ export const EXTENSION_HEADERS_MAX = 6;
 const IP4_AT = 12;
 const ARP_BYTES = 28;
 const FRAG_FIRST = 1;
-const FRAG_LATER = 3;
+export const FRAG_LATER = 3;
 
 /**
  * Writes the key of a frame, its tag in place, to `out` (KEY_SIZE bytes). The entry and `mask_id`
  * are zero; see `writeEntry`. False, and `out` all zero, when the frame is too short to have a key.
  */
-export function parseKey(frame: Uint8Array, out: Uint8Array): boolean {
+export const parseKey = (frame: Uint8Array, out: Uint8Array): boolean =>
+  parseHeaders(frame, out) >= 0;
+
+/**
+ * As `parseKey`, but answers where what IP carries starts, behind the IPv6 extension headers that
+ * were passed: 0 where no IP header can be read, -1 where there is no key.
+ */
+export function parseHeaders(frame: Uint8Array, out: Uint8Array): number {
   out.fill(0, 0, KEY_SIZE);
-  if (frame.length < ETH_HEADER_BYTES) return false;
+  if (frame.length < ETH_HEADER_BYTES) return -1;
   let at = 12;
   if (frame[12] === 0x81 && frame[13] === 0x00) {
-    if (frame.length < ETH_HEADER_BYTES + VLAN_TAG_BYTES) return false;
+    if (frame.length < ETH_HEADER_BYTES + VLAN_TAG_BYTES) return -1;
     out[KEY.vlan] = 0x10 | (frame[14]! & 0x0f);
     out[KEY.vlan + 1] = frame[15]!;
     at = 16;
@@ -64,10 +71,10 @@ export function parseKey(frame: Uint8Array, out: Uint8Array): boolean {
   out[KEY.eth_type] = high;
   out[KEY.eth_type + 1] = low;
   at += 2;
-  if (high === 0x08 && low === 0x00) parseIpv4(frame, at, out);
-  else if (high === 0x86 && low === 0xdd) parseIpv6(frame, at, out);
-  else if (high === 0x08 && low === 0x06) parseArp(frame, at, out);
-  return true;
+  if (high === 0x08 && low === 0x00) return parseIpv4(frame, at, out);
+  if (high === 0x86 && low === 0xdd) return parseIpv6(frame, at, out);
+  if (high === 0x08 && low === 0x06) parseArp(frame, at, out);
+  return 0;
 }
 
 /** Copies 4 bytes by hand: `set(subarray())` would allocate a view for every packet. */
@@ -89,10 +96,10 @@ function parseArp(frame: Uint8Array, at: number, out: Uint8Array): void {
 }
 
 /** RFC 791 §3.1. */
-function parseIpv4(frame: Uint8Array, at: number, out: Uint8Array): void {
-  if (frame.length - at < 20 || frame[at]! >> 4 !== 4) return;
+function parseIpv4(frame: Uint8Array, at: number, out: Uint8Array): number {
+  if (frame.length - at < 20 || frame[at]! >> 4 !== 4) return 0;
   const headerBytes = (frame[at]! & 15) * 4;
-  if (headerBytes < 20 || at + headerBytes > frame.length) return;
+  if (headerBytes < 20 || at + headerBytes > frame.length) return 0;
   const proto = frame[at + 9]!;
   out[KEY.ip_tos] = frame[at + 1]!;
   out[KEY.ip_ttl] = frame[at + 8]!;
@@ -106,12 +113,13 @@ function parseIpv4(frame: Uint8Array, at: number, out: Uint8Array): void {
     if (proto === 1) parseIcmp(frame, at + headerBytes, out, false);
     else parsePorts(frame, at + headerBytes, out, proto);
   }
+  return at + headerBytes;
 }
 
 /** RFC 8200 §3, §4. */
-function parseIpv6(frame: Uint8Array, at: number, out: Uint8Array): void {
+function parseIpv6(frame: Uint8Array, at: number, out: Uint8Array): number {
   const end = frame.length;
-  if (end - at < 40 || frame[at]! >> 4 !== 6) return;
+  if (end - at < 40 || frame[at]! >> 4 !== 6) return 0;
   out[KEY.ip_tos] = ((frame[at]! & 15) << 4) | (frame[at + 1]! >> 4);
   out[KEY.ip_ttl] = frame[at + 7]!;
   for (let i = 0; i < 32; i += 4) copy4(out, KEY.ip_src + i, frame, at + 8 + i);
@@ -132,9 +140,10 @@ function parseIpv6(frame: Uint8Array, at: number, out: Uint8Array): void {
     if (out[KEY.ip_frag] === FRAG_LATER) break;
   }
   out[KEY.ip_proto] = proto;
-  if (out[KEY.ip_frag] === FRAG_LATER) return;
+  if (out[KEY.ip_frag] === FRAG_LATER) return next;
   if (proto === 58) parseIcmp(frame, next, out, true);
   else parsePorts(frame, next, out, proto);
+  return next;
 }
 
 function parsePorts(frame: Uint8Array, at: number, out: Uint8Array, proto: number): void {

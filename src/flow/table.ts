@@ -234,9 +234,12 @@ export class FlowTable {
   }
 
   /**
-   * Makes every flow under one of the tags stale (`'all'`: every flow, adopted ones too) and
-   * answers those that were not before. The caller invalidates them in the datapath in the same
-   * turn, removes them there when it suits, then calls `remove`.
+   * Makes every flow stale that holds a tag which one of these `covers` (`'all'`: every flow,
+   * adopted ones too) and answers those that were not before. The caller invalidates them in the
+   * datapath in the same turn, removes them there when it suits, then calls `remove`.
+   *
+   * A tag costs its flows; a routes tag also a look at each destination of its router that flows
+   * hold: at most ROUTES_TAGS_MAX of one router are to be given at once.
    */
   invalidate(tags: Iterable<Tag> | 'all'): FlowRef[] {
     const refs: FlowRef[] = [];
@@ -244,9 +247,10 @@ export class FlowTable {
       for (let slot = 0; slot < this.slots; slot++)
         if (this.#inUse(slot)) refs.push(this.#retire(slot));
     } else
-      for (const tag of tags)
-        for (let slot = this.#index.first(tag); slot !== undefined; slot = this.#index.first(tag))
-          refs.push(this.#retire(slot));
+      for (const tag of tags) {
+        this.#retireUnder(tag, refs);
+        for (const inside of this.#index.inside(tag)) this.#retireUnder(inside, refs);
+      }
     this.#count.invalidated += refs.length;
     return refs;
   }
@@ -339,6 +343,7 @@ export class FlowTable {
     if (!this.#is(ref) || this.#state[ref.slot] !== LIVE) return [];
     return this.#index.names(this.#chain[ref.slot]!);
   }
+  /** Flows that hold this very tag. */
   flowsUnder(tag: Tag): FlowRef[] {
     return this.#index.slots(tag).map((slot) => this.#ref(slot));
   }
@@ -415,6 +420,11 @@ export class FlowTable {
     const entry = entryAt(this.#words, 0);
     this.#entries.set(entry, (this.#entries.get(entry) ?? 0) + 1);
     this.#count.live++;
+  }
+
+  #retireUnder(tag: Tag, refs: FlowRef[]): void {
+    for (let slot = this.#index.first(tag); slot !== undefined; slot = this.#index.first(tag))
+      refs.push(this.#retire(slot));
   }
 
   /** From in use to stale: out of every index. */

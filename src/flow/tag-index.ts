@@ -7,6 +7,7 @@
  */
 import type { Tag } from '#virtual/tags.ts';
 import { grown, moreRows, NONE } from './column.ts';
+import { Destinations } from './destinations.ts';
 
 /** Links there may be for each slot, on average. A flow that would need more is refused. */
 export const LINKS_PER_SLOT = 32;
@@ -20,6 +21,7 @@ export class TagIndex {
   readonly #ids = new Map<Tag, number>();
   readonly #names: (Tag | undefined)[] = [];
   readonly #freeIds: number[] = [];
+  readonly #destinations = new Destinations();
   /** By tag: its first link, and the last flow that was given it (see `add`). */
   #head = new Int32Array(0);
   #stamp = new Int32Array(0);
@@ -42,6 +44,10 @@ export class TagIndex {
   /** How many tags there are. */
   get tags(): number {
     return this.#ids.size;
+  }
+  /** How many of the tags are destinations. */
+  get destinations(): number {
+    return this.#destinations.size;
   }
   /** How many pairs there are. */
   get links(): number {
@@ -99,6 +105,19 @@ export class TagIndex {
     return tag === undefined ? undefined : this.#slotOf(this.#head[tag]!);
   }
 
+  /**
+   * The destination tags inside, where a change yields a routes tag (see `covers`); none for any
+   * other tag. Looks at all destinations of that router and at nothing else.
+   */
+  inside(changed: Tag): Tag[] {
+    const found: Tag[] = [];
+    for (const tag of this.#destinations.inside(changed)) {
+      const name = this.#names[tag];
+      if (name !== undefined) found.push(name);
+    }
+    return found;
+  }
+
   slots(name: Tag): number[] {
     const tag = this.#ids.get(name);
     const found: number[] = [];
@@ -141,6 +160,7 @@ export class TagIndex {
     const tag = this.#freeIds.pop() ?? this.#names.length;
     this.#ids.set(name, tag);
     this.#names[tag] = name;
+    this.#destinations.add(name, tag);
     if (tag >= this.#head.length) {
       const rows = moreRows(tag, this.#linksMax + 1);
       this.#head = grown(this.#head, rows);
@@ -153,7 +173,10 @@ export class TagIndex {
 
   #forget(tag: number): void {
     const name = this.#names[tag];
-    if (name !== undefined) this.#ids.delete(name);
+    if (name !== undefined) {
+      this.#ids.delete(name);
+      this.#destinations.remove(name, tag);
+    }
     this.#names[tag] = undefined;
     this.#freeIds.push(tag);
   }
