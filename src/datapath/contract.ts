@@ -3,18 +3,24 @@
  * and in network namespaces against the kernel).
  */
 import { test } from 'node:test';
+import type { UpcallBudget } from './budget.ts';
+import { AMPLE_BUDGET } from './contract/bench.ts';
 import type { Bench } from './contract/bench.ts';
+import { BUDGET, STORM_BUDGET } from './contract/budget.ts';
 import { FORWARDING } from './contract/forwarding.ts';
 import { LIFECYCLE } from './contract/lifecycle.ts';
 import { Rig } from './contract/rig.ts';
+import { ROUTING } from './contract/routing.ts';
+import { TAGS } from './contract/tags.ts';
 
 export type { Bench, Tunnelled } from './contract/bench.ts';
 
 /** Runs the suite; `open` gives a fresh bench for every test. */
-export function contract(name: string, open: () => Promise<Bench>): void {
-  for (const [what, run] of Object.entries({ ...FORWARDING, ...LIFECYCLE }))
+export function contract(name: string, open: (upcallBudget: UpcallBudget) => Promise<Bench>): void {
+  const others = { ...FORWARDING, ...ROUTING, ...TAGS, ...LIFECYCLE };
+  for (const [what, run] of Object.entries({ ...others, ...BUDGET }))
     test(`${name}: ${what}`, async () => {
-      const bench = await open();
+      const bench = await open(what in BUDGET ? STORM_BUDGET : AMPLE_BUDGET);
       try {
         await run(new Rig(bench));
       } finally {

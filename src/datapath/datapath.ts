@@ -11,7 +11,10 @@ import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flo
 import type { Ip4 } from '#net/ip.ts';
 import type { DropReason } from '#virtual/drop.ts';
 
-/** A frame that no flow matched. Valid only during the callback: the bytes are reused. */
+/**
+ * A frame that no flow matched, and that its entry paid for (`budget.ts`; else it was dropped as
+ * `upcall-budget`). Valid only during the callback: the bytes are reused.
+ */
 export interface Upcall {
   readonly entry: Entry;
   /** When it entered, on the clock of `now()`: it may have waited while ports changed hands. */
@@ -25,10 +28,11 @@ export interface Upcall {
   /** Payload bytes per segment when the frame is a GSO super-packet, else 0. */
   readonly gsoSize: number;
   /**
-   * `stale`: a flow matched, but it had been invalidated. `ttl`: a flow would have decremented a
-   * TTL of 1.
+   * `stale`: a flow matched, but it had been invalidated. `ttl`: a flow would have used up the TTL.
+   * `too-big`: the packet, or a segment of it, is larger than the MTU of a flow. Both count as
+   * misses only, and not in the flow's statistics.
    */
-  readonly reason: 'miss' | 'stale' | 'ttl';
+  readonly reason: 'miss' | 'stale' | 'ttl' | 'too-big';
 }
 
 export interface FlowStats {
@@ -77,7 +81,7 @@ export interface Datapath extends Disposable {
 
   /**
    * Takes an interface over. When this returns, it is isolated: nothing passes but by flows.
-   * Idempotent.
+   * Idempotent. It has a budget of first packets (`budget.ts`) until it is let go.
    */
   addPort(port: DpPort): void;
   /**
@@ -97,7 +101,7 @@ export interface Datapath extends Disposable {
   keys(): readonly KeyTarget[];
   /**
    * Allows `source` to send frames for `network`; everybody else's are dropped as `unknown-sender`.
-   * Throws when there is no more room.
+   * A source has one budget of first packets for all networks. Throws when there is no more room.
    */
   allowSender(source: Ip4, network: number): void;
   denySender(source: Ip4, network: number): void;
@@ -129,12 +133,13 @@ export interface Datapath extends Disposable {
   /**
    * Sends one frame by the actions of a flow (queued or installed) and counts it there. The frame
    * is copied; sent by `commit()` at the latest. Pass an upcall's `gsoSize` on: GSO and partial
-   * checksums survive. Dropped as `stale-injection` when the flow was invalidated meanwhile.
+   * checksums survive. Dropped as `stale-injection` when the flow was invalidated meanwhile, and as
+   * `malformed` when its TTL would be used up. No MTU is looked at: that is the sender's to do.
    */
   inject(ref: FlowRef, frame: Uint8Array, gsoSize: number): void;
   /**
    * Sends one frame by `actions`, without a flow. The frame is copied; sent by `commit()` at the
-   * latest.
+   * latest. TTL and MTU: as with `inject`.
    */
   execute(frame: Uint8Array, actions: Actions, gsoSize: number): void;
 

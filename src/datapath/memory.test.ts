@@ -3,15 +3,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DpPort, TunnelKey } from '#flow/flow.ts';
 import type { Ip4 } from '#net/ip.ts';
+import type { UpcallBudget } from './budget.ts';
 import { contract } from './contract.ts';
 import type { Bench, Tunnelled } from './contract.ts';
+import { AMPLE_BUDGET } from './contract/bench.ts';
 import { openMemory, UPCALLS_WAITING_MAX } from './memory.ts';
 
 const PORT = 1 as DpPort;
 const PORTS = [PORT, 2 as DpPort, 3 as DpPort];
 
-function open(): Promise<Bench> {
-  const datapath = openMemory({ slots: 64, clock: () => performance.now() });
+function open(upcallBudget: UpcallBudget): Promise<Bench> {
+  const datapath = openMemory({ slots: 512, clock: () => performance.now(), upcallBudget });
   const out = new Map<DpPort, Uint8Array[]>();
   let tunnelled: Tunnelled[] = [];
   datapath.onTransmit((port, frame) => {
@@ -43,7 +45,7 @@ function open(): Promise<Bench> {
 contract('memory', open);
 
 test('a full queue of upcalls drops and counts', () => {
-  const datapath = openMemory({ slots: 1, clock: () => 0 });
+  const datapath = openMemory({ slots: 1, clock: () => 0, upcallBudget: AMPLE_BUDGET });
   const port = 5 as DpPort;
   datapath.addPort(port);
   for (let i = 0; i < UPCALLS_WAITING_MAX + 3; i++) datapath.receive(port, new Uint8Array(60));

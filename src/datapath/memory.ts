@@ -13,10 +13,14 @@ import { interpret } from '#flow/interpret.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { maskBytes } from '#flow/mask.ts';
 import { ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
+import { packetSize } from '#flow/size.ts';
 import type { Ip4 } from '#net/ip.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
+import { Budgets, UPCALL_BUDGET } from './budget.ts';
+import type { UpcallBudget } from './budget.ts';
+import { checkActions } from './check.ts';
 import type {
   Datapath,
   DatapathCounters,
@@ -29,6 +33,7 @@ import type {
 /** First packets that wait for the agent; one more is dropped as `upcall-lost`. */
 export const UPCALLS_WAITING_MAX = 4096;
 const TUNNEL_PORT = 0x7fffffff as DpPort;
+const NS_PER_MS = 1e6;
 
 export interface MemoryOptions {
   readonly slots: number;
@@ -36,6 +41,8 @@ export interface MemoryOptions {
   readonly tunnelPort?: DpPort;
   /** A monotonic clock in milliseconds. */
   readonly clock: () => number;
+  /** What each entry may hand up; UPCALL_BUDGET unless told. */
+  readonly upcallBudget?: UpcallBudget;
   /** This host's tunnel address, for whoever wires several of these together. */
   readonly address?: Ip4;
 }
@@ -87,12 +94,15 @@ function textUnder(key: Uint8Array, mask: Uint8Array, scratch: Uint8Array): stri
 }
 
 /**
- * IPv4 or IPv6 whose TTL must not be decremented any more (also a header too broken to have one).
+ * IPv4 or IPv6 of whose TTL not so much can be subtracted (also a header too broken to have one).
  */
-const expired = (key: Uint8Array): boolean => {
+const expires = (key: Uint8Array, { decTtl }: Actions): boolean => {
+  if (decTtl === undefined) return false;
   const ethType = (key[KEY.eth_type]! << 8) | key[KEY.eth_type + 1]!;
-  return (ethType === 0x0800 || ethType === 0x86dd) && key[KEY.ip_ttl]! <= 1;
+  return (ethType === 0x0800 || ethType === 0x86dd) && key[KEY.ip_ttl]! <= decTtl;
 };
+const tooBig = (frame: Uint8Array, { mtu }: Actions): boolean =>
+  mtu !== undefined && packetSize(frame, 0) > mtu;
 
 class Memory implements Datapath, MemoryProbe {
   readonly tunnelPort: DpPort;
@@ -100,6 +110,7 @@ class Memory implements Datapath, MemoryProbe {
   readonly address: Ip4 | undefined;
   readonly upcallFd = undefined;
   readonly #clock: () => number;
+  readonly #budgets: Budgets;
   readonly #ports = new Set<DpPort>();
   readonly #keys = new Map<TunnelKey, KeyTarget>();
   readonly #senders = new Map<string, { readonly source: Ip4; readonly network: number }>();
@@ -123,6 +134,7 @@ class Memory implements Datapath, MemoryProbe {
     this.slots = options.slots;
     this.address = options.address;
     this.#clock = options.clock;
+    this.#budgets = new Budgets(options.upcallBudget ?? UPCALL_BUDGET);
   }
 
   now(): number {
@@ -137,6 +149,7 @@ class Memory implements Datapath, MemoryProbe {
   }
   removePort(port: DpPort): void {
     this.#ports.delete(port);
+    this.#budgets.forgetPort(port);
   }
   ports(): readonly DpPort[] {
     return [...this.#ports];
@@ -155,6 +168,7 @@ class Memory implements Datapath, MemoryProbe {
   }
   denySender(source: Ip4, network: number): void {
     this.#senders.delete(senderText(source, network));
+    if (!this.senders().some((each) => each.source === source)) this.#budgets.forgetSource(source);
   }
   senders(): readonly { readonly source: Ip4; readonly network: number }[] {
     return [...this.#senders.values()];
@@ -164,8 +178,7 @@ class Memory implements Datapath, MemoryProbe {
     if (!Number.isInteger(ref.slot) || ref.slot < 0 || ref.slot >= this.slots)
       throw new Error(`datapath: there is no slot ${ref.slot}`);
     if (this.#slots.has(ref.slot)) throw new Error(`datapath: slot ${ref.slot} is in use`);
-    if (flow.actions.drop === undefined && flow.actions.outputs.length === 0)
-      throw new Error('datapath: a flow must drop or have an output');
+    checkActions(flow.actions);
     const kept = { ...flow, key: flow.key.slice() };
     const slot = { ref, flow: kept, stale: false, packets: 0, bytes: 0, lastUsedMs: 0 };
     this.#slots.set(ref.slot, slot);
@@ -242,6 +255,7 @@ class Memory implements Datapath, MemoryProbe {
     this.#toSend.push({ ref, frame: frame.slice() });
   }
   execute(frame: Uint8Array, actions: Actions, _gsoSize: number): void {
+    checkActions(actions);
     this.#toSend.push({ actions, frame: frame.slice() });
   }
 
@@ -318,8 +332,12 @@ class Memory implements Datapath, MemoryProbe {
 
   #hit(slot: Slot, entry: Entry, frame: Uint8Array): void {
     const { actions } = slot.flow;
-    if (actions.decTtl !== undefined && expired(this.#key)) {
+    if (expires(this.#key, actions)) {
       this.#handUp(entry, frame, 'ttl');
+      return;
+    }
+    if (tooBig(frame, actions)) {
+      this.#handUp(entry, frame, 'too-big');
       return;
     }
     this.#touch(slot, frame);
@@ -347,13 +365,19 @@ class Memory implements Datapath, MemoryProbe {
   }
 
   #handUp(entry: Entry, frame: Uint8Array, reason: Upcall['reason']): void {
+    const timeMs = this.now();
+    const group = (frame[0]! & 1) !== 0;
+    const bytes = frame.length;
+    if (!this.#budgets.pays({ entry, group, bytes }, timeMs * NS_PER_MS)) {
+      this.#drop('upcall-budget');
+      return;
+    }
     if (this.#waiting.length >= UPCALLS_WAITING_MAX) {
       this.#drop('upcall-lost');
       return;
     }
     this.#misses++;
     const key = this.#key.slice();
-    const timeMs = this.now();
     this.#waiting.push({ entry, timeMs, key, frame: frame.slice(), gsoSize: 0, reason });
   }
 
@@ -366,7 +390,7 @@ class Memory implements Datapath, MemoryProbe {
     }
     const what = slot?.flow.actions ?? actions;
     if (what === undefined) throw new Error('datapath: a frame was queued without actions');
-    const broken = !parseKey(frame, this.#key) || (what.decTtl !== undefined && expired(this.#key));
+    const broken = !parseKey(frame, this.#key) || expires(this.#key, what);
     if (slot !== undefined && !broken) this.#touch(slot, frame);
     if (broken) this.#drop('malformed');
     else if (what.drop !== undefined) this.#drop(what.drop);

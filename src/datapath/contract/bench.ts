@@ -4,7 +4,17 @@
  */
 import type { DpPort, TunnelKey } from '#flow/flow.ts';
 import type { Ip4 } from '#net/ip.ts';
+import type { UpcallBudget } from '../budget.ts';
 import type { Datapath } from '../datapath.ts';
+
+/**
+ * For tests that are about something else: so much that nothing is refused, also where time stands
+ * still.
+ */
+export const AMPLE_BUDGET: UpcallBudget = {
+  frames: { perSecond: 1_000_000, burst: 1_000_000 },
+  groups: { perSecond: 1_000_000, burst: 1_000_000 },
+};
 
 /**
  * A datapath with its wires. They are quiet: no frame but the suite's (no IPv6 autoconfiguration,

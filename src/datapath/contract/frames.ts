@@ -25,6 +25,23 @@ export const put = (bytes: Uint8Array, at: number, value: number, size: number):
   for (let i = 0; i < size; i++) bytes[at + i] = Math.floor(value / 256 ** (size - 1 - i)) & 255;
 };
 
+interface Ethernet {
+  readonly src: number;
+  readonly dst: number;
+  readonly vlan: number | undefined;
+  readonly type: number;
+}
+/** Its header, a tag if there is one, and `size` bytes of zero. */
+export function ethernet({ src, dst, vlan, type }: Ethernet, size: number): Uint8Array {
+  const header = vlan === undefined ? 14 : 18;
+  const frame = new Uint8Array(header + size);
+  put(frame, 0, mac(dst), 6);
+  put(frame, 6, mac(src), 6);
+  if (vlan !== undefined) put(frame, 12, 0x81000000 + vlan, 4);
+  put(frame, header - 2, type, 2);
+  return frame;
+}
+
 interface Udp {
   readonly src?: number;
   readonly dst?: number;
@@ -33,8 +50,10 @@ interface Udp {
   /** Tells the frames of a test apart. */
   readonly id?: number;
   readonly sport?: number;
+  /** Bytes of the IP packet. */
+  readonly size?: number;
 }
-/** An IPv4 UDP frame of 60 bytes (64 with a tag), without a UDP checksum. */
+/** An IPv4 UDP frame, of 60 bytes (64 with a tag) unless said else, without a UDP checksum. */
 export function udp({
   src = 1,
   dst = 2,
@@ -42,14 +61,11 @@ export function udp({
   ttl = 64,
   id = 0,
   sport = 1000,
+  size = 46,
 }: Udp = {}): Uint8Array {
   const ip = vlan === undefined ? 14 : 18;
-  const frame = new Uint8Array(ip + 46);
-  put(frame, 0, mac(dst), 6);
-  put(frame, 6, mac(src), 6);
-  if (vlan !== undefined) put(frame, 12, 0x81000000 + vlan, 4);
-  put(frame, ip - 2, 0x0800, 2);
-  put(frame, ip, 0x4500002e, 4);
+  const frame = ethernet({ src, dst, vlan, type: 0x0800 }, size);
+  put(frame, ip, 0x45000000 + size, 4);
   put(frame, ip + 4, id, 2);
   frame.set([ttl, 17], ip + 8);
   put(frame, ip + 12, 0x0a000000 + src, 4);
@@ -57,9 +73,32 @@ export function udp({
   put(frame, ip + 10, checksum(frame, ip, ip + 20), 2);
   put(frame, ip + 20, sport, 2);
   put(frame, ip + 22, 2000, 2);
-  put(frame, ip + 24, 26, 2);
+  put(frame, ip + 24, size - 20, 2);
   put(frame, ip + 28, id, 2);
   return frame;
+}
+/** An IPv6 frame with a UDP header, of which no checksum is right. */
+export function udp6({ src = 1, dst = 2, vlan, ttl = 64, id = 0, size = 56 }: Udp = {}) {
+  const ip = vlan === undefined ? 14 : 18;
+  const frame = ethernet({ src, dst, vlan, type: 0x86dd }, size);
+  put(frame, ip, 0x60000000, 4);
+  put(frame, ip + 4, size - 40, 2);
+  frame.set([17, ttl, 0xfd], ip + 6);
+  put(frame, ip + 20, src, 4);
+  frame[ip + 24] = 0xfd;
+  put(frame, ip + 36, dst, 4);
+  put(frame, ip + 44, size - 40, 2);
+  put(frame, ip + 48, id, 4);
+  return frame;
+}
+/** A frame with another tag in front of whatever it has. */
+export function tag(frame: Uint8Array, tci: number, tpid = 0x8100): Uint8Array {
+  const out = new Uint8Array(frame.length + 4);
+  out.set(frame.subarray(0, 12));
+  put(out, 12, tpid, 2);
+  put(out, 14, tci, 2);
+  out.set(frame.subarray(12), 16);
+  return out;
 }
 /** A frame of an experimental EtherType (IEEE 802), which no flow of the suite matches. */
 export function marker(id: number): Uint8Array {

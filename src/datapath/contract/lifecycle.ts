@@ -15,6 +15,7 @@ import {
   PORT_KEY,
   put,
   REMOTE,
+  STRANGER,
   to,
   udp,
 } from './frames.ts';
@@ -24,12 +25,14 @@ import type { Case } from './rig.ts';
 const byText = (x: object, y: object): number => (JSON.stringify(x) < JSON.stringify(y) ? -1 : 1);
 const ascending = <N extends number>(numbers: readonly N[]): N[] =>
   numbers.toSorted((x, y) => x - y);
-/** Actions in one spelling; the order of several outputs is not part of the contract of a dump. */
-const sorted = (actions: Actions): unknown => {
-  const outputs = actions.outputs.map((output) =>
-    JSON.stringify(Object.entries(output).toSorted(byText)),
-  );
-  return [Object.entries({ ...actions, outputs: [] }).toSorted(byText), outputs.toSorted()];
+/**
+ * Actions in one spelling. Not part of the contract of a dump: the order of several outputs, and
+ * whether a tag is said of all of them or of each.
+ */
+const sorted = ({ vlan, outputs, ...rest }: Actions): unknown => {
+  const tagged = outputs.map((output) => ({ ...output, vlan: output.vlan ?? vlan ?? 'as is' }));
+  const texts = tagged.map((output) => JSON.stringify(Object.entries(output).toSorted(byText)));
+  return [Object.entries(rest).toSorted(byText), texts.toSorted()];
 };
 
 export const LIFECYCLE: { readonly [what: string]: Case } = {
@@ -201,8 +204,53 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
       ],
       [
         { port: rig.c },
-        { outputs: [{ key: PORT_KEY, remote: REMOTE }], decTtl: true, ethDst: mac(2) },
+        { outputs: [{ key: PORT_KEY, remote: REMOTE }], decTtl: 1, ethDst: mac(2) },
         fieldSet(['ethSrc', 'ipTtl']),
+      ],
+      [
+        { port: rig.a },
+        { outputs: [{ port: rig.b, vlan: 7 }], vlan: 0, decTtl: 255, mtu: 65535 },
+        fieldSet(['tpDst']),
+      ],
+      [
+        { port: rig.b },
+        { outputs: [{ port: rig.c, vlan: 0 }], decTtl: 2, mtu: 68 },
+        fieldSet(['tpDst']),
+      ],
+      [
+        { port: rig.c },
+        {
+          outputs: [
+            { key: FLOOD_KEY, remote: REMOTE, vlan: 0 },
+            { port: rig.a, vlan: 4095 },
+            { port: rig.b },
+            { key: FLOOD_KEY, remote: STRANGER, vlan: 1 },
+          ],
+          vlan: 12,
+          mtu: 1500,
+        },
+        fieldSet(['tpDst']),
+      ],
+      // Its neighbours flood to it with a tag: they may share what they are kept in.
+      [
+        { port: rig.a },
+        {
+          outputs: [
+            { port: rig.b, vlan: 0 },
+            { port: rig.c, vlan: 3 },
+          ],
+        },
+        fieldSet(['ipTos']),
+      ],
+      [
+        { port: rig.b },
+        {
+          outputs: [
+            { port: rig.a, vlan: 0 },
+            { port: rig.c, vlan: 3 },
+          ],
+        },
+        fieldSet(['ipTos']),
       ],
     ];
     const installed = wanted.map(([entry, actions, fields]) => ({

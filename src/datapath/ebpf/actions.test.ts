@@ -1,7 +1,7 @@
 /** Actions of slots: what is read back is what was written; floods of a bridge share a group. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
 import { ACTION_STRUCT, FLOW_STATS, GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
 import { ActionArray } from './actions.ts';
@@ -53,6 +53,41 @@ test('a flood back to where it came from, from the tunnel, or without a flow is 
   for (const [slot, entry] of entries.entries()) {
     actions.write({ slot, generation: 1 }, { outputs: all }, entry);
     assert.deepEqual(text(actions.read(slot).outputs), text(all));
+  }
+});
+
+test('ports of several VLANs share a few groups, and each reads its own flood back', () => {
+  const { actions, groups } = empty();
+  // Of ten ports one is a trunk, which needs the tag; the others are without.
+  const vlanOf = (port: DpPort): number => (port % 10 === 0 ? 7 : 0);
+  const floodOf = (from: DpPort): Output[] => [
+    ...PORTS.filter((port) => port !== from).map((port) => ({ port, vlan: vlanOf(port) })),
+    { ...tunnel, vlan: 7 },
+  ];
+  for (const [slot, port] of PORTS.entries())
+    actions.write({ slot, generation: 1 }, { outputs: floodOf(port) }, { port, key: 0 });
+  assert.equal(groups.refused, 0, 'there is no room for a group each');
+  for (const [slot, port] of PORTS.entries())
+    assert.deepEqual(text(actions.read(slot).outputs), text(floodOf(port)));
+});
+
+test('everything that actions say is read back; of an only output the tag is said of all', () => {
+  const { actions } = empty();
+  const own = { port: 100 as DpPort, vlan: 5 };
+  const all: [Actions, Actions?][] = [
+    [{ outputs: [tunnel], decTtl: 255, mtu: 65535, vlan: 4095 }],
+    [{ outputs: [own, tunnel], decTtl: 1, mtu: 68, vlan: 0 }],
+    [{ outputs: [own, { ...tunnel, vlan: 0 }] }],
+    [
+      { outputs: [own], vlan: 9 },
+      { outputs: [{ port: own.port }], vlan: 5 },
+    ],
+    [{ outputs: [{ ...tunnel, vlan: 0 }] }, { outputs: [tunnel], vlan: 0 }],
+    [{ drop: 'same-port', outputs: [], decTtl: 2, mtu: 100 }],
+  ];
+  for (const [slot, [written, read = written]] of all.entries()) {
+    actions.write({ slot, generation: 1 }, written);
+    assert.deepEqual(actions.read(slot), read);
   }
 });
 

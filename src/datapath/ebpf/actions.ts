@@ -13,6 +13,7 @@ import { dropReasonOf, DROPS } from '#virtual/drop.ts';
 import type { Groups } from './groups.ts';
 import { needsGroup } from './groups.ts';
 import type { Maps } from './maps.ts';
+import { vlanOf, vlanWord } from './vlan.ts';
 
 const AT = offsets(ACTION_STRUCT);
 const SIZE = sizeOf(ACTION_STRUCT);
@@ -27,17 +28,29 @@ export interface ActionEntry {
 }
 const NO_ENTRY: ActionEntry = { port: 0, key: 0 };
 
+/** Tags tried for the port that a flood leaves out. */
+const SHARED_TRIES_MAX = 3;
+
+/** The tags of the outputs, the most frequent first. */
+function vlansOf(outputs: readonly Output[]): (number | undefined)[] {
+  const counts = new Map<number | undefined, number>();
+  for (const { vlan } of outputs) counts.set(vlan, (counts.get(vlan) ?? 0) + 1);
+  return [...counts].toSorted(([, a], [, b]) => b - a).map(([vlan]) => vlan);
+}
+
 /**
  * The outputs and the port that the frames come from, where that is none of them: so many ports of
- * a bridge need one group and not one each. Undefined: the outputs as they are.
+ * a bridge need one group and not one each. With which tag frames leave by that port is not known
+ * here, only that its neighbours' floods say it; so there are several answers, the likeliest first,
+ * and none where the outputs must be as they are.
  */
-function sharedOutputs(
-  outputs: readonly Output[],
-  { port, key }: ActionEntry,
-): readonly Output[] | undefined {
-  if (port === 0 || key !== 0 || outputs.length >= LIMITS.GROUP_MEMBERS_MAX) return undefined;
-  if (outputs.some((output) => 'port' in output && output.port === port)) return undefined;
-  return [...outputs, { port: port as DpPort }];
+function sharedOutputs(outputs: readonly Output[], { port, key }: ActionEntry): Output[][] {
+  if (port === 0 || key !== 0 || outputs.length >= LIMITS.GROUP_MEMBERS_MAX) return [];
+  if (outputs.some((output) => 'port' in output && output.port === port)) return [];
+  const back = { port: port as DpPort };
+  return vlansOf(outputs)
+    .slice(0, SHARED_TRIES_MAX)
+    .map((vlan) => [...outputs, vlan === undefined ? back : { ...back, vlan }]);
 }
 
 export class ActionArray {
@@ -83,8 +96,8 @@ export class ActionArray {
     let dropCode = actions.drop === undefined ? 0 : DROPS[actions.drop].code;
     if (actions.drop === undefined && needsGroup(actions)) {
       const shared = sharedOutputs(actions.outputs, entry);
-      if (shared !== undefined) flags |= ACTION.NOT_BACK;
-      const id = this.#groups.acquire(shared ?? actions.outputs);
+      if (shared.length > 0) flags |= ACTION.NOT_BACK;
+      const id = this.#groups.acquireOneOf(shared.length > 0 ? shared : [actions.outputs]);
       if (id === undefined) dropCode = DROPS['flood-limit'].code;
       else {
         group = id;
@@ -100,13 +113,13 @@ export class ActionArray {
       flags |= ACTION.SET_ETH_SRC;
       writeMac(this.#bytes, base + AT.eth_src, actions.ethSrc);
     }
-    if (actions.decTtl !== undefined) flags |= ACTION.DEC_TTL;
-    if (actions.vlan !== undefined) flags |= actions.vlan === 0 ? ACTION.POP_VLAN : ACTION.SET_VLAN;
     const only = (flags & (ACTION.GROUP | ACTION.DROP)) === 0 ? actions.outputs[0] : undefined;
     if (only !== undefined && 'remote' in only) flags |= ACTION.TUNNEL;
     view.setUint32(base + AT.in_port, entry.port, true);
     view.setUint32(base + AT.in_key, entry.key, true);
-    view.setUint16(base + AT.vlan, actions.vlan ?? 0, true);
+    view.setUint16(base + AT.dec_ttl, actions.decTtl ?? 0, true);
+    view.setUint16(base + AT.mtu, actions.mtu ?? 0, true);
+    view.setUint16(base + AT.vlan, vlanWord(only?.vlan ?? actions.vlan), true);
     view.setUint16(base + AT.drop_code, dropCode, true);
     view.setUint32(base + AT.group, group, true);
     view.setUint32(
@@ -123,7 +136,9 @@ export class ActionArray {
     Atomics.store(this.#words, slot * WORDS + AT.flags / 4, flags);
   }
 
-  /** What the slot does, for whoever adopts it. */
+  /**
+   * What the slot does, for whoever adopts it. The tag of an only output is said of all outputs.
+   */
   read(slot: number): Actions {
     const base = slot * SIZE;
     const view = this.#view;
@@ -132,13 +147,15 @@ export class ActionArray {
     const drop = set(ACTION.DROP)
       ? dropReasonOf(view.getUint16(base + AT.drop_code, true))
       : undefined;
+    const decTtl = view.getUint16(base + AT.dec_ttl, true);
+    const mtu = view.getUint16(base + AT.mtu, true);
     return {
       ...(drop === undefined ? {} : { drop }),
       ...(set(ACTION.SET_ETH_SRC) ? { ethSrc: readMac(this.#bytes, base + AT.eth_src) } : {}),
       ...(set(ACTION.SET_ETH_DST) ? { ethDst: readMac(this.#bytes, base + AT.eth_dst) } : {}),
-      ...(set(ACTION.DEC_TTL) ? { decTtl: true } : {}),
-      ...(set(ACTION.POP_VLAN) ? { vlan: 0 } : {}),
-      ...(set(ACTION.SET_VLAN) ? { vlan: view.getUint16(base + AT.vlan, true) } : {}),
+      ...(decTtl === 0 ? {} : { decTtl }),
+      ...(mtu === 0 ? {} : { mtu }),
+      ...vlanOf(view.getUint16(base + AT.vlan, true)),
       outputs: set(ACTION.DROP) ? [] : this.#outputs(base, flags),
     };
   }

@@ -3,5 +3,5 @@ import { test } from 'node:test';
 import { contract } from '../contract.ts';
 import { isRoot, openBench } from './testbed.ts';
 
-if (isRoot()) contract('ebpf', () => Promise.resolve(openBench()));
+if (isRoot()) contract('ebpf', (budget) => Promise.resolve(openBench(budget)));
 else test('ebpf: the contract', { skip: 'needs root: network namespaces and bpf(2)' }, () => {});

@@ -13,8 +13,9 @@
  * - port_in and tun_in answer only SHOT or REDIRECT: nothing of a tenant ever reaches the host's
  *   stack. (TCX knows no STOLEN: it would mean "next", which is the stack.)
  * - Every frame is forwarded by a flow, handed up, or dropped and counted by a code of drop.ts.
- * - The parser gives the same key as src/flow/parse.ts, the rewrites the same bytes as
- *   interpret.ts, for every frame; a differential test compares them.
+ * - What is handed up was paid for by its entry before: no port fills the ring for the others.
+ * - The parser gives the same key as src/flow/parse.ts, packets the same size as size.ts, the
+ *   rewrites the same bytes as interpret.ts, for every frame; differential tests compare them.
  * - An action is copied and its generation is looked at before and after: a slot given to another
  *   flow in between is never executed half. It also names the entry of its flow: the kernel may give
  *   a deleted element of a hash to another key while a program reads it, and no frame may take the
@@ -29,6 +30,7 @@
 #include <bpf/bpf_helpers.h>
 #include "layout.h"
 #include "parse.h"
+#include "tag.h"
 
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
 
@@ -44,14 +46,27 @@
 #define DROP_UPCALL_LOST 12u
 #define DROP_NOT_OURS 13u
 #define DROP_STALE_INJECTION 14u
+#define DROP_UPCALL_BUDGET 33u
 
 /* The only entry of `tails`. */
 #define TAIL_FLOOD 0
 
-/* Frame bytes reserved in the ring; the length of a reservation must be a constant. */
-#define UPCALL_SMALL 152u
-#define UPCALL_MIDDLE 1640u
-#define UPCALL_LARGE 65640u
+/*
+ * What `flood` is called with and keeps, in skb->cb. What comes from there is any number to the
+ * verifier: in registers, every history of the tag would be a state of its own to walk the rest of
+ * the loop with.
+ */
+#define CB_GROUP 0
+#define CB_EXCEPT 1 /* the interface of the one member to leave out, or 0 */
+#define CB_VLAN 2   /* what the action says of the tag; above it the number of members served */
+#define CB_HAD 3    /* the tag that the frame came with */
+#define CB_HAS 4    /* the tag that it has now */
+#define SERVED_SHIFT 16
+/* Served by one run, which then calls the next: a loop is walked turn by turn, too. */
+#define FLOOD_MEMBERS 32u
+
+/* Tries to take tokens while other CPUs take some of the same bucket. */
+#define PAY_TRIES 8
 
 struct mask_hint {
 	__u32 hash;
@@ -75,6 +90,7 @@ MAP(groups);
 MAP(members);
 MAP(keys);
 MAP(senders);
+MAP(budgets);
 MAP(upcalls);
 MAP(counters);
 MAP(tails);
@@ -124,15 +140,59 @@ INLINE int fill(struct __sk_buff *skb, struct record *record, struct flow_key *k
 		bpf_ringbuf_submit(r, 0);                                        \
 	} while (0)
 
-/* Hands the frame to the agent. */
-INLINE int hand_up(struct __sk_buff *skb, struct flow_key *key, __u32 reason)
+/*
+ * Takes the tokens for handing a frame up from its entry's bucket; the rule of src/datapath/budget.ts.
+ *
+ * A bucket is the time at which it is full again: taking tokens moves it on, and it must not be
+ * further away than an empty one would be. No lock (that takes BTF): a swap that fails means that
+ * another CPU took tokens. So no more is ever given than there is; what can go wrong is that a frame
+ * is refused though there are tokens, when PAY_TRIES others of its entry were served in between. An
+ * entry just removed may be another's already (see above): that one lacks a token then.
+ */
+INLINE int pays(struct __sk_buff *skb, struct config *config, const struct flow_key *key)
 {
-	if (skb->len <= UPCALL_SMALL)
-		TRY(UPCALL_SMALL);
-	else if (skb->len <= UPCALL_MIDDLE)
-		TRY(UPCALL_MIDDLE);
-	else if (skb->len <= UPCALL_LARGE)
-		TRY(UPCALL_LARGE);
+	struct budget_key entry = { .in_port = key->in_port, .source = key->tun_src };
+	struct budget *budget = bpf_map_lookup_elem(&budgets, &entry);
+	__u64 now, cost, full, *bucket;
+
+	if (!budget)
+		return 0;
+	if (key->eth_dst[0] & 1) {
+		bucket = &budget->groups;
+		cost = config->group_ns;
+		full = config->groups_full_ns;
+	} else {
+		bucket = &budget->frames;
+		cost = config->frame_ns;
+		full = config->frames_full_ns;
+	}
+	if (key->tun_src)
+		cost /= BUDGET_SOURCE_FACTOR;
+	if (skb->len + (skb->vlan_present ? TAG_BYTES : 0) > UPCALL_MIDDLE_BYTES)
+		cost *= UPCALL_LARGE_COST;
+	now = bpf_ktime_get_ns();
+	for (int i = 0; i < PAY_TRIES; i++) {
+		__u64 before = READ_ONCE(*bucket), after = (before > now ? before : now) + cost;
+
+		if (after > now + full)
+			return 0;
+		if (__sync_val_compare_and_swap(bucket, before, after) == before)
+			return 1;
+	}
+	return 0;
+}
+
+/* Hands the frame to the agent. */
+INLINE int hand_up(struct __sk_buff *skb, struct config *config, struct flow_key *key, __u32 reason)
+{
+	if (!pays(skb, config, key))
+		return drop(DROP_UPCALL_BUDGET);
+	if (skb->len <= UPCALL_SMALL_BYTES)
+		TRY(UPCALL_SMALL_BYTES);
+	else if (skb->len <= UPCALL_MIDDLE_BYTES)
+		TRY(UPCALL_MIDDLE_BYTES);
+	else if (skb->len <= UPCALL_LARGE_BYTES)
+		TRY(UPCALL_LARGE_BYTES);
 	else
 		return drop(DROP_UPCALL_LOST);
 	count(COUNTER_MISS);
@@ -157,9 +217,9 @@ INLINE __u32 aim(struct __sk_buff *skb, struct config *config, __u32 ifindex, __
 	return config->tunnel_ifindex;
 }
 
-INLINE void decrement_ttl(struct __sk_buff *skb, struct flow_key *key, struct frame *frame)
+INLINE void subtract_ttl(struct __sk_buff *skb, struct flow_key *key, struct frame *frame, __u16 by)
 {
-	__u8 ttl = key->ip_ttl - 1;
+	__u8 ttl = key->ip_ttl - by;
 
 	if (frame->ip == 4) {
 		__u16 before = bpf_htons(key->ip_ttl << 8 | key->ip_proto);
@@ -172,22 +232,11 @@ INLINE void decrement_ttl(struct __sk_buff *skb, struct flow_key *key, struct fr
 	}
 }
 
-INLINE void set_tag(struct __sk_buff *skb, struct frame *frame, __u16 vid)
-{
-	__u16 tci = vid;
-
-	if (frame->tagged) {
-		tci |= skb->vlan_tci & 0xf000;
-		bpf_skb_vlan_pop(skb);
-	}
-	bpf_skb_vlan_push(skb, bpf_htons(TPID_8021Q), tci);
-}
-
 /* Rewrites in the order MAC, TTL, VLAN; then the outputs. */
 INLINE int execute(struct __sk_buff *skb, struct config *config, struct flow_key *key,
 		   struct frame *frame, struct action *action)
 {
-	__u32 flags = action->flags;
+	__u32 flags = action->flags, tag = tag_of(skb);
 
 	if (flags & ACTION_DROP)
 		return drop(action->drop_code);
@@ -195,21 +244,22 @@ INLINE int execute(struct __sk_buff *skb, struct config *config, struct flow_key
 		bpf_skb_store_bytes(skb, 0, action->eth_dst, 6, 0);
 	if (flags & ACTION_SET_ETH_SRC)
 		bpf_skb_store_bytes(skb, 6, action->eth_src, 6, 0);
-	if (flags & ACTION_DEC_TTL)
-		decrement_ttl(skb, key, frame);
-	if (flags & ACTION_SET_VLAN)
-		set_tag(skb, frame, action->vlan);
-	else if ((flags & ACTION_POP_VLAN) && frame->tagged)
-		bpf_skb_vlan_pop(skb);
+	if (action->dec_ttl)
+		subtract_ttl(skb, key, frame, action->dec_ttl);
 	if (flags & ACTION_GROUP) {
-		skb->cb[0] = action->group;
-		skb->cb[1] = flags & ACTION_NOT_BACK ? action->in_port : 0;
+		skb->cb[CB_GROUP] = action->group;
+		skb->cb[CB_EXCEPT] = flags & ACTION_NOT_BACK ? action->in_port : 0;
+		skb->cb[CB_VLAN] = action->vlan;
+		skb->cb[CB_HAD] = skb->cb[CB_HAS] = tag;
 		bpf_tail_call(skb, &tails, TAIL_FLOOD);
 		return drop(DROP_FLOOD_LIMIT);
 	}
 	/* A slot that never had an action is all zero: no frame may take that for an output. */
 	if (!action->ifindex != !!(flags & ACTION_TUNNEL))
 		return drop(DROP_STALE_INJECTION);
+	/* Without its tag it would be in another network. */
+	if (retag(skb, tag, tag_wanted(tag, action->vlan)))
+		return drop(DROP_MALFORMED);
 	return bpf_redirect(aim(skb, config, action->ifindex, action->tun_key, action->remote), 0);
 }
 
@@ -302,31 +352,41 @@ INLINE struct flow_value *lookup(struct config *config, const struct flow_key *k
 }
 
 /*
- * IPv4 or IPv6 whose TTL must not be decremented any more (also a header too broken to have one).
+ * IPv4 or IPv6 of whose TTL not so much can be subtracted (also a header too broken to have one).
  */
-INLINE int expired(const struct flow_key *key)
+INLINE int expires(const struct flow_key *key, const struct action *action)
 {
-	int ip = key->eth_type == bpf_htons(TYPE_IP) || key->eth_type == bpf_htons(TYPE_IP6);
+	return action->dec_ttl && is_ip(key) && key->ip_ttl <= action->dec_ttl;
+}
 
-	return ip && key->ip_ttl <= 1;
+/* Finds what to do with the frame; 0, or why the agent is to say that. */
+INLINE __u32 consult(struct __sk_buff *skb, struct config *config, struct flow_key *key,
+		     struct frame *frame, __u32 *slot, struct action *action)
+{
+	struct flow_value *flow = lookup(config, key);
+
+	if (!flow)
+		return UPCALL_MISS;
+	*slot = READ_ONCE(flow->slot);
+	if (!copy_action(*slot, action, READ_ONCE(flow->generation), ~0u) || action->flags & ACTION_STALE)
+		return UPCALL_STALE;
+	if (action->in_port != key->in_port || action->in_key != key->tun_key)
+		return UPCALL_STALE;
+	if (expires(key, action))
+		return UPCALL_TTL;
+	if (action->mtu && packet_size(skb, key, frame) > action->mtu)
+		return UPCALL_TOO_BIG;
+	return 0;
 }
 
 INLINE int classify(struct __sk_buff *skb, struct config *config, struct flow_key *key,
 		    struct frame *frame)
 {
-	struct flow_value *flow = lookup(config, key);
 	struct action action;
-	__u32 slot;
+	__u32 slot, reason = consult(skb, config, key, frame, &slot, &action);
 
-	if (!flow)
-		return hand_up(skb, key, UPCALL_MISS);
-	slot = READ_ONCE(flow->slot);
-	if (!copy_action(slot, &action, READ_ONCE(flow->generation), ~0u) || action.flags & ACTION_STALE)
-		return hand_up(skb, key, UPCALL_STALE);
-	if (action.in_port != key->in_port || action.in_key != key->tun_key)
-		return hand_up(skb, key, UPCALL_STALE);
-	if ((action.flags & ACTION_DEC_TTL) && expired(key))
-		return hand_up(skb, key, UPCALL_TTL);
+	if (reason)
+		return hand_up(skb, config, key, reason);
 	account(skb, slot);
 	if (!(action.flags & ACTION_DROP))
 		count(COUNTER_HIT);
@@ -411,7 +471,7 @@ INLINE int send_injected(struct __sk_buff *skb)
 	if (!copy_action(slot, &action, generation, ~0u >> MARK_SLOT_BITS) || action.flags & ACTION_STALE)
 		return drop(DROP_STALE_INJECTION);
 	/* Handing it up again would not end: there is no way on for it. */
-	if ((action.flags & ACTION_DEC_TTL) && expired(&key))
+	if (expires(&key, &action))
 		return drop(DROP_MALFORMED);
 	account(skb, slot);
 	return execute(skb, config, &key, &frame, &action);
@@ -433,41 +493,50 @@ SEC("tc") int sink(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
-/*
- * Tail-called with the group in cb[0], and in cb[1] the one member to leave out, or 0: every member
- * but the last gets a clone. A program of its own, because the verifier walks its loop once for every state in which it could be entered.
- */
+/* Tail-called with what CB_… says: every member but the last gets a clone. */
 SEC("tc") int flood(struct __sk_buff *skb)
 {
 	struct config *config = configuration();
-	__u32 id = skb->cb[0], except = skb->cb[1], first, n, last;
+	__u32 id = skb->cb[CB_GROUP], served = skb->cb[CB_VLAN] >> SERVED_SHIFT;
 	struct group *group = bpf_map_lookup_elem(&groups, &id);
-
+	__u32 first, n, last;
 	struct member *end;
 
-	skb->cb[0] = 0;
-	skb->cb[1] = 0;
 	if (!config || !group)
 		return drop(DROP_FLOOD_LIMIT);
 	first = group->first;
 	n = group->count;
 	last = first + n - 1;
 	end = bpf_map_lookup_elem(&members, &last);
-	if (except && end && end->ifindex == except)
+	if (end && end->ifindex && end->ifindex == skb->cb[CB_EXCEPT])
 		n--;
-	for (__u32 i = 0; i < GROUP_MEMBERS_MAX; i++) {
-		__u32 at = first + i, device;
+	first += served;
+	n -= served;
+	for (__u32 i = 0; i < FLOOD_MEMBERS; i++) {
+		__u32 at = first + i, device, tag;
 		struct member *member = bpf_map_lookup_elem(&members, &at);
 
 		if (!member || i >= n)
-			break;
-		if (except && member->ifindex == except)
+			return drop(DROP_FLOOD_LIMIT);
+		if (member->ifindex && member->ifindex == skb->cb[CB_EXCEPT])
 			continue;
+		tag = tag_wanted(skb->cb[CB_HAD], member->vlan ? member->vlan : skb->cb[CB_VLAN] & 0xffff);
+		if (retag(skb, skb->cb[CB_HAS], tag)) {
+			/* Without its tag it would be in another network: this copy is lost. */
+			count(COUNTER_DROP + DROP_MALFORMED);
+			skb->cb[CB_HAS] = 0;
+			continue;
+		}
+		skb->cb[CB_HAS] = tag;
 		device = aim(skb, config, member->ifindex, member->tun_key, member->remote);
-		if (i + 1 == n)
+		/* For the compiler: with n - 1 in another register the verifier would not see what it is. */
+		asm volatile("" : "+r"(n));
+		if (i + 1 >= n)
 			return bpf_redirect(device, 0);
 		bpf_clone_redirect(skb, device, 0);
 	}
+	skb->cb[CB_VLAN] += FLOOD_MEMBERS << SERVED_SHIFT;
+	bpf_tail_call(skb, &tails, TAIL_FLOOD);
 	return drop(DROP_FLOOD_LIMIT);
 }
 

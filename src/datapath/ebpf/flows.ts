@@ -10,6 +10,7 @@ import { FLOW_VALUE, KEY, KEY_SIZE, offsets, sizeOf } from '#flow/layout.ts';
 import { entryOf } from '#flow/parse.ts';
 import { BpfBatch } from '#os/bpf.ts';
 import { ERRNO } from '#os/libc.ts';
+import { checkActions } from '../check.ts';
 import type { FlowStats, Installed } from '../datapath.ts';
 import type { ActionArray } from './actions.ts';
 import { KeyIndex } from './key-index.ts';
@@ -96,9 +97,7 @@ export class Flows {
     const state = this.#state[slot];
     if (state === undefined) throw new Error(`datapath: there is no slot ${slot}`);
     if (state !== STATE.free) throw new Error(`datapath: slot ${slot} is in use`);
-    if (actions.drop === undefined && actions.outputs.length === 0) {
-      throw new Error('datapath: a flow must drop or have an output');
-    }
+    checkActions(actions);
     const mask = this.#masks.acquire(fields);
     const { port, tunnel } = entryOf(key);
     this.#actions.write(ref, actions, { port, key: tunnel?.key ?? 0 });

@@ -2,7 +2,8 @@
  * For tests: frames of every sort that the parser tells apart, whole and damaged, from a seed.
  */
 import fc from 'fast-check';
-import type { Actions, DpPort } from '#flow/flow.ts';
+import type { Actions, Output } from '#flow/flow.ts';
+import { MTU_MAX, MTU_MIN } from '#flow/flow.ts';
 import type { Mac } from '#net/mac.ts';
 
 const byte = fc.integer({ min: 0, max: 255 });
@@ -19,7 +20,7 @@ const l4 = fc.oneof(
   fc.record({ proto: byte, body: fc.array(byte, { maxLength: 12 }) }),
 );
 
-const ttl = fc.constantFrom(0, 1, 2, 64, 255);
+const ttl = fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 64, 255);
 /** Flags and fragment offset. */
 const fragment = fc.constantFrom(0, 0, 0, 0x4000, 0x2000, 0x2001, 0x0001, 0x00b9, 0x8000);
 
@@ -142,16 +143,98 @@ export const frames = (min: number): fc.Arbitrary<Uint8Array> =>
 
 const mac = fc.integer({ min: 1, max: 0xffff }).map((low) => (0x020000000000 + low) as Mac);
 
-/** Every combination of rewrites, to one port. */
-export const actionsTo = (port: DpPort): fc.Arbitrary<Actions> =>
+const vlan = fc.constantFrom(0, 0, 1, 5, 4095);
+const ownVlan = fc.option(vlan, { nil: undefined });
+
+/** Some of these outputs, at least one, with tags of their own or without. */
+const outputsAmong = (places: readonly Output[]): fc.Arbitrary<Output[]> =>
   fc
-    .record(
-      {
-        ethSrc: mac,
-        ethDst: mac,
-        decTtl: fc.constant(true as const),
-        vlan: fc.constantFrom(0, 0, 1, 5, 4095),
-      },
-      { requiredKeys: [], noNullPrototype: true },
+    .tuple(
+      fc.shuffledSubarray([...places], { minLength: 1 }),
+      fc.tuple(...places.map(() => ownVlan)),
     )
-    .map((rewrites) => ({ ...rewrites, outputs: [{ port }] }));
+    .map(([some, vlans]) =>
+      some.map((each, i) => {
+        const own = vlans[i];
+        return own === undefined ? each : { ...each, vlan: own };
+      }),
+    );
+
+/** Every combination of guards and rewrites, to some of these outputs. */
+export const actionsTo = (places: readonly Output[]): fc.Arbitrary<Actions> =>
+  fc
+    .tuple(
+      fc.record(
+        {
+          ethSrc: mac,
+          ethDst: mac,
+          decTtl: fc.integer({ min: 1, max: 5 }),
+          mtu: fc.integer({ min: MTU_MIN, max: MTU_MAX }),
+          vlan,
+        },
+        { requiredKeys: [], noNullPrototype: true },
+      ),
+      outputsAmong(places),
+    )
+    .map(([rest, outputs]) => ({ ...rest, outputs }));
+
+/** A super-packet of TCP or UDP, and the payload bytes of its segments. */
+export interface SuperPacket {
+  readonly frame: Uint8Array;
+  readonly gsoSize: number;
+}
+
+const tcpHead = fc
+  .tuple(bytes(8), fc.integer({ min: 5, max: 15 }))
+  .map(([ports, words]) => [
+    ...[...ports, 0, 0, 0, 0, words << 4, 0x10, 1, 0, 0, 0, 0, 0],
+    ...Array.from({ length: (words - 5) * 4 }, () => 1),
+  ]);
+const udpHead = (length: number) => bytes(4).map((ports) => [...ports, ...u16(8 + length), 0, 0]);
+
+/** Such as the kernel takes for sound when a tap or a packet socket sends them. */
+export const superPackets: fc.Arbitrary<SuperPacket> = fc
+  .record({
+    addresses: bytes(10),
+    tag: fc.oneof(
+      fc.constant([]),
+      bytes(2).map((tci) => [0x81, 0, ...tci]),
+    ),
+    v6: fc.boolean(),
+    /** Words of IPv4 options, or IPv6 extension headers. */
+    more: fc.nat(3),
+    tcp: fc.boolean(),
+    gsoSize: fc.integer({ min: 100, max: 1400 }),
+    segments: fc.integer({ min: 2, max: 9 }),
+    last: fc.integer({ min: 1, max: 100 }),
+  })
+  .chain(({ addresses, tag, v6, more, tcp, gsoSize, segments, last }) => {
+    const payload = gsoSize * (segments - 1) + last;
+    return (tcp ? tcpHead : udpHead(payload)).map((l4): SuperPacket => {
+      const macs = [2, 0, ...addresses.slice(0, 4), 2, 0, ...addresses.slice(4, 8)];
+      const proto = tcp ? 6 : 17;
+      const ip = (v6 ? ip6Head : ip4Head)(proto, more, l4.length + payload);
+      const type = v6 ? 0x86dd : 0x0800;
+      const head = [...macs, ...tag, ...u16(type), ...ip, ...l4];
+      const frame = new Uint8Array(head.length + payload);
+      frame.set(head);
+      return { frame, gsoSize };
+    });
+  });
+
+function ip4Head(proto: number, words: number, length: number): number[] {
+  const options = Array.from({ length: words * 4 }, () => 1);
+  const size = 20 + options.length + length;
+  const to = [10, 0, 0, 1, 10, 0, 0, 2];
+  return [0x45 + words, 0, ...u16(size), 0, 1, 0x40, 0, 64, proto, 0, 0, ...to, ...options];
+}
+function ip6Head(proto: number, extensions: number, length: number): number[] {
+  // Destination options (60), each of 8 bytes: PadN (RFC 8200 §4.2, §4.6).
+  const chain = Array.from({ length: extensions }, (_, i) => [
+    ...[i + 1 === extensions ? proto : 60, 0, 1, 4],
+    ...[0, 0, 0, 0],
+  ]).flat();
+  const to = [0xfd, ...Array.from({ length: 14 }, () => 0), 1];
+  const next = extensions === 0 ? proto : 60;
+  return [0x60, 0, 0, 0, ...u16(chain.length + length), next, 64, ...to, ...to, ...chain];
+}

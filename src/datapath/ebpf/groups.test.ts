@@ -57,6 +57,31 @@ test('equal outputs share a group; local ones come before tunnels', () => {
   assert.deepEqual(groups.outputsOf(id), [port(1), tunnel]);
 });
 
+test('outputs with other tags are another group; those with one tag stand together', () => {
+  const groups = new Groups(empty(), () => 0);
+  const tunnel = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+  const at = (n: number, vlan: number): Output => ({ port: n as DpPort, vlan });
+  const outputs = [{ ...tunnel, vlan: 9 }, at(1, 0), at(2, 9), tunnel, port(3), at(4, 8), at(5, 9)];
+  const id = groups.acquire(outputs);
+  assert.ok(id !== undefined);
+  assert.deepEqual(groups.outputsOf(id), [
+    ...[port(3), at(4, 8), at(2, 9), at(5, 9), at(1, 0)],
+    ...[tunnel, { ...tunnel, vlan: 9 }],
+  ]);
+  assert.equal(groups.acquire(outputs.toReversed()), id);
+  assert.notEqual(groups.acquire([...outputs.slice(0, -1), at(5, 8)]), id);
+  assert.notEqual(groups.acquire([...outputs.slice(0, -1), port(5)]), id);
+});
+
+test('of several choices the one that is there is taken, else the first is made', () => {
+  const groups = new Groups(empty(), () => 0);
+  const [some, others] = [ports(1, 2), ports(5, 3)];
+  const id = groups.acquire(others);
+  assert.equal(groups.acquireOneOf([some, others]), id);
+  const first = groups.acquireOneOf([some, ports(9, 2)]);
+  assert.deepEqual(groups.outputsOf(first ?? -1), some);
+});
+
 test('a full table refuses and counts; what is released can be had after the grace', () => {
   let now = 0;
   const groups = new Groups(empty(), () => now);

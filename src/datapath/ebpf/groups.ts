@@ -4,12 +4,14 @@
  * Invariants: a group is named by its content and never edited, so a program that walks it sees one
  * set of outputs; a group and its members are used again only GRACE_MS after its last flow went,
  * when no program can still be walking it. Local members come first: a clone to the tunnel leaves
- * tunnel data on the frame.
+ * tunnel data on the frame. Members with one tag stand together: the program changes it between
+ * two that differ.
  */
 import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
 import { GROUP, LIMITS, MEMBER, offsets, sizeOf } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
 import type { Maps } from './maps.ts';
+import { vlanOf, vlanWord } from './vlan.ts';
 
 const AT = offsets(MEMBER);
 const MEMBER_SIZE = sizeOf(MEMBER);
@@ -32,11 +34,15 @@ interface Run {
   count: number;
 }
 
-const nameOf = (outputs: readonly Output[]): string =>
-  outputs
-    .map((output) => ('remote' in output ? `1${output.remote}/${output.key}` : `0${output.port}`))
-    .sort()
-    .join(' ');
+function textOf(output: Output): string {
+  const tag = output.vlan === undefined ? '' : `.${output.vlan}`;
+  return 'remote' in output ? `1${output.remote}/${output.key}${tag}` : `0${output.port}${tag}`;
+}
+const nameOf = (outputs: readonly Output[]): string => outputs.map(textOf).sort().join(' ');
+
+/** Local first, by tag within these: as they are, then those with a VID, then those without. */
+const inOrder = (a: Output, b: Output): number =>
+  Number('remote' in a) - Number('remote' in b) || vlanWord(a.vlan) - vlanWord(b.vlan);
 
 export class Groups {
   refused = 0;
@@ -61,12 +67,23 @@ export class Groups {
    * The group of these outputs, one user more; undefined when there is no room (`refused` counts).
    */
   acquire(outputs: readonly Output[]): number | undefined {
-    const name = nameOf(outputs);
-    const known = this.#byName.get(name);
-    if (known !== undefined) {
+    return this.acquireOneOf([outputs]);
+  }
+
+  /** The first group that is there already, else one of the first outputs; see `acquire`. */
+  acquireOneOf(choices: readonly (readonly Output[])[]): number | undefined {
+    const names = choices.map(nameOf);
+    for (const name of names) {
+      const known = this.#byName.get(name);
+      if (known === undefined) continue;
       known.users++;
       return known.id;
     }
+    const [outputs, name] = [choices[0], names[0]];
+    return outputs === undefined || name === undefined ? undefined : this.#make(outputs, name);
+  }
+
+  #make(outputs: readonly Output[], name: string): number | undefined {
     if (outputs.length > LIMITS.GROUP_MEMBERS_MAX) return this.#refuse();
     this.#reclaim();
     const first = this.#take(outputs.length);
@@ -76,9 +93,7 @@ export class Groups {
       this.#give(first, outputs.length);
       return this.#refuse();
     }
-    const local = outputs.filter((output) => !('remote' in output));
-    const remote = outputs.filter((output) => 'remote' in output);
-    for (const [i, output] of [...local, ...remote].entries()) this.#write(first + i, output);
+    for (const [i, output] of outputs.toSorted(inOrder).entries()) this.#write(first + i, output);
     this.#groups.setUint32(id * GROUP_SIZE + GROUP_AT.first, first, true);
     this.#groups.setUint32(id * GROUP_SIZE + GROUP_AT.count, outputs.length, true);
     this.#keep({ name, id, first, count: outputs.length, users: 1, retiredMs: 0 });
@@ -148,15 +163,17 @@ export class Groups {
     this.#members.setUint32(at + AT.ifindex, tunnel ? 0 : output.port, true);
     this.#members.setUint32(at + AT.tun_key, tunnel ? output.key : 0, true);
     this.#members.setUint32(at + AT.remote, tunnel ? output.remote : 0, true);
+    this.#members.setUint32(at + AT.vlan, vlanWord(output.vlan), true);
   }
 
   #read(first: number, count: number): Output[] {
     return Array.from({ length: count }, (_, i) => {
       const at = (first + i) * MEMBER_SIZE;
+      const vlan = vlanOf(this.#members.getUint32(at + AT.vlan, true));
       const port = this.#members.getUint32(at + AT.ifindex, true) as DpPort;
-      if (port !== 0) return { port };
+      if (port !== 0) return { port, ...vlan };
       const key = this.#members.getUint32(at + AT.tun_key, true) as TunnelKey;
-      return { key, remote: this.#members.getUint32(at + AT.remote, true) as Ip4 };
+      return { key, remote: this.#members.getUint32(at + AT.remote, true) as Ip4, ...vlan };
     });
   }
 

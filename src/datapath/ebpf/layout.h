@@ -2,7 +2,7 @@
 /* Printed by src/flow/layout.ts; do not edit. */
 #pragma once
 
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 
 #define MASKS_MAX 32u
 #define GROUP_MEMBERS_MAX 512u
@@ -12,29 +12,36 @@
 #define SENDERS_MAX 262144u
 #define SCRATCH_SLOTS 1024u
 #define MASK_CACHE_SIZE 1024u
-#define DROP_CODES_MAX 32u
+#define DROP_CODES_MAX 64u
+#define BUDGETS_MAX 65536u
+#define UPCALL_SMALL_BYTES 152u
+#define UPCALL_MIDDLE_BYTES 1640u
+#define UPCALL_LARGE_BYTES 65640u
+#define UPCALL_LARGE_COST 38u
+#define BUDGET_SOURCE_FACTOR 2u
 
 #define ACTION_STALE 1u
 #define ACTION_DROP 2u
 #define ACTION_SET_ETH_DST 4u
 #define ACTION_SET_ETH_SRC 8u
-#define ACTION_DEC_TTL 16u
-#define ACTION_SET_VLAN 32u
-#define ACTION_POP_VLAN 64u
-#define ACTION_GROUP 128u
-#define ACTION_TUNNEL 256u
-#define ACTION_NOT_BACK 512u
+#define ACTION_GROUP 16u
+#define ACTION_TUNNEL 32u
+#define ACTION_NOT_BACK 64u
+
+#define VLAN_SET 4096u
+#define VLAN_POP 8192u
 
 #define UPCALL_MISS 1u
 #define UPCALL_STALE 2u
 #define UPCALL_TTL 3u
+#define UPCALL_TOO_BIG 4u
 
 #define COUNTER_HIT 0u
 #define COUNTER_MISS 1u
 #define COUNTER_TUNNEL_HIT 2u
 #define COUNTER_DROP 8u
 
-#define COUNTERS_MAX 40u
+#define COUNTERS_MAX 72u
 #define MARK_SENT 1296979032u
 #define MARK_SLOT_BITS 20u
 
@@ -73,7 +80,9 @@ struct action {
 	__u32 remote;
 	__u32 in_port;
 	__u32 in_key;
-	__u32 spare[4];
+	__u16 dec_ttl;
+	__u16 mtu;
+	__u32 spare[3];
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct action) == 64, "action");
 
@@ -101,7 +110,7 @@ struct member {
 	__u32 ifindex;
 	__u32 tun_key;
 	__u32 remote;
-	__u32 spare;
+	__u32 vlan;
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct member) == 16, "member");
 
@@ -131,9 +140,25 @@ struct upcall {
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct upcall) == 32, "upcall");
 
+struct budget_key {
+	__u32 in_port;
+	__u32 source;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct budget_key) == 8, "budget_key");
+
+struct budget {
+	__u64 frames;
+	__u64 groups;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct budget) == 16, "budget");
+
 struct config {
 	__u64 secret;
 	__u32 tunnel_ifindex;
 	__u32 masks;
+	__u64 frame_ns;
+	__u64 frames_full_ns;
+	__u64 group_ns;
+	__u64 groups_full_ns;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct config) == 16, "config");
+_Static_assert(sizeof(struct config) == 48, "config");

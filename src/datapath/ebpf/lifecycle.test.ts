@@ -6,11 +6,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import type { DpPort, Flow, TunnelKey } from '#flow/flow.ts';
-import { FLOW_VALUE, KEY, KEY_SIZE, sizeOf } from '#flow/layout.ts';
+import { BUDGET, BUDGET_KEY, FLOW_VALUE, KEY, KEY_SIZE, sizeOf } from '#flow/layout.ts';
 import { maskKey } from '#flow/mask.ts';
 import { parseKey, writeEntry } from '#flow/parse.ts';
 import type { Ip4 } from '#net/ip.ts';
@@ -21,8 +21,9 @@ import { deleteLink, linkByName, listLinks } from '#os/netlink/links.ts';
 import { fieldSet } from '#virtual/match.ts';
 import { until } from '../contract/rig.ts';
 import { FRAME_BYTES_MAX } from './inject.ts';
-import { versionDir } from './maps.ts';
+import { bpffsDir, versionDir } from './maps.ts';
 import { destroyEbpf } from './open.ts';
+import type { EbpfDatapath } from './open.ts';
 import { isRoot, sweep, Testbed } from './testbed.ts';
 
 const options = { skip: !isRoot() && 'needs root: network namespaces and bpf(2)' };
@@ -177,6 +178,101 @@ test(
     }
   },
 );
+
+test(
+  'after an agent of another layout, its interfaces stay isolated and are ours',
+  options,
+  async () => {
+    sweep();
+    const testbed = new Testbed();
+    try {
+      const [a, b] = [testbed.port('v1'), testbed.port('v2')];
+      {
+        using old = testbed.open();
+        for (const port of [a, b]) old.addPort(port);
+        old.install({ slot: 5, generation: 3 }, flow(a, [b]));
+        old.commit();
+      }
+      const pins = bpffsDir(testbed.runDir);
+      // Its maps are of no use here, whatever they hold.
+      renameSync(versionDir(testbed.runDir), join(pins, 'v1'));
+      using datapath = testbed.open();
+      assert.equal(datapath.adopted, false);
+      assert.deepEqual([...datapath.ports()].sort(), [a, b].sort());
+      assert.deepEqual(
+        readdirSync(pins).filter((name) => name.startsWith('v')),
+        [basename(versionDir(testbed.runDir))],
+      );
+      datapath.addPort(a);
+      using guest = testbed.socket('g1');
+      const upcall = await until('the frame is handed up to the new agent', () => {
+        guest.send(frame(1));
+        let found: DpPort | undefined;
+        datapath.upcalls(({ entry }) => (found = entry.port), 64);
+        return found;
+      });
+      assert.equal(upcall, a);
+    } finally {
+      testbed.close();
+    }
+  },
+);
+
+test('what was spent stays spent for a new agent, and goes with its port', options, async () => {
+  sweep();
+  const testbed = new Testbed();
+  try {
+    const [a, b, remote] = [testbed.port('v1'), testbed.port('v2'), 0xac1f0002 as Ip4];
+    const bucket = { perSecond: 1, burst: 200 };
+    const upcallBudget = { frames: bucket, groups: bucket };
+    const open = () => testbed.open({ upcallBudget });
+    const buckets = (): number => {
+      const fd = openPinned(join(versionDir(testbed.runDir), 'maps', 'budgets')) ?? -1;
+      const map = new BpfMap(fd, sizeOf(BUDGET_KEY), sizeOf(BUDGET));
+      let count = 0;
+      for (let more = map.next(true); more; more = map.next(false)) count++;
+      closeFd(fd);
+      return count;
+    };
+    using guest = testbed.socket('g1');
+    const storm = async (datapath: EbpfDatapath): Promise<number> => {
+      const entered = (): number => {
+        const { misses, drops } = datapath.counters();
+        return misses + (drops['upcall-budget'] ?? 0);
+      };
+      const [before, { misses }] = [entered(), datapath.counters()];
+      for (let i = 0; i < 2 * bucket.burst; i++) guest.send(frame(i));
+      await until('all have entered', () =>
+        entered() >= before + 2 * bucket.burst ? true : undefined,
+      );
+      return datapath.counters().misses - misses;
+    };
+    {
+      using datapath = open();
+      for (const port of [a, b]) datapath.addPort(port);
+      datapath.allowSender(remote, 0x800005);
+      assert.equal(buckets(), 3);
+      assert.throws(() => datapath.addPort(0x7ffffff0 as DpPort), /no interface/);
+      assert.equal(buckets(), 3, 'who is not taken over has none');
+      await until('the wire is up', () => (guest.send(frame(0)) ? true : undefined));
+      assert.ok((await storm(datapath)) >= bucket.burst - 1);
+    }
+    {
+      using datapath = open();
+      assert.equal(buckets(), 3);
+      assert.ok((await storm(datapath)) < bucket.burst / 2, 'no full one by a restart');
+    }
+    deleteLink(b);
+    using datapath = open();
+    assert.deepEqual(datapath.ports(), [a]);
+    assert.equal(buckets(), 2, 'the one of a port that went while nobody looked');
+    datapath.denySender(remote, 0x800005);
+    datapath.removePort(a);
+    assert.equal(buckets(), 0);
+  } finally {
+    testbed.close();
+  }
+});
 
 test('an interface that vanished leaves no pin behind', options, () => {
   sweep();
@@ -342,6 +438,9 @@ test('sizes that are not possible are refused by name and change nothing', optio
     assert.throws(() => testbed.open({ slots: 2 ** 20 }), /slots must be/);
     assert.throws(() => testbed.open({ ringBytes: 3 << 20 }), /ringBytes must be/);
     assert.throws(() => testbed.open({ tunnelUdpPort: 0 }), /tunnelUdpPort must be/);
+    const bucket = { perSecond: 0, burst: 100 };
+    const upcallBudget = { frames: bucket, groups: bucket };
+    assert.throws(() => testbed.open({ upcallBudget }), /frames\.perSecond must be/);
     assert.equal(linkByName('mninj0'), undefined);
     testbed.open()[Symbol.dispose]();
     // Another UDP port: the tunnel device is made anew.

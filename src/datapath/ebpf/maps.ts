@@ -11,6 +11,8 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   ACTION_STRUCT,
+  BUDGET,
+  BUDGET_KEY,
   CONFIG,
   COUNTERS_MAX,
   FLOW_STATS,
@@ -30,6 +32,8 @@ import { createMap, MAP_FLAG, MAP_TYPE, mapInfo, openPinned, pin } from '#os/bpf
 import type { MapSpec } from '#os/bpf.ts';
 import { closeFd, mapShared, PAGE_SIZE } from '#os/libc.ts';
 import type { Mapping } from '#os/libc.ts';
+import { fullNs, tokenNs } from '../budget.ts';
+import type { UpcallBudget } from '../budget.ts';
 
 /** struct mask_hint of datapath.bpf.c, which only the kernel reads. */
 const MASK_HINT_BYTES = 8;
@@ -86,6 +90,10 @@ function specs({ slots, ringBytes }: MapSizes) {
       ...hash('senders', sizeOf(SENDER), 4, LIMITS.SENDERS_MAX),
       flags: MAP_FLAG.noPrealloc,
     },
+    budgets: {
+      ...hash('budgets', sizeOf(BUDGET_KEY), sizeOf(BUDGET), LIMITS.BUDGETS_MAX),
+      flags: MAP_FLAG.noPrealloc,
+    },
     upcalls: {
       name: 'upcalls',
       type: MAP_TYPE.ringbuf,
@@ -109,7 +117,11 @@ export interface Maps extends Disposable {
   readonly adopted: boolean;
   /** The bytes of the arrays, shared with the kernel. */
   readonly memory: Readonly<Record<Mapped, ArrayBuffer>>;
-  readonly config: { setTunnel(ifindex: number): void; setMasks(count: number): void };
+  readonly config: {
+    setTunnel(ifindex: number): void;
+    setMasks(count: number): void;
+    setBudget(budget: UpcallBudget): void;
+  };
 }
 
 export const bpffsDir = (runDir: string): string => join(runDir, 'bpf');
@@ -213,6 +225,13 @@ class OpenMaps implements Maps {
     setTunnel: (ifindex: number): void =>
       this.#config.setUint32(CONFIG_AT.tunnel_ifindex, ifindex, true),
     setMasks: (count: number): void => this.#config.setUint32(CONFIG_AT.masks, count, true),
+    setBudget: ({ frames, groups }: UpcallBudget): void => {
+      const put = (at: number, ns: number): void => this.#config.setBigUint64(at, BigInt(ns), true);
+      put(CONFIG_AT.frame_ns, tokenNs(frames));
+      put(CONFIG_AT.frames_full_ns, fullNs(frames));
+      put(CONFIG_AT.group_ns, tokenNs(groups));
+      put(CONFIG_AT.groups_full_ns, fullNs(groups));
+    },
   };
 
   [Symbol.dispose](): void {

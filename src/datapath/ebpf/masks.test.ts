@@ -68,6 +68,7 @@ test('as many masks as there can be, retired and replaced under warm hints', opt
   try {
     using dp = testbed.open({ secret: 0n });
     const port = testbed.port('v1');
+    dp.addPort(port);
     const count = Math.min(MASKS_MAX, fieldSets.length);
     assert.ok(count === MASKS_MAX, `${fieldSets.length} different masks`);
     let refs = Array.from({ length: count }, (_, slot) => install(dp, port, slot, 1));

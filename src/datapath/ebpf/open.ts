@@ -7,7 +7,7 @@
  * One process per run directory (a lock), one datapath per network namespace. The pins live in a
  * bpffs at RUN_DIR/bpf: see `os/mount.ts` for what a private mount namespace does to them.
  */
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Actions, DpPort, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
 import { COUNTER, LIMITS } from '#flow/layout.ts';
@@ -19,6 +19,9 @@ import { needKernel } from '#os/kernel.ts';
 import { isBpffs, mountBpffs, unmount } from '#os/mount.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import { DROPS } from '#virtual/drop.ts';
+import { checkBudget, UPCALL_BUDGET } from '../budget.ts';
+import type { UpcallBudget } from '../budget.ts';
+import { checkActions } from '../check.ts';
 import type {
   Datapath,
   DatapathCounters,
@@ -28,6 +31,8 @@ import type {
   Upcall,
 } from '../datapath.ts';
 import { ActionArray } from './actions.ts';
+import { BudgetMap } from './budgets.ts';
+import type { Payer } from './budgets.ts';
 import { ensureDevices, removeDevices } from './devices.ts';
 import { Flows } from './flows.ts';
 import { Groups } from './groups.ts';
@@ -35,6 +40,7 @@ import { Injector } from './inject.ts';
 import { bpffsDir, checkSizes, openMaps, possibleCpus } from './maps.ts';
 import type { Maps } from './maps.ts';
 import { Masks } from './masks.ts';
+import { removeAllPins, takeOverPins } from './pins.ts';
 import { attachOwn, closeLockFile, openLockFile, Ports } from './ports.ts';
 import { closePrograms, loadPrograms } from './programs.ts';
 import type { Programs } from './programs.ts';
@@ -49,6 +55,8 @@ export interface EbpfOptions {
   /** The queue of first packets, a power of two; kept like `slots`. */
   readonly ringBytes: number;
   readonly tunnelUdpPort: number;
+  /** What each entry may hand up; UPCALL_BUDGET unless told. Each process sets its own. */
+  readonly upcallBudget?: UpcallBudget;
   /** Keys the mask cache; random unless told (tests). */
   readonly secret?: bigint;
 }
@@ -84,6 +92,7 @@ class Ebpf implements EbpfDatapath {
   readonly #ports: Ports;
   readonly #keys: Keys;
   readonly #senders: Senders;
+  readonly #budgets: BudgetMap;
   readonly #groups: Groups;
   readonly #actions: ActionArray;
   readonly #masks: Masks;
@@ -96,7 +105,7 @@ class Ebpf implements EbpfDatapath {
   #scratchGeneration = 0;
 
   constructor(options: EbpfOptions, lock: number, undo: DisposableStack) {
-    const { runDir, tunnelUdpPort } = options;
+    const { runDir, tunnelUdpPort, upcallBudget = UPCALL_BUDGET } = options;
     this.#lock = lock;
     const devices = ensureDevices(tunnelUdpPort);
     const maps = undo.use(openMaps(runDir, options, options.secret));
@@ -106,6 +115,7 @@ class Ebpf implements EbpfDatapath {
     this.tunnelPort = devices.tunnel as DpPort;
     this.upcallFd = maps.fds.upcalls;
     maps.config.setTunnel(devices.tunnel);
+    maps.config.setBudget(upcallBudget);
     this.#masks = new Masks(maps);
     this.#groups = new Groups(maps, monotonicMs);
     this.#actions = new ActionArray(maps, this.#groups);
@@ -114,6 +124,10 @@ class Ebpf implements EbpfDatapath {
     this.programs = undo.adopt(loadPrograms(maps), closePrograms);
     this.#ports = undo.use(new Ports(runDir, this.programs));
     this.#keys = new Keys(maps, (port) => this.#ports.has(port));
+    this.#budgets = new BudgetMap(maps);
+    const ports = this.#ports.list().map((port) => ({ port }));
+    const sources = this.#senders.sources().map((source) => this.#sender(source));
+    this.#budgets.keep([...ports, ...sources]);
     const { inject, sink, tun_in } = this.programs;
     const { tcxIngress, tcxEgress } = ATTACH;
     for (const own of [
@@ -132,12 +146,19 @@ class Ebpf implements EbpfDatapath {
   }
 
   addPort(port: DpPort): void {
-    this.#ports.add(port);
+    this.#budgets.add({ port });
+    try {
+      this.#ports.add(port);
+    } catch (error) {
+      this.#budgets.remove({ port });
+      throw error;
+    }
     this.#keys.portChanged(port, true);
   }
   removePort(port: DpPort): void {
     this.#keys.portChanged(port, false);
     this.#ports.release(port);
+    this.#budgets.remove({ port });
   }
   ports(): readonly DpPort[] {
     for (const port of this.#ports.vanished()) this.removePort(port);
@@ -154,10 +175,22 @@ class Ebpf implements EbpfDatapath {
     return this.#keys.list();
   }
   allowSender(source: Ip4, network: number): void {
-    this.#senders.allow(source, network);
+    this.#budgets.add(this.#sender(source));
+    try {
+      this.#senders.allow(source, network);
+    } finally {
+      this.#forgetStranger(source);
+    }
   }
   denySender(source: Ip4, network: number): void {
     this.#senders.deny(source, network);
+    this.#forgetStranger(source);
+  }
+  #forgetStranger(source: Ip4): void {
+    if (!this.#senders.has(source)) this.#budgets.remove(this.#sender(source));
+  }
+  #sender(source: Ip4): Payer {
+    return { port: this.tunnelPort, source };
   }
   senders(): readonly { readonly source: Ip4; readonly network: number }[] {
     return this.#senders.list();
@@ -188,9 +221,7 @@ class Ebpf implements EbpfDatapath {
   }
 
   execute(frame: Uint8Array, actions: Actions, gsoSize: number): void {
-    if (actions.drop === undefined && actions.outputs.length === 0) {
-      throw new Error('datapath: actions must drop or have an output');
-    }
+    checkActions(actions);
     if (this.#scratch === LIMITS.SCRATCH_SLOTS) this.#flush();
     const slot = this.slots + this.#scratch++;
     const generation = (this.#scratchGeneration = (this.#scratchGeneration + 1) >>> 0);
@@ -262,12 +293,14 @@ class Ebpf implements EbpfDatapath {
  */
 export function openEbpf(options: EbpfOptions): EbpfDatapath {
   checkSizes(options);
+  checkBudget(options.upcallBudget ?? UPCALL_BUDGET);
   needKernel('the eBPF datapath (TCX links)', 6, 6);
   mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
   using undo = new DisposableStack();
   const lock = undo.adopt(openLockFile(options.runDir), closeLockFile);
   if (!tryLock(lock)) throw new Error(`another process runs the datapath of ${options.runDir}`);
   mountBpffs(bpffsDir(options.runDir));
+  takeOverPins(options.runDir);
   const datapath = new Ebpf(options, lock, undo);
   undo.move();
   return datapath;
@@ -285,7 +318,7 @@ export function destroyEbpf(runDir: string): void {
     if (!tryLock(lock)) throw new Error(`a process still runs the datapath of ${runDir}`);
     const bpffs = bpffsDir(runDir);
     if (isBpffs(bpffs)) {
-      for (const name of readdirSync(bpffs)) if (/^v\d+$/.test(name)) removePins(join(bpffs, name));
+      removeAllPins(runDir);
       unmount(bpffs);
     }
     removeDevices();
@@ -294,17 +327,4 @@ export function destroyEbpf(runDir: string): void {
   } finally {
     closeLockFile(lock);
   }
-}
-
-/**
- * The kernel keeps files of its own at the top of a bpffs; what is below our directories is all
- * ours.
- */
-function removePins(dir: string): void {
-  for (const entry of readdirSync(dir, { withFileTypes: true })) {
-    const path = join(dir, entry.name);
-    if (entry.isDirectory()) removePins(path);
-    else unlinkSync(path);
-  }
-  rmdirSync(dir);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From a frame to its key. The same rules as src/flow/parse.ts, whose numbers are named below, for every
- * frame, broken ones included; a differential test compares the two.
+ * From a frame to its key, and to the size of its packet. The same rules as src/flow/parse.ts, whose
+ * numbers are named below, and src/flow/size.ts, for every frame, broken ones included; differential
+ * tests compare them.
  */
 #pragma once
 #include <linux/bpf.h>
@@ -22,12 +23,16 @@
 #define EXTENSION_HEADERS_MAX 6
 #define FRAG_FIRST 1
 #define FRAG_LATER 3
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+/* A gso_size that is none: the segments are as their sender made them (linux/skbuff.h, SCTP). */
+#define GSO_BY_FRAGS 0xffffu
 
 /* What parsing found besides the key. */
 struct frame {
 	__u32 length; /* without a tag, which is in the skb's metadata by then */
+	__u16 l4;     /* behind the IP header and the extension headers that were passed */
 	__u8 ip;      /* 4 or 6: there is a readable IP header at L3 */
-	__u8 tagged;  /* with an 802.1Q tag */
 };
 
 /* Rule 7. */
@@ -35,7 +40,7 @@ INLINE void parse_l4(struct __sk_buff *skb, struct flow_key *key, __u32 at, __u8
 {
 	__u8 head[8];
 
-	if (key->ip_proto == 6 || key->ip_proto == 17) {
+	if (key->ip_proto == PROTO_TCP || key->ip_proto == PROTO_UDP) {
 		if (at + 4 <= length && !bpf_skb_load_bytes(skb, at, head, 4)) {
 			__builtin_memcpy(&key->tp_src, head, 2);
 			__builtin_memcpy(&key->tp_dst, head + 2, 2);
@@ -58,6 +63,7 @@ INLINE void parse_ip4(struct __sk_buff *skb, struct flow_key *key, struct frame 
 	if (ip[0] >> 4 != 4 || header < 20 || L3 + header > frame->length)
 		return;
 	frame->ip = 4;
+	frame->l4 = L3 + header;
 	key->ip_tos = ip[1];
 	key->ip_ttl = ip[8];
 	key->ip_proto = ip[9];
@@ -107,6 +113,7 @@ INLINE void parse_ip6(struct __sk_buff *skb, struct flow_key *key, struct frame 
 		if (key->ip_frag == FRAG_LATER)
 			break;
 	}
+	frame->l4 = at;
 	key->ip_proto = proto;
 	if (key->ip_frag != FRAG_LATER)
 		parse_l4(skb, key, at, 58, length);
@@ -156,7 +163,7 @@ INLINE int parse(struct __sk_buff *skb, struct flow_key *key, struct frame *fram
 	__u8 *data, *end;
 
 	frame->ip = 0;
-	frame->tagged = 0;
+	frame->l4 = 0;
 	if (skb->len < ETH_BYTES || make_linear(skb))
 		return -1;
 	data = (void *)(long)skb->data;
@@ -180,7 +187,6 @@ INLINE int parse(struct __sk_buff *skb, struct flow_key *key, struct frame *fram
 			key->eth_type = skb->vlan_proto; /* rule 2: any other tag hides the rest */
 			return 0;
 		}
-		frame->tagged = 1;
 		key->vlan = bpf_htons(0x1000 | (skb->vlan_tci & 0xfff));
 	}
 	if (key->eth_type == bpf_htons(TYPE_IP)) {
@@ -194,4 +200,30 @@ INLINE int parse(struct __sk_buff *skb, struct flow_key *key, struct frame *fram
 			parse_arp(key, data + L3);
 	}
 	return 0;
+}
+
+INLINE int is_ip(const struct flow_key *key)
+{
+	return key->eth_type == bpf_htons(TYPE_IP) || key->eth_type == bpf_htons(TYPE_IP6);
+}
+
+/* The bytes of the IP packet, or of the largest segment of a super-packet; 0 for other frames. */
+INLINE __u32 packet_size(struct __sk_buff *skb, const struct flow_key *key, const struct frame *frame)
+{
+	__u32 whole = frame->length - L3, payload = skb->gso_size, size = frame->l4 - L3;
+	__u8 offset;
+
+	if (!is_ip(key))
+		return 0;
+	if (!payload || !frame->ip)
+		return whole;
+	if (key->ip_frag != FRAG_LATER) {
+		if (key->ip_proto == PROTO_UDP)
+			size += 8;
+		else if (key->ip_proto == PROTO_TCP && !bpf_skb_load_bytes(skb, frame->l4 + 12, &offset, 1))
+			size += (offset >> 4) * 4;
+	}
+	if (payload != GSO_BY_FRAGS)
+		size += payload;
+	return size < whole ? size : whole;
 }

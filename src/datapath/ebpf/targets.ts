@@ -81,6 +81,8 @@ interface Sender {
 export class Senders {
   readonly #map: BpfMap;
   readonly #known = new Map<string, Sender>();
+  /** Networks of each source. */
+  readonly #networks = new Map<Ip4, number>();
 
   constructor(maps: Maps) {
     const map = new BpfMap(maps.fds.senders, sizeOf(SENDER), 4);
@@ -88,7 +90,7 @@ export class Senders {
     for (let more = map.next(true); more; more = map.next(false)) {
       const source = map.key.view.getUint32(SENDER_AT.source, true) as Ip4;
       const network = map.key.view.getUint32(SENDER_AT.network, true);
-      this.#known.set(`${source}/${network}`, { source, network });
+      this.#note({ source, network });
     }
     map.value.u32(0, 1);
   }
@@ -99,13 +101,29 @@ export class Senders {
     if (this.#known.has(name)) return;
     this.#map.key.u32(SENDER_AT.source, source).u32(SENDER_AT.network, network);
     this.#map.update();
-    this.#known.set(name, { source, network });
+    this.#note({ source, network });
   }
 
   deny(source: Ip4, network: number): void {
     if (!this.#known.delete(`${source}/${network}`)) return;
     this.#map.key.u32(SENDER_AT.source, source).u32(SENDER_AT.network, network);
     this.#map.delete();
+    const left = (this.#networks.get(source) ?? 1) - 1;
+    if (left === 0) this.#networks.delete(source);
+    else this.#networks.set(source, left);
+  }
+
+  #note(sender: Sender): void {
+    const { source, network } = sender;
+    this.#known.set(`${source}/${network}`, sender);
+    this.#networks.set(source, (this.#networks.get(source) ?? 0) + 1);
+  }
+  /** Whether it may send for any network. */
+  has(source: Ip4): boolean {
+    return this.#networks.has(source);
+  }
+  sources(): Ip4[] {
+    return [...this.#networks.keys()];
   }
 
   list(): Sender[] {

@@ -17,10 +17,12 @@ import type { Ip4 } from '#net/ip.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { enterNetns, HeldNetns, inNetns, netnsPath } from '#os/netns.ts';
 import { linkByName } from '#os/netlink/links.ts';
+import type { Link } from '#os/netlink/links.ts';
 import { unmount } from '#os/mount.ts';
 import { PacketSocket } from '#os/packet-socket.ts';
 import { writeSysctl } from '#os/sysctl.ts';
 import type { Bench, Tunnelled } from '../contract.ts';
+import { AMPLE_BUDGET } from '../contract/bench.ts';
 import { destroyEbpf, openEbpf } from './open.ts';
 import type { EbpfDatapath, EbpfOptions } from './open.ts';
 
@@ -37,6 +39,8 @@ const PORTS = 3;
  * them.
  */
 const FRAME_BYTES_MIN = 20;
+/** What the suite's largest frames need. */
+const WIDE_BYTES = 2000;
 const OUTER = { ip: 14, udp: 34, vxlan: 42, inner: 50 } as const;
 
 export const isRoot = (): boolean => process.getuid?.() === 0;
@@ -122,6 +126,7 @@ export class Testbed {
       slots: 4096,
       ringBytes: 1 << 21,
       tunnelUdpPort: TUNNEL_UDP_PORT,
+      upcallBudget: AMPLE_BUDGET,
       ...options,
     });
   }
@@ -133,11 +138,14 @@ export class Testbed {
   }
 
   socket(name: string, namespace = this.guest): PacketSocket {
-    return inNetns(netnsPath(namespace), () => {
-      const link = linkByName(name);
-      if (link === undefined) throw new Error(`no interface ${name}`);
-      return new PacketSocket(link.index);
-    });
+    const { index } = this.guestLink(name, namespace);
+    return inNetns(netnsPath(namespace), () => new PacketSocket(index));
+  }
+
+  guestLink(name: string, namespace = this.guest): Link {
+    const link = inNetns(netnsPath(namespace), () => linkByName(name));
+    if (link === undefined) throw new Error(`no interface ${name}`);
+    return link;
   }
 
   /** Deletes a workload's interface and makes another one of this name and index. */
@@ -148,6 +156,14 @@ export class Testbed {
       `link add ${name} index ${index} type veth peer name ${peer} netns ${this.guest}`,
     ]);
     ipBatch(this.guest, [`link set ${peer} up arp off`]);
+  }
+
+  /** Lets the workloads' wires carry packets of so many bytes. */
+  widen(mtu: number): void {
+    const lines = (name: string): string[] =>
+      Array.from({ length: PORTS }, (_, i) => `link set ${name}${i + 1} mtu ${mtu}`);
+    ipBatch(this.host, lines('v'));
+    ipBatch(this.guest, lines('g'));
   }
 
   rename(from: string, to: string): void {
@@ -222,24 +238,36 @@ function decapsulate(outer: Uint8Array): Tunnelled | undefined {
   return { remote, key, frame: outer.slice(OUTER.inner) };
 }
 
-/** An interface takes nothing for a moment after the other end of its cable was set up. */
-const CARRIER_MS = 2_000;
+/**
+ * For a moment after the other end of its cable was set up, an interface loses what is sent, and
+ * the sender is told that it went (noop_qdisc of linux/net/sched/sch_generic.c).
+ */
+const CARRIER_MS = 10_000;
 const RETRY_MS = 5;
 
-async function sendSoon(socket: PacketSocket | undefined, frame: Uint8Array): Promise<void> {
+/** Sends when the interface takes frames, or at once when it has no carrier. */
+async function sendSoon(socket: PacketSocket | undefined, frame: Uint8Array, link: () => Link) {
   const deadline = monotonicMs() + CARRIER_MS;
-  while (socket?.send(frame) === false && monotonicMs() < deadline) await sleep(RETRY_MS);
+  const isSettled = (): boolean => {
+    const { lowerUp, running } = link();
+    return running || !lowerUp;
+  };
+  while (!isSettled() || socket?.send(frame) === false) {
+    if (monotonicMs() > deadline) throw new Error('an interface takes no frames');
+    await sleep(RETRY_MS);
+  }
 }
 
 /** A bench of the contract suite in kernel namespaces. */
-export function openBench(): Bench & {
+export function openBench(upcallBudget = AMPLE_BUDGET): Bench & {
   readonly testbed: Testbed;
   readonly datapath: EbpfDatapath;
 } {
   sweep();
   const testbed = new Testbed();
   try {
-    const datapath = testbed.open();
+    testbed.widen(WIDE_BYTES);
+    const datapath = testbed.open({ upcallBudget });
     const names = Array.from({ length: PORTS }, (_, i) => i + 1);
     const ports = names.map((i) => testbed.port(`v${i}`));
     const inside = new Map(ports.map((port, i) => [port, testbed.socket(`g${i + 1}`)]));
@@ -258,7 +286,8 @@ export function openBench(): Bench & {
       datapath,
       ports,
       frameBytesMin: FRAME_BYTES_MIN,
-      send: (port, frame) => sendSoon(inside.get(port), frame),
+      send: (port, frame) =>
+        sendSoon(inside.get(port), frame, () => testbed.guestLink(`g${ports.indexOf(port) + 1}`)),
       sendTunnel: (source, key, frame) => void far.send(encapsulate(source, key, frame)),
       received: (port) => Promise.resolve(drain(inside.get(port))),
       tunnelled: () =>

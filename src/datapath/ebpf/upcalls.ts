@@ -21,6 +21,7 @@ const REASONS: Readonly<Record<number, Upcall['reason']>> = {
   [UPCALL_REASON.MISS]: 'miss',
   [UPCALL_REASON.STALE]: 'stale',
   [UPCALL_REASON.TTL]: 'ttl',
+  [UPCALL_REASON.TOO_BIG]: 'too-big',
 };
 
 export class UpcallRing {
