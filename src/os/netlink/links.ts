@@ -24,7 +24,7 @@ import { Netlink } from './socket.ts';
 
 export const RTM = { newLink: 16, delLink: 17, getLink: 18 } as const;
 const IFINFO_BYTES = 16;
-const FLAG = { up: 1, noArp: 0x80, lowerUp: 0x10000 } as const;
+const FLAG = { up: 1, running: 0x40, noArp: 0x80, lowerUp: 0x10000 } as const;
 const IFLA = {
   address: 1,
   name: 3,
@@ -47,6 +47,8 @@ export interface Link {
   readonly up: boolean;
   /** Has a carrier. */
   readonly lowerUp: boolean;
+  /** The kernel has taken note of the carrier: before, frames sent are lost without an error. */
+  readonly running: boolean;
   readonly arp: boolean;
   readonly mtu: number;
   readonly mac: Uint8Array;
@@ -75,6 +77,7 @@ export function decodeLink({ body }: Message): Link | undefined {
     name,
     up: (flags & FLAG.up) !== 0,
     lowerUp: (flags & FLAG.lowerUp) !== 0,
+    running: (flags & FLAG.running) !== 0,
     arp: (flags & FLAG.noArp) === 0,
     mtu: readU32(find(attributes, IFLA.mtu)) ?? 0,
     mac: find(attributes, IFLA.address) ?? new Uint8Array(),
