@@ -32,14 +32,23 @@ const SAMPLES: Readonly<Partial<Record<KindName, Sample>>> = {
     patch: { hairpin: true },
     filter: ['bridge', 'b1'],
   },
+  router: { create: { name: 'r9' }, patch: { adminStateUp: false }, filter: ['name', 'r9'] },
+  route: {
+    create: { name: 'up', router: 'r1', destination: '10.0.0.0/8', port: 'r1-a' },
+    patch: { gateway: '10.0.0.254' },
+    filter: ['port', 'r1-a'],
+  },
 };
 
 async function withBasics(node: Fixture): Promise<void> {
   await node.operator.transact([
     { op: 'create', kind: 'host', body: { name: 'h1' } },
     { op: 'create', kind: 'bridge', body: { name: 'b1' } },
+    { op: 'create', kind: 'router', body: { name: 'r1' } },
+    { op: 'create', kind: 'port', body: R1_A },
   ]);
 }
+const R1_A = { name: 'r1-a', router: 'r1', networks: ['10.0.0.1/24', 'fd00::1/64'] };
 
 describe('every kind', () => {
   for (const kind of KIND_NAMES) {
@@ -82,6 +91,16 @@ describe('every kind', () => {
       await assert.rejects(operator.get(kind, object.id), status(404));
     });
   }
+});
+
+test('a port of a router is found by any of its networks, and by its router', async () => {
+  await using node = openNode();
+  await withBasics(node);
+  const names = async (where: Record<string, string>): Promise<unknown[]> =>
+    (await node.operator.listAll('port', where)).map(({ name }) => name);
+  assert.deepEqual(await names({ networks: 'fd00::1/64' }), ['r1-a']);
+  assert.deepEqual(await names({ networks: 'fd00::2/64' }), []);
+  assert.deepEqual(await names({ router: 'r1', type: 'router' }), ['r1-a']);
 });
 
 const status = (expected: number) => (error: unknown) => {
@@ -156,20 +175,28 @@ test('100 writes at once through two nodes: none is lost, names stay unique, key
   assert.equal(members.length, 10);
 });
 
-test('flood keys never go back, not even when the last bridge is deleted and the node starts again', async () => {
+test('numbers of networks are given once, to bridges and routers alike, and never go back', async () => {
   await using store: Store = openSqlite(':memory:');
-  const keyOf = async (node: Fixture, name: string): Promise<number> => {
-    const { objects } = await node.operator.create('bridge', { name });
-    await node.operator.remove('bridge', name);
-    return (objects[0] as unknown as { floodKey: number }).floodKey;
+  const keyOf = async (node: Fixture, kind: KindName): Promise<number> => {
+    const { objects } = await node.operator.create(kind, { name: 'x' });
+    await node.operator.remove(kind, 'x');
+    const { floodKey, networkKey } = objects[0] as unknown as Record<string, number>;
+    return floodKey ?? networkKey ?? 0;
   };
   const keys: number[] = [];
   for (let i = 0; i < 3; i++) {
     await using node = openNode(store, false);
-    keys.push(await keyOf(node, 'x'), await keyOf(node, 'y'));
+    for (const kind of ['bridge', 'router', 'bridge'] as const) keys.push(await keyOf(node, kind));
   }
+  await using node = openNode(store, false);
+  const { objects } = await node.operator.transact([
+    { op: 'create', kind: 'router', body: { name: 'r' } },
+    { op: 'create', kind: 'bridge', body: { name: 'b' } },
+  ]);
+  const [router, bridge] = objects as unknown as Record<string, number>[];
+  keys.push(router?.['networkKey'] ?? 0, bridge?.['floodKey'] ?? 0);
   assert.deepEqual(
     keys,
-    [...new Set(keys)].sort((a, b) => a - b),
+    Array.from({ length: 11 }, (_, i) => 0x800001 + i),
   );
 });

@@ -4,16 +4,19 @@
  */
 import { z } from 'zod';
 import type { Token } from '#client/types.ts';
-import { Port } from '#virtual/port/port.ts';
+import { PortSchema } from '#virtual/port/port.ts';
 import { ReportBody } from './hosts.ts';
-import { LearnBody } from './learned.ts';
+import { LearnBody } from './learned-rows.ts';
 import type { Node } from './node.ts';
 import { Refusal } from './problems.ts';
 import { commit } from './resources.ts';
 import { json, readBody, type Route } from './route.ts';
 
 export const LocateBody = z
-  .strictObject({ interface: Port.shape.interface.unwrap() })
+  .strictObject({
+    interface: PortSchema.shape.interface.unwrap(),
+    up: z.boolean().default(true).describe('False: the interface is gone, or has no carrier.'),
+  })
   .meta({ id: 'Locate', description: 'The interface that carries the port on the calling host.' });
 
 function hostOf(token: Token): string {
@@ -26,7 +29,7 @@ export const hostRoutes = (node: Node): Route[] => [
     method: 'PUT',
     path: '/v1/locations/:port',
     operationId: 'locate-port',
-    about: 'The port is up on the calling host.',
+    about: 'The port is up on the calling host, or is not any more.',
     who: ['host'],
     input: 'Locate',
     output: 'Written',
@@ -61,7 +64,8 @@ export const hostRoutes = (node: Node): Route[] => [
     method: 'POST',
     path: '/v1/learned',
     operationId: 'learn',
-    about: 'MACs that the calling host has learned at its ports, renews, or has seen go.',
+    about:
+      'MACs and neighbours that the calling host has learned at its ports, renews, or has seen go.',
     who: ['host'],
     input: 'Learn',
     handle: async ({ request, caller }) => {

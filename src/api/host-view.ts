@@ -3,25 +3,31 @@
  *
  * Invariant: after every change `visible` equals `entitled(topology, host)`, and the rows answered
  * turn the set that the host held into that set, at this revision. Only a change that binds or
- * unbinds a port of this host moves the borders of what it sees; every other row is decided by
- * itself.
+ * unbinds a port of this host, or that sets or clears a link of what it sees, moves the borders of
+ * that; every other row is decided by itself.
  */
 import type { RowChange } from '#virtual/change.ts';
 import { entitled, objectKey as nameKey } from '#virtual/entitlement.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { KIND_NAMES, type KindName, type StoredObject } from '#virtual/kind.ts';
-import type { Location } from '#virtual/location/location.ts';
-import type { Port } from '#virtual/port/port.ts';
+import type { ObjectOf } from '#virtual/kinds.ts';
 import type { Topology, TopologyObject } from '#virtual/topology.ts';
 import type { Applied } from './replica.ts';
 
+type PortRow = ObjectOf<'port'>;
+
 export interface ViewStep {
   readonly rows: readonly RowChange[];
-  /** Bridges that became visible. */
-  readonly bridges: readonly string[];
-  /** Bridges that are no longer visible. */
+  /** Ids of bridges and ports that became visible: what was learned of them does now. */
+  readonly came: readonly string[];
+  /** Ids of bridges and ports that are no longer visible. */
   readonly left: readonly string[];
 }
+
+const deviceOf = (port: PortRow): string => (port.type === 'bridge' ? port.bridge : port.router);
+
+/** Kinds whose objects show what was learned of them: MACs of bridges, neighbours of ports. */
+const hasLearned = (kind: KindName): boolean => kind === 'bridge' || kind === 'port';
 
 export class HostView {
   readonly #topology: Topology;
@@ -37,10 +43,12 @@ export class HostView {
   sees(kind: KindName, id: string): boolean {
     return this.#visible.has(nameKey(kind, id));
   }
-  bridges(): string[] {
+  /** Ids of the bridges and ports that are visible. */
+  places(): string[] {
     return [...this.#visible]
-      .filter((key) => key.startsWith('bridge/'))
-      .map((key) => key.slice('bridge/'.length));
+      .map(nameOf)
+      .filter(({ kind }) => hasLearned(kind))
+      .map(({ id }) => id);
   }
   objects(): TopologyObject[] {
     const found: TopologyObject[] = [];
@@ -55,32 +63,45 @@ export class HostView {
     if (applied.rows.some((row, i) => this.#moves(row, applied.before[i])))
       return this.#anew(applied);
     const rows: RowChange[] = [];
+    const came: string[] = [];
+    const left: string[] = [];
     for (const kind of KIND_NAMES)
-      for (const row of applied.rows) if (row.kind === kind && this.#passes(row)) rows.push(row);
-    return { rows, bridges: [], left: [] };
+      for (const row of applied.rows) {
+        if (row.kind !== kind) continue;
+        const before = this.sees(kind, row.id);
+        const now = row.put !== undefined && (before || this.#admits(kind, row.put));
+        if (!before && !now) continue;
+        rows.push(row);
+        if (before === now) continue;
+        if (now) this.#visible.add(nameKey(kind, row.id));
+        else this.#visible.delete(nameKey(kind, row.id));
+        if (hasLearned(kind)) (now ? came : left).push(row.id);
+      }
+    return { rows, came, left };
   }
 
   #moves({ kind, id, put }: RowChange, before: StoredObject | undefined): boolean {
     if (kind === 'host' && id === this.#host) return (before === undefined) !== (put === undefined);
     if (kind !== 'port') return false;
-    const was = before as unknown as Port | undefined;
-    const is = put as unknown as Port | undefined;
+    const was = before as PortRow | undefined;
+    const is = put as PortRow | undefined;
     const held = was?.host === this.#host;
-    return held !== (is?.host === this.#host) || (held && was.bridge !== is?.bridge);
+    if (held !== (is?.host === this.#host)) return true;
+    if (held && was !== undefined && is !== undefined && deviceOf(was) !== deviceOf(is))
+      return true;
+    // A link shows at both its ends, so the end that is seen, or will be, is among the rows.
+    return was?.peer !== is?.peer && [was, is].some((port) => port && this.#admits('port', port));
   }
 
-  #passes({ kind, id, put }: RowChange): boolean {
-    const key = nameKey(kind, id);
-    if (put === undefined) return this.#visible.delete(key);
-    const seen = this.#visible.has(key) || this.#admits(kind, put);
-    if (seen) this.#visible.add(key);
-    return seen;
-  }
-
+  /** Whether an object that is not seen yet belongs to what is. */
   #admits(kind: KindName, object: StoredObject): boolean {
     if (kind === 'host' || kind === 'tunnel-zone') return true;
-    if (kind === 'port') return this.sees('bridge', (object as unknown as Port).bridge);
-    if (kind === 'location') return this.sees('port', (object as unknown as Location).port);
+    if (kind === 'port') {
+      const port = object as PortRow;
+      return this.sees(port.type, deviceOf(port));
+    }
+    if (kind === 'route') return this.sees('router', (object as ObjectOf<'route'>).router);
+    if (kind === 'location') return this.sees('port', (object as ObjectOf<'location'>).port);
     return false;
   }
 
@@ -94,10 +115,10 @@ export class HostView {
       if (now.has(key)) continue;
       const gone = nameOf(key);
       rows.push(gone);
-      if (gone.kind === 'bridge') left.push(gone.id);
+      if (hasLearned(gone.kind)) left.push(gone.id);
     }
     const changed = new Set(applied.rows.map(({ kind, id }) => nameKey(kind, id)));
-    const bridges: string[] = [];
+    const came: string[] = [];
     for (const key of now) {
       const fresh = !before.has(key);
       if (!fresh && !changed.has(key)) continue;
@@ -105,9 +126,9 @@ export class HostView {
       const object = this.#topology.get(kind, id);
       if (object === undefined) throw new Error(`entitled to ${key}, which is not there`);
       rows.push({ kind, id, put: object });
-      if (fresh && kind === 'bridge') bridges.push(id);
+      if (fresh && hasLearned(kind)) came.push(id);
     }
-    return { rows, bridges, left };
+    return { rows, came, left };
   }
 }
 

@@ -12,6 +12,8 @@ export const TOPOLOGY_PREFIX = '/topology/';
 export const COUNTER_PREFIX = '/counters/';
 export const TOKEN_PREFIX = '/tokens/';
 export const LEARNED_PREFIX = '/learned/';
+export const MACS_PREFIX = `${LEARNED_PREFIX}macs/`;
+export const NEIGHBOURS_PREFIX = `${LEARNED_PREFIX}neighbours/`;
 export const ALIVE_PREFIX = '/alive/';
 
 export const objectKey = (kind: KindName, id: string): string => `${TOPOLOGY_PREFIX}${kind}/${id}`;

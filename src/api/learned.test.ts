@@ -30,8 +30,10 @@ class Holder {
     for (const { mac, port } of put) this.macs.set(mac, port);
     for (const { mac, port } of forget) if (this.macs.get(mac) === port) this.macs.delete(mac);
   }
-  stop(): void {
+  /** Ends the stream, so that nothing of it waits on. */
+  async stop(): Promise<void> {
     this.#stop.abort();
+    await this.#events.return?.();
   }
 }
 
@@ -59,7 +61,7 @@ test('of two hosts that claim one MAC, both are told who had the last word', asy
   await b.client.learn([b.row()], []);
   for (const { holder } of [a, b]) {
     await holder.reach((macs) => macs.get(MAC) === b.port);
-    holder.stop();
+    await holder.stop();
   }
 });
 
@@ -72,8 +74,8 @@ test('a host that leaves a bridge forgets what was learned there', async () => {
   await b.holder.reach((macs) => macs.size === 0);
   await node.operator.update('port', 'p-h2', { host: 'h2', interface: 'e' });
   await b.holder.reach((macs) => macs.get(MAC) === a.port);
-  a.holder.stop();
-  b.holder.stop();
+  await a.holder.stop();
+  await b.holder.stop();
 });
 
 test('a port may teach so many MACs and no more', async () => {
@@ -94,6 +96,6 @@ test('a port may teach so many MACs and no more', async () => {
   await b.client.learn([b.row(many(1, 0)[0]?.mac)], []);
   await a.holder.reach((macs) => [...macs.values()].includes(b.port));
   await a.client.learn(many(1, LEARNED_PER_PORT_MAX), []);
-  a.holder.stop();
-  b.holder.stop();
+  await a.holder.stop();
+  await b.holder.stop();
 });

@@ -1,69 +1,54 @@
 /**
- * Learned MACs of all hosts: leased, in the store's order, mirrored here for streams and traces.
+ * What the agents of all hosts have learned, MACs and neighbours: leased, in the store's order,
+ * mirrored here for streams and traces.
  *
  * Invariants: a host may teach only what it sees at ports that are bound to it and up on it; what a
- * port taught is forgotten when the port moves or goes; the last teacher of a MAC owns it.
+ * port taught is forgotten when it moves or goes, and what a router's port knows when that goes, is
+ * linked elsewhere or leaves the network; the last teacher of a row owns it.
  */
-import { z } from 'zod';
-import { LEARNED_LEASE_MS, type LearnedMac } from '#client/types.ts';
-import { formatMac, type Mac } from '#net/mac.ts';
+import { isNeighbour, LEARNED_LEASE_MS, type Learned as LearnedRow } from '#client/types.ts';
+import { formatIp, parseIp, type Ip } from '#net/ip.ts';
+import { formatMac, parseMac, type Mac } from '#net/mac.ts';
 import type { LeasedEvent, Store } from '#store/store.ts';
-import { unicastMac } from '#virtual/fields.ts';
 import type { BridgeId, PortId } from '#virtual/ids.ts';
 import type { Fault } from '#virtual/kind.ts';
-import type { Location } from '#virtual/location/location.ts';
-import type { Port } from '#virtual/port/port.ts';
+import type { ObjectOf } from '#virtual/kinds.ts';
 import type { Topology } from '#virtual/topology.ts';
-import type { LearnedView } from '#virtual/view.ts';
+import type { LearnedView, NeighbourView } from '#virtual/view.ts';
 import { LEARNED_PREFIX } from './keys.ts';
+import {
+  keyOf,
+  LearnedRows,
+  payerOf,
+  rowOf,
+  valueOf,
+  type Learn,
+  type Owned,
+} from './learned-rows.ts';
+import { mayNeighbour, portsAround, Teaching } from './learned-rules.ts';
 import { mirror } from './mirror.ts';
 import { Refusal } from './problems.ts';
-import type { Replica } from './replica.ts';
+import type { Applied, Replica } from './replica.ts';
 
-export const LEARN_BATCH_MAX = 4_096;
 /**
  * MACs that one port may hold here, so that no host fills the store: twice what an agent lets a
  * port teach, because new words may come before old ones are withdrawn. More are refused.
  */
 export const LEARNED_PER_PORT_MAX = 2_048;
-/** 0 untagged, else the VID. */
-const VLAN_MAX = 4094;
+/** Neighbours of one port of a router, whoever heard them. More are refused. */
+export const NEIGHBOURS_PER_PORT_MAX = 32_768;
 
-const uuid = z.uuid('must be a UUID').toLowerCase();
-const LearnedMacBody = z.strictObject({
-  bridge: uuid,
-  vlan: z.int().min(0).max(VLAN_MAX).describe('0 untagged, else the VLAN identifier.'),
-  mac: unicastMac,
-  port: uuid,
-});
-export const LearnBody = z
-  .strictObject({
-    put: z.array(LearnedMacBody).max(LEARN_BATCH_MAX).default([]),
-    forget: z.array(LearnedMacBody).max(LEARN_BATCH_MAX).default([]),
-  })
-  .meta({ id: 'Learn', description: 'What an agent has learned, renews, or has seen go.' });
-export type Learn = z.output<typeof LearnBody>;
+type PortRow = ObjectOf<'port'>;
 
-export type OwnedMac = LearnedMac & { readonly host: string };
 export interface LearnedNews {
-  readonly put: readonly OwnedMac[];
-  readonly forget: readonly OwnedMac[];
+  readonly put: readonly Owned[];
+  readonly forget: readonly Owned[];
 }
 
-const keyOf = ({ bridge, vlan, mac }: LearnedMac): string =>
-  `${LEARNED_PREFIX}${bridge}/${vlan}/${mac}`;
-function macOf(event: LeasedEvent & { type: 'put' }): OwnedMac {
-  const [bridge = '', vlan = '', mac = ''] = event.key.slice(LEARNED_PREFIX.length).split('/');
-  return { bridge, vlan: Number(vlan), mac, port: event.value, host: event.owner };
-}
-
-export class Learned implements LearnedView {
+export class Learned implements LearnedView, NeighbourView {
   readonly #store: Store;
   readonly #topology: Topology;
-  readonly #byKey = new Map<string, OwnedMac>();
-  readonly #byBridge = new Map<string, Map<string, OwnedMac>>();
-  /** How many MACs are at each port. */
-  readonly #atPort = new Map<string, number>();
+  readonly #rows = new LearnedRows();
   readonly #listeners = new Set<(news: LearnedNews | 'all') => void>();
   readonly #run: Promise<void>;
 
@@ -72,50 +57,60 @@ export class Learned implements LearnedView {
     this.#topology = replica.topology;
     const take = (events: readonly LeasedEvent[], all: boolean): void => this.#take(events, all);
     this.#run = mirror(store.leased, { prefix: LEARNED_PREFIX, signal, take });
-    replica.listen({
-      changed: ({ rows, before }) => {
-        for (const [i, { kind, put }] of rows.entries()) {
-          const was = before[i] as unknown as Port | undefined;
-          if (kind !== 'port' || was === undefined) continue;
-          if ((put as unknown as Port | undefined)?.host !== was.host) this.#forgetPort(was);
-        }
-      },
-      replaced: () => {},
-    });
+    replica.listen({ changed: (applied) => this.#changed(applied), replaced: () => {} });
   }
 
-  get size(): number {
-    return this.#byKey.size;
+  get macs(): number {
+    return this.#rows.macs;
+  }
+  get neighbours(): number {
+    return this.#rows.neighbours;
   }
   /** `'all'`: everything was read anew. */
   listen(listener: (news: LearnedNews | 'all') => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
-  of(bridge: string): Iterable<OwnedMac> {
-    return this.#byBridge.get(bridge)?.values() ?? [];
+  /** What is known of a bridge, or of a port of a router. */
+  of(place: string): Iterable<Owned> {
+    return this.#rows.of(place);
   }
 
   port(bridge: BridgeId, vlan: number, mac: Mac): PortId | undefined {
     const key = keyOf({ bridge, vlan, mac: formatMac(mac), port: '' });
-    return this.#byKey.get(key)?.port as PortId | undefined;
+    return this.#rows.get(key)?.port as PortId | undefined;
   }
   /** A trace shows that a MAC would be learned; budgets are the agent's. */
   mayLearn(): boolean {
     return true;
   }
+  neighbour(port: PortId, ip: Ip): Mac | undefined {
+    const known = this.#rows.get(keyOf({ of: port, ip: formatIp(ip), mac: '', port: '' }));
+    return known === undefined ? undefined : parseMac(known.mac);
+  }
+  mayHear(): boolean {
+    return true;
+  }
 
   /** Throws a Refusal (403) that names what is not the host's to teach; then nothing is changed. */
   async learn(host: string, { put, forget }: Learn): Promise<void> {
+    const teaching = new Teaching(this.#topology, host);
     const fresh = new Map<string, number>();
-    const errors = put.flatMap((row, i) => [
-      ...this.#faults(host, row, `put.${i}`),
-      ...this.#surplus(row, fresh, `put.${i}`),
-    ]);
+    const errors = put.flatMap((row, i) =>
+      [...teaching.faults(row), ...this.#surplus(row, fresh)].map(({ path, message }) => ({
+        path: `put.${i}.${path}`,
+        message,
+      })),
+    );
     if (errors.length > 0) throw new Refusal(403, { errors });
-    const entries = put.map((row) => ({ key: keyOf(row), value: row.port, owner: host }));
+    const entries = put.map((row) => ({ key: keyOf(row), value: valueOf(row), owner: host }));
     await this.#store.leased.put(entries, LEARNED_LEASE_MS);
-    const gone = forget.filter((row) => this.#byKey.get(keyOf(row))?.port === row.port);
+    // The mirror may not have seen yet what was put just now.
+    const kept = new Set(entries.map(({ key }) => key));
+    const gone = forget.filter((row) => {
+      const known = this.#rows.get(keyOf(row));
+      return known !== undefined && valueOf(known) === valueOf(row) && !kept.has(keyOf(row));
+    });
     await this.#store.leased.delete(host, gone.map(keyOf));
   }
 
@@ -123,72 +118,73 @@ export class Learned implements LearnedView {
     await this.#run;
   }
 
-  #faults(host: string, { port, bridge }: LearnedMac, path: string): Fault[] {
-    const there = this.#topology.get('port', port) as unknown as Port | undefined;
-    const location = this.#topology.get('location', port) as unknown as Location | undefined;
-    if (there === undefined || there.host !== host)
-      return [{ path: `${path}.port`, message: 'is not bound to this host' }];
-    if (location?.host !== host)
-      return [{ path: `${path}.port`, message: 'is not up on this host' }];
-    if (there.bridge !== bridge)
-      return [{ path: `${path}.bridge`, message: 'is not the bridge of the port' }];
-    return [];
+  /** `fresh`: how many rows new to each budget came before in this batch; counted on. */
+  #surplus(row: LearnedRow, fresh: Map<string, number>): Fault[] {
+    const payer = payerOf(row);
+    const known = this.#rows.get(keyOf(row));
+    if (known !== undefined && payerOf(known) === payer) return [];
+    const more = (fresh.get(payer) ?? 0) + 1;
+    fresh.set(payer, more);
+    const max = isNeighbour(row) ? NEIGHBOURS_PER_PORT_MAX : LEARNED_PER_PORT_MAX;
+    if (this.#rows.paidBy(payer) + more <= max) return [];
+    return isNeighbour(row)
+      ? [{ path: 'ip', message: `is one too many: a router port has at most ${max} neighbours` }]
+      : [{ path: 'mac', message: `is one too many: a port may teach at most ${max}` }];
   }
 
-  /** `fresh`: how many MACs new to each port came before in this batch; counted on. */
-  #surplus(row: LearnedMac, fresh: Map<string, number>, path: string): Fault[] {
-    const { port } = row;
-    if (this.#byKey.get(keyOf(row))?.port === port) return [];
-    const more = (fresh.get(port) ?? 0) + 1;
-    fresh.set(port, more);
-    if ((this.#atPort.get(port) ?? 0) + more <= LEARNED_PER_PORT_MAX) return [];
-    const message = `is one too many: a port may teach at most ${LEARNED_PER_PORT_MAX}`;
-    return [{ path: `${path}.mac`, message }];
+  #changed({ rows, before }: Applied): void {
+    for (const [i, { kind, put }] of rows.entries()) {
+      const was = before[i] as PortRow | undefined;
+      if (kind !== 'port' || was === undefined) continue;
+      const is = put as PortRow | undefined;
+      // Only what its host said: another one may have spoken since, before this node heard of it.
+      if (is?.host !== was.host && was.host !== undefined)
+        this.#forget([...this.#rows.at(was.id)].filter(({ host }) => host === was.host));
+      if (was.type === 'router') this.#forgetNeighbours(was, is);
+      else if (was.peer !== undefined && is !== undefined && is.peer !== was.peer)
+        this.#forgetBeyond(was.bridge);
+    }
   }
 
-  #forgetPort({ id, bridge, host }: Port): void {
-    if (host === undefined) return;
-    const keys = [...this.of(bridge)].filter(({ port }) => port === id).map(keyOf);
-    if (keys.length > 0) void this.#store.leased.delete(host, keys);
+  /** A link of the bridge has ended: what was heard here may be of a router that is beyond it. */
+  #forgetBeyond(bridge: BridgeId): void {
+    const teaching = new Teaching(this.#topology, '');
+    const isBeyond = (row: Owned): boolean => {
+      const of = isNeighbour(row) ? this.#topology.port(row.of as PortId) : undefined;
+      return of?.type === 'router' && !teaching.isHeard(of, row.port as PortId);
+    };
+    for (const port of portsAround(this.#topology, bridge))
+      this.#forget([...this.#rows.at(port)].filter(isBeyond));
+  }
+
+  #forgetNeighbours(was: PortRow, is: PortRow | undefined): void {
+    const now = this.#topology.port(was.id);
+    const moved = is === undefined || is.peer !== was.peer || now?.type !== 'router';
+    const isGone = (row: Owned): boolean => {
+      const ip = isNeighbour(row) ? parseIp(row.ip) : undefined;
+      return moved || ip === undefined || !mayNeighbour(now, ip);
+    };
+    this.#forget([...this.#rows.of(was.id)].filter(isGone));
+  }
+
+  #forget(rows: readonly Owned[]): void {
+    for (const [host, own] of Map.groupBy(rows, (row) => row.host))
+      void this.#store.leased.delete(host, own.map(keyOf));
   }
 
   #take(events: readonly LeasedEvent[], all: boolean): void {
-    if (all) {
-      this.#byKey.clear();
-      this.#byBridge.clear();
-      this.#atPort.clear();
-    }
-    const put: OwnedMac[] = [];
-    const forget: OwnedMac[] = [];
-    for (const event of events) {
-      const known = this.#byKey.get(event.key);
-      if (event.type === 'put') put.push(this.#set(event.key, macOf(event)));
-      else if (known !== undefined) forget.push(this.#unset(event.key, known));
-    }
+    if (all) this.#rows.clear();
+    const put: Owned[] = [];
+    const forget: Owned[] = [];
+    for (const event of events)
+      if (event.type === 'put') {
+        const row = rowOf(event);
+        this.#rows.set(event.key, row);
+        put.push(row);
+      } else {
+        const gone = this.#rows.delete(event.key);
+        if (gone !== undefined) forget.push(gone);
+      }
     for (const listener of this.#listeners) listener(all ? 'all' : { put, forget });
-  }
-
-  #set(key: string, mac: OwnedMac): OwnedMac {
-    const known = this.#byKey.get(key);
-    if (known !== undefined) this.#count(known.port, -1);
-    this.#count(mac.port, 1);
-    this.#byKey.set(key, mac);
-    let macs = this.#byBridge.get(mac.bridge);
-    if (macs === undefined) this.#byBridge.set(mac.bridge, (macs = new Map()));
-    macs.set(key, mac);
-    return mac;
-  }
-  #unset(key: string, mac: OwnedMac): OwnedMac {
-    this.#byKey.delete(key);
-    this.#count(mac.port, -1);
-    const macs = this.#byBridge.get(mac.bridge);
-    macs?.delete(key);
-    if (macs?.size === 0) this.#byBridge.delete(mac.bridge);
-    return mac;
-  }
-  #count(port: string, by: 1 | -1): void {
-    const count = (this.#atPort.get(port) ?? 0) + by;
-    if (count === 0) this.#atPort.delete(port);
-    else this.#atPort.set(port, count);
   }
 }

@@ -192,10 +192,13 @@ function filtersOf({ topology, kind, query, sees }: Omit<ListRequest, 'sorted'>)
   return filters;
 }
 
-/** The value of a field, or of a field of each element of a list. */
+/** The value of a field, each text of a list, or a field of each element of one. */
 function valuesAt(object: StoredObject, field: string, inner: string | undefined): unknown[] {
   const value = (object as unknown as Record<string, unknown>)[field];
-  if (inner === undefined) return typeof value === 'object' || value === undefined ? [] : [value];
+  if (inner === undefined)
+    return (Array.isArray(value) ? value : [value]).filter(
+      (one) => typeof one !== 'object' && one !== undefined,
+    );
   if (!Array.isArray(value)) return [];
   return value.map((element) => (element as Record<string, unknown>)[inner]);
 }

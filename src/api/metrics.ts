@@ -36,7 +36,8 @@ export class Metrics {
     );
     this.#set('mn_api_writes_waiting', 'Writes that wait for their turn.', writes.waiting);
     this.#set('mn_api_waits', 'Requests that wait for a revision.', hosts.waiting);
-    this.#set('mn_api_learned_macs', 'Learned MACs.', learned.size);
+    this.#set('mn_api_learned_macs', 'Learned MACs.', learned.macs);
+    this.#set('mn_api_neighbours', 'Neighbours of routers.', learned.neighbours);
     this.#set('mn_api_store_failures_total', 'Failed reads of the store.', replica.stats.failures);
     const states: Record<HostStatus['state'], number> = { alive: 0, dead: 0, unknown: 0 };
     for (const { state } of hosts.statuses()) states[state] += 1;

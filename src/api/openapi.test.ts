@@ -2,6 +2,8 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { z } from 'zod';
+import { parseMac } from '#net/mac.ts';
+import { parseFrameText } from '#net/text.ts';
 import { KIND_NAMES } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { openNode } from './fixture.ts';
@@ -114,9 +116,23 @@ test('what the API answers is what it describes', async () => {
     name: 'z',
     members: [{ host: 'h1', address: '10.0.0.1' }],
   });
-  for (const name of ['host', 'bridge', 'port', 'tunnel-zone'] as const) {
+  await node.operator.create('router', { name: 'r' });
+  const networks = ['10.0.0.9/24'];
+  await node.operator.create('port', { name: 'q', router: 'r', networks, mtu: 1500 });
+  await node.operator.create('port', { name: 'p2', bridge: 'b', peer: 'q' });
+  const way = { router: 'r', destination: '::/0', type: 'blackhole' };
+  await node.operator.create('route', way);
+  for (const name of KIND_NAMES) {
     const schema = components.schemas[kindOf(name).schema.meta()?.id ?? ''];
     const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
     for (const object of await node.operator.listAll(name)) validator.parse(object);
   }
+  const validator = z.fromJSONSchema(
+    components.schemas['TraceResult'] as Parameters<typeof z.fromJSONSchema>[0],
+  );
+  const frame = parseFrameText('arp who-has 10.0.0.9 tell 10.0.0.1', {
+    src: parseMac('02:00:00:00:00:01') ?? assert.fail(),
+  }) as Uint8Array;
+  const result = validator.parse(await node.operator.trace({ port: 'p', frame: frame.toHex() }));
+  assert.equal((result as { sends: unknown[] }).sends.length, 1);
 });

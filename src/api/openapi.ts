@@ -7,7 +7,7 @@ import { KIND_NAMES, type Kind } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { LocateBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
-import { LearnBody } from './learned.ts';
+import { LearnBody } from './learned-rows.ts';
 import { PROBLEM_STATUSES } from './problems.ts';
 import { TransactionBody } from './resources.ts';
 import type { Route } from './route.ts';
@@ -82,12 +82,15 @@ function kindSchemas(kind: Kind): Record<string, Json> {
       .map(([field, { default: _, ...schema }]) => [field, { anyOf: [schema, { type: 'null' }] }]),
   );
   const revision = { type: 'integer', minimum: 0, description: 'The revision of its last change.' };
+  const sometimes = Object.values(kind.variants?.of ?? {}).flat();
   const items = { type: 'array', items: { $ref: `#/components/schemas/${component}` } };
   return {
     [component]: {
       ...stored,
       properties: { ...stored.properties, revision },
-      required: [...(stored.required ?? []), 'revision'],
+      required: (stored.required ?? [])
+        .filter((field) => !sometimes.includes(field))
+        .concat('revision'),
     },
     [`${component}Page`]: {
       type: 'object',
@@ -154,12 +157,14 @@ const fixedSchemas = (): Record<string, Json> => ({
     {
       revision: integer,
       lines: strings,
-      verdict: { enum: ['forward', 'answer', 'drop'] },
+      verdict: { enum: ['forward', 'answer', 'collect', 'drop', 'wait'] },
       reason: string,
       ports: strings,
+      rewritten: string,
+      sends: { type: 'array', items: object({ port: string, frame: string, text: string }) },
       fields: strings,
     },
-    ['reason'],
+    ['reason', 'rewritten'],
   ),
   Problem: object(
     {

@@ -8,6 +8,7 @@ import type { Operation, Token, Written } from '#client/types.ts';
 import { KIND_NAMES, type Kind, type KindName } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { plan, TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
+import { sweepParts } from '#virtual/plan/sweep.ts';
 import { find, list, PAGE_LIMIT, PAGE_LIMIT_MAX, sightOf } from './lists.ts';
 import type { Node } from './node.ts';
 import {
@@ -54,6 +55,25 @@ export async function commit(
       nextTunnelKey: (host: string) => keys.nextTunnelKey(host),
     }),
   );
+}
+
+/** Deletes in parts what goes with an object that is too large to go in one step. */
+async function sweep(
+  node: Node,
+  token: Token,
+  { kind, id, ifRevision }: { kind: KindName; id: string; ifRevision?: number },
+): Promise<void> {
+  const { topology } = node.replica;
+  const sees = sightOf(token, topology);
+  const [object, another] = [id.toLowerCase(), ...topology.named(kind, id)]
+    .map((each) => topology.get(kind, each))
+    .filter((each) => each !== undefined && sees(kind, each));
+  // The deletion itself says what is wrong with it.
+  if (object === undefined || another !== undefined) return;
+  if (ifRevision !== undefined && object.revision !== ifRevision) return;
+  const target = { kind, id: object.id };
+  for (const part of sweepParts(topology, target, TRANSACTION_ROWS_MAX))
+    await commit(node, token, part);
 }
 
 const wrote = (written: Written, status = 200): Response =>
@@ -155,13 +175,12 @@ function writeRoutes(node: Node, name: KindName): Route[] {
       path: one,
       operationId: `delete-${name}`,
       about: `Deletes one (If-Match: "REVISION"): ${row.about}`,
-      handle: (call) =>
-        run(call, {
-          op: 'delete',
-          kind: name,
-          id: call.params['id'] ?? '',
-          ...withIf(call.request),
-        }),
+      handle: async (call) => {
+        const condition = withIf(call.request);
+        const id = call.params['id'] ?? '';
+        await sweep(node, call.caller.token, { kind: name, id, ...condition });
+        return run(call, { op: 'delete', kind: name, id, ...condition });
+      },
     },
   ];
 }

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { ApiError } from '#client/errors.ts';
 import { events } from '#client/sse.ts';
-import type { Client, Operation, WatchEvent } from '#client/types.ts';
+import type { Client, WatchEvent } from '#client/types.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { basics, created, edits, HOSTS, operationsOf, type Edit } from './edits.fixture.ts';
 import { type Fixture, openNode, openTimedNode } from './fixture.ts';
 import { EventStream, STREAM_BYTES_WAITING_MAX } from './stream.ts';
 
@@ -121,107 +122,37 @@ function entitledSlowly(
   const objects = [...all];
   const ofKind = (kind: KindName) => objects.filter(([key]) => key.startsWith(`${kind}/`));
   if (!all.has(`host/${host}`)) return new Map();
-  const bridges = new Set(
-    ofKind('port')
-      .filter(([, p]) => field(p, 'host') === host)
-      .map(([, p]) => field(p, 'bridge')),
-  );
-  const ports = ofKind('port').filter(([, p]) => bridges.has(field(p, 'bridge')));
+  const rows = ofKind('port').map(([, p]) => p);
+  const deviceOf = (p: StoredObject): unknown => field(p, 'bridge') ?? field(p, 'router');
+  const devices = new Set(rows.filter((p) => field(p, 'host') === host).map(deviceOf));
+  // A set is walked in order of insertion, and what is added meanwhile is walked too.
+  for (const device of devices)
+    for (const near of rows.filter((p) => deviceOf(p) === device))
+      for (const far of rows.filter((p) => p.id === field(near, 'peer')))
+        devices.add(deviceOf(far));
+  const ports = ofKind('port').filter(([, p]) => devices.has(deviceOf(p)));
   const shown = new Set(ports.map(([, p]) => p.id));
   return new Map([
     ...ofKind('host'),
     ...ofKind('tunnel-zone'),
-    ...ofKind('bridge').filter(([, b]) => bridges.has(b.id)),
+    ...[...ofKind('bridge'), ...ofKind('router')].filter(([, { id }]) => devices.has(id)),
     ...ports,
     ...ofKind('location').filter(([, l]) => shown.has(String(field(l, 'port')))),
+    ...ofKind('route').filter(([, r]) => devices.has(field(r, 'router'))),
   ]);
-}
-
-interface Edit {
-  readonly what:
-    | 'port'
-    | 'bind'
-    | 'unbind'
-    | 'drop'
-    | 'bridge'
-    | 'dropBridge'
-    | 'zone'
-    | 'locate'
-    | 'rename'
-    | 'together';
-  readonly a: number;
-  readonly b: number;
-}
-const edits: fc.Arbitrary<Edit[]> = fc.array(
-  fc.record({
-    what: fc.constantFrom<Edit['what']>(
-      'port',
-      'bind',
-      'unbind',
-      'drop',
-      'bridge',
-      'dropBridge',
-      'zone',
-      'locate',
-      'rename',
-      'together',
-    ),
-    a: fc.nat(4),
-    b: fc.nat(3),
-  }),
-  { maxLength: 30, size: 'max' },
-);
-
-function operationsOf({ what, a, b }: Edit, n: number): Operation[] {
-  const port = `p${a}`;
-  const bridge = `b${b}`;
-  const host = `h${b % 3}`;
-  const bound = { host, interface: `eth-${a}` };
-  switch (what) {
-    case 'port':
-      return [{ op: 'create', kind: 'port', body: { name: port, bridge } }];
-    case 'bind':
-      return [{ op: 'update', kind: 'port', id: port, body: bound }];
-    case 'unbind':
-      return [{ op: 'update', kind: 'port', id: port, body: { host: null, interface: null } }];
-    case 'drop':
-      return [{ op: 'delete', kind: 'port', id: port }];
-    case 'bridge':
-      return [{ op: 'create', kind: 'bridge', body: { name: bridge } }];
-    case 'dropBridge':
-      return [{ op: 'delete', kind: 'bridge', id: bridge }];
-    case 'zone':
-      return [
-        {
-          op: 'create',
-          kind: 'tunnel-zone',
-          body: { name: `z${n}`, members: [{ host, address: `10.0.0.${n + 1}` }] },
-        },
-      ];
-    case 'rename':
-      return [{ op: 'update', kind: 'port', id: port, body: { hairpin: n % 2 === 0 } }];
-    case 'together':
-      return [
-        { op: 'create', kind: 'bridge', body: { name: `t${n}` } },
-        {
-          op: 'create',
-          kind: 'port',
-          body: { name: `tp${n}`, bridge: `t${n}`, host, interface: `t${n}` },
-        },
-      ];
-    case 'locate':
-      return [];
-  }
 }
 
 let applied = 0;
 async function edit(node: Fixture, agents: readonly Client[], change: Edit, n: number) {
-  const { what, a, b } = change;
+  const { what, a } = change;
   try {
     // A second object of a name would make every later edit by that name ambiguous.
-    const kind = what === 'port' ? 'port' : what === 'bridge' ? 'bridge' : undefined;
-    const name = what === 'port' ? `p${a}` : `b${b}`;
-    if (kind !== undefined && (await node.operator.listAll(kind, { name })).length > 0) return;
+    const makes = created(change);
+    if (
+      makes !== undefined &&
+      (await node.operator.listAll(makes[0], { name: makes[1] })).length > 0
+    )
+      return;
     if (what === 'locate') {
       const [port] = await node.operator.listAll('port', { name: `p${a}` });
       const host = (port as { host?: string } | undefined)?.host;
@@ -236,25 +167,16 @@ async function edit(node: Fixture, agents: readonly Client[], change: Edit, n: n
 }
 
 /** Something to edit, so that most edits do something. */
-async function withPorts(node: Fixture): Promise<void> {
-  const bridges = ['b0', 'b1', 'b2'];
-  await node.operator.transact([
-    ...bridges.map((name) => ({ op: 'create', kind: 'bridge', body: { name } }) as const),
-    ...['p0', 'p1', 'p2', 'p3'].map(
-      (name, i) =>
-        ({ op: 'create', kind: 'port', body: { name, bridge: bridges[i % 3] ?? '' } }) as const,
-    ),
-  ]);
-}
+const withPorts = async (node: Fixture): Promise<unknown> => node.operator.transact(basics);
 
 async function withHosts(node: Fixture): Promise<Client[]> {
-  for (const name of ['h0', 'h1', 'h2']) await node.operator.create('host', { name });
-  return Promise.all(['h0', 'h1', 'h2'].map((name) => node.as({ role: 'host', name, host: name })));
+  for (const name of HOSTS) await node.operator.create('host', { name });
+  return Promise.all(HOSTS.map((name) => node.as({ role: 'host', name, host: name })));
 }
 
 test('a host holds exactly what it is entitled to after any edits, live and anew', async () => {
   let changes = 0;
-  const property = fc.asyncProperty(edits, async (list) => {
+  const property = fc.asyncProperty(edits(30), async (list) => {
     await using node = openNode();
     const agents = await withHosts(node);
     await withPorts(node);
@@ -285,7 +207,7 @@ const byKey = (a: readonly [string, unknown], b: readonly [string, unknown]): nu
 
 test('operators and tenants that resume anywhere end with what they may see', async () => {
   const property = fc.asyncProperty(
-    edits,
+    edits(30),
     fc.array(fc.nat(25), { maxLength: 4 }),
     async (list, cuts) => {
       await using node = openNode();

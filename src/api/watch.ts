@@ -3,17 +3,18 @@
  * once.
  *
  * Invariants: what a subscriber has accumulated equals what it may see at the revision of its last
- * event, learned MACs of its bridges included (a host's own words too: the store's order is the
- * last word, also on what it said itself); a batch ends with the newest revision, so `progress` is
- * told when nothing of it concerned the subscriber; a subscriber whose revision is no longer in
- * reach gets `reset` and all there is anew.
+ * event, what was learned of its bridges and routers included (a host's own words too: the store's
+ * order is the last word, also on what it said itself); a batch ends with the newest revision, so
+ * `progress` is told when nothing of it concerned the subscriber; a subscriber whose revision is no
+ * longer in reach gets `reset` and all there is anew.
  */
-import type { Token, WatchEvent } from '#client/types.ts';
+import { isNeighbour, type Token, type WatchEvent } from '#client/types.ts';
 import { type Clock, after } from '#store/clock.ts';
 import type { RowChange } from '#virtual/change.ts';
 import { HostView } from './host-view.ts';
 import { tokenKey } from './keys.ts';
-import type { Learned, LearnedNews, OwnedMac } from './learned.ts';
+import type { Learned, LearnedNews } from './learned.ts';
+import type { Owned } from './learned-rows.ts';
 import { sightOf } from './lists.ts';
 import { Refusal } from './problems.ts';
 import type { Applied, Replica } from './replica.ts';
@@ -131,11 +132,11 @@ export class Watch {
   }
 
   #allLearned(view: HostView): Uint8Array {
-    const put = this.#learnedOf(view.bridges());
+    const put = this.#learnedOf(view.places());
     return encodeEvent({ type: 'learned', all: true, put, forget: [] });
   }
-  #learnedOf(bridges: readonly string[]): OwnedMac[] {
-    return bridges.flatMap((id) => [...this.#learned.of(id)]);
+  #learnedOf(places: readonly string[]): Owned[] {
+    return places.flatMap((id) => [...this.#learned.of(id)]);
   }
 
   #progress(subscriber: Subscriber): Uint8Array | undefined {
@@ -160,7 +161,7 @@ export class Watch {
         subscriber.told = applied.revision;
       }
       if (step !== undefined) {
-        const put = this.#learnedOf(step.bridges);
+        const put = this.#learnedOf(step.came);
         const forget = this.#learnedOf(step.left);
         this.#tell(subscriber, { put, forget });
       }
@@ -188,7 +189,8 @@ export class Watch {
         stream.push(this.#allLearned(view));
         continue;
       }
-      const concerns = (mac: OwnedMac): boolean => view.sees('bridge', mac.bridge);
+      const concerns = (row: Owned): boolean =>
+        isNeighbour(row) ? view.sees('port', row.of) : view.sees('bridge', row.bridge);
       this.#tell(subscriber, {
         put: news.put.filter(concerns),
         forget: news.forget.filter(concerns),
@@ -198,7 +200,7 @@ export class Watch {
 
   #tell({ stream }: Subscriber, { put, forget: gone }: LearnedNews): void {
     if (put.length + gone.length === 0) return;
-    const forget = gone.map(({ host: _, ...mac }) => mac);
+    const forget = gone.map(({ host: _, ...row }) => row);
     stream.push(encodeEvent({ type: 'learned', all: false, put, forget }));
   }
 }

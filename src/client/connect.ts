@@ -1,6 +1,6 @@
 /**
- * `fetch` over sockets: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, or a list of these separated by
- * commas: a node that cannot be reached is passed over by the next request.
+ * `fetch` over sockets: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, or a list of these
+ * separated by commas: a node that cannot be reached is passed over by the next request.
  */
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';

@@ -64,6 +64,19 @@ export interface LearnedMac {
   readonly port: string;
 }
 
+/**
+ * A neighbour that an agent heard for a router. `of`: the router's port; `port`: the port by which
+ * it was heard. `ip` and `mac` in canonical text.
+ */
+export interface LearnedNeighbour {
+  readonly of: string;
+  readonly ip: string;
+  readonly mac: string;
+  readonly port: string;
+}
+export type Learned = LearnedMac | LearnedNeighbour;
+export const isNeighbour = (learned: Learned): learned is LearnedNeighbour => 'of' in learned;
+
 export interface AgentCounters {
   readonly upcalls: number;
   readonly flowsInstalled: number;
@@ -122,14 +135,24 @@ export interface TraceRequest {
   /** The frame, in hex. */
   readonly frame: string;
 }
+/** A frame that the virtual network itself sends out of a port, in hex and in words. */
+export interface TraceSend {
+  readonly port: string;
+  readonly frame: string;
+  readonly text: string;
+}
 export interface TraceResult {
   readonly revision: number;
   /** One line per step, then the verdict. */
   readonly lines: readonly string[];
-  readonly verdict: 'forward' | 'answer' | 'drop';
+  readonly verdict: 'forward' | 'answer' | 'collect' | 'drop' | 'wait';
   readonly reason?: string;
   /** The ports that get the frame, by id. */
   readonly ports: readonly string[];
+  /** The frame as the first of its recipients gets it, in hex; absent when nobody does. */
+  readonly rewritten?: string;
+  /** What the virtual network itself sends because of it: answers and errors. */
+  readonly sends: readonly TraceSend[];
   /** Fields the decision read. */
   readonly fields: readonly string[];
 }
@@ -149,14 +172,14 @@ export type WatchEvent =
   /** Nothing up to `revision` concerns this caller. */
   | { readonly type: 'progress'; readonly revision: number }
   /**
-   * Learned MACs, the host's own included, in the store's order; `forget` names ones that lapsed,
-   * or whose bridge is out of sight. The first replaces all.
+   * Learned MACs and neighbours, the host's own included, in the store's order; `forget` names ones
+   * that lapsed, or whose bridge or router is out of sight. The first replaces all.
    */
   | {
       readonly type: 'learned';
       readonly all: boolean;
-      readonly put: readonly (LearnedMac & { readonly host: string })[];
-      readonly forget: readonly LearnedMac[];
+      readonly put: readonly (Learned & { readonly host: string })[];
+      readonly forget: readonly Learned[];
     };
 
 export type Token =
@@ -203,9 +226,10 @@ export interface Client {
   }): AsyncIterable<WatchEvent>;
 
   /**
-   * Hosts only: the port is up here. Answers the location with its key; keeps the key it had here.
+   * Hosts only: the port is up here, or (`up` false) its interface is gone or has no carrier.
+   * Answers the location with its key; keeps the key it had here.
    */
-  locate(port: string, at: { readonly interface: string }): Promise<Written>;
+  locate(port: string, at: { readonly interface: string; readonly up?: boolean }): Promise<Written>;
   report(report: AgentReport): Promise<void>;
-  learn(put: readonly LearnedMac[], forget: readonly LearnedMac[]): Promise<void>;
+  learn(put: readonly Learned[], forget: readonly Learned[]): Promise<void>;
 }
