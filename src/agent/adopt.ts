@@ -18,15 +18,24 @@ export interface AdoptionOptions {
   readonly packets: PacketPath;
 }
 
-const textOf = (output: Output): string =>
-  'port' in output ? `port ${output.port}` : `${output.key} to ${output.remote}`;
+function textOf(output: Output, actions: Actions): string {
+  const to = 'port' in output ? `port ${output.port}` : `${output.key} to ${output.remote}`;
+  return `${to} vlan ${output.vlan ?? actions.vlan ?? 'as is'}`;
+}
 
-/** Whether two lists of actions do the same to every frame: outputs are a set. */
+/**
+ * Whether two lists of actions do the same to every frame: outputs are a set, and whether a tag is
+ * said of all of them or of each makes no difference.
+ */
 export function sameActions(a: Actions, b: Actions): boolean {
   if (a.drop !== b.drop || a.ethSrc !== b.ethSrc || a.ethDst !== b.ethDst) return false;
-  if (a.decTtl !== b.decTtl || a.vlan !== b.vlan || a.outputs.length !== b.outputs.length)
+  if (a.decTtl !== b.decTtl || a.mtu !== b.mtu || a.outputs.length !== b.outputs.length)
     return false;
-  const outputs = (of: Actions) => of.outputs.map(textOf).toSorted().join();
+  const outputs = (of: Actions) =>
+    of.outputs
+      .map((each) => textOf(each, of))
+      .toSorted()
+      .join();
   return outputs(a) === outputs(b);
 }
 
@@ -64,7 +73,7 @@ export class Adoption {
     const { table, packets } = this.#options;
     const wrong: FlowRef[] = [];
     for (const { ref, flow } of this.#found.splice(0)) {
-      const now = packets.decide(flow.key);
+      const now = packets.decide(flow.key, flow.fields);
       const right = now !== undefined && upToDate(flow, now);
       if (right && table.reconcile(ref, because(now))) this.counters.kept += 1;
       else wrong.push(ref);
@@ -80,7 +89,7 @@ export class Adoption {
     const wrong: string[] = [];
     for (const { ref, flow } of datapath.dump()) {
       if (table.cause(ref) === undefined) continue;
-      const now = packets.decide(flow.key);
+      const now = packets.decide(flow.key, flow.fields);
       if (now !== undefined && upToDate(flow, now)) continue;
       const does = JSON.stringify({ fields: fieldsOf(flow.fields), ...flow.actions });
       const should = now && JSON.stringify({ fields: fieldsOf(now.fields), ...now.actions });

@@ -12,13 +12,16 @@ import type { Datapath } from '#datapath/datapath.ts';
 import type {
   Bindings as PortBindings,
   FloodMembers,
+  RouterHosts,
   RemoteHost,
   RemotePort,
 } from '#flow/compile.ts';
 import type { DpPort, TunnelKey } from '#flow/flow.ts';
 import type { Ip4 } from '#net/ip.ts';
-import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
+import type { BridgeId, DeviceId, HostId, PortId, RouterId } from '#virtual/ids.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
+import { segmentOf } from '#virtual/bridge/links.ts';
+import { deviceOf } from '#virtual/port/view.ts';
 import { bindingTag, floodTag, isHostTag, portTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { LocalInterface } from './messages.ts';
@@ -44,6 +47,8 @@ export class Bindings implements PortBindings {
   readonly #topology: Topology;
   readonly #datapath: Datapath;
   #indexOf: ReadonlyMap<string, DpPort> | undefined;
+  /** Interfaces that are there, and carry nothing. */
+  #dark: ReadonlySet<string> = new Set();
   readonly #up = new Map<PortId, DpPort>();
   readonly #byDpPort = new Map<DpPort, PortId>();
   /** When each interface came to carry the port it carries, on the datapath's clock. */
@@ -57,6 +62,8 @@ export class Bindings implements PortBindings {
   #synced = false;
   /** Floods are compiled often and change rarely: `sync` forgets those it concerns. */
   readonly #floods = new Map<BridgeId, FloodMembers>();
+  /** Of each network: which hosts were let in the last time (`Domain.stamp`). */
+  #stamps: ReadonlyMap<number, number> = new Map();
 
   constructor({ host, topology, datapath }: BindingsOptions) {
     this.#host = host;
@@ -68,6 +75,7 @@ export class Bindings implements PortBindings {
   /** All interfaces there are now; `sync` acts on them. */
   interfaces(list: readonly LocalInterface[]): void {
     this.#indexOf = new Map(list.map((link) => [link.name, link.index as DpPort]));
+    this.#dark = new Set(list.filter((link) => link.carrier === false).map(({ name }) => name));
     this.#relisted = true;
   }
   /** Whether interfaces were ever listed: before, nothing is let go. */
@@ -123,20 +131,50 @@ export class Bindings implements PortBindings {
     return known;
   }
 
+  routerHosts(id: RouterId): RouterHosts | undefined {
+    const router = this.#topology.router(id);
+    if (router === undefined) return undefined;
+    const hosts = new Set(this.#topology.carriers(id).keys());
+    for (const port of router.ports) {
+      const peer = this.#topology.port(port)?.peer;
+      const bridge = peer && this.#topology.port(peer)?.bridge;
+      for (const each of bridge ? segmentOf(this.#topology, bridge) : [])
+        for (const host of this.#topology.carriers(each).keys()) hosts.add(host);
+    }
+    hosts.delete(this.#host);
+    const remotes = [...hosts].map((host) => ({
+      host,
+      remote: this.#topology.tunnelAddress(this.#host, host),
+    }));
+    return { key: router.networkKey as TunnelKey, remotes };
+  }
+
   portsUp(): PortId[] {
     return [...this.#up.keys()].toSorted();
   }
   portsDown(): PortDown[] {
     return this.#down.toSorted((a, b) => (a.port < b.port ? -1 : 1));
   }
-  /** Ports up here whose location the store does not have, or has elsewhere. */
-  locate(): { port: PortId; interface: string }[] {
-    const out: { port: PortId; interface: string }[] = [];
+  /**
+   * Ports up here whose location the store does not have, or has elsewhere; and ports of routers
+   * whose interface is gone or has no carrier: their routes must end.
+   */
+  locate(): { port: PortId; interface: string; up: boolean }[] {
+    const out: { port: PortId; interface: string; up: boolean }[] = [];
     for (const port of this.#up.keys()) {
-      const row = this.#topology.get('location', port) as ObjectOf<'location'> | undefined;
+      const row = this.#topology.location(port);
       const name = this.#object(port)?.interface;
-      if (name !== undefined && (row?.host !== this.#host || row.interface !== name))
-        out.push({ port, interface: name });
+      if (name === undefined) continue;
+      const up = !this.#dark.has(name) || this.#topology.port(port)?.type !== 'router';
+      const told = row?.host === this.#host && row.interface === name;
+      if (!told || (row.up !== false) !== up) out.push({ port, interface: name, up });
+    }
+    for (const { port } of this.#down) {
+      const row = this.#topology.location(port);
+      const name = this.#object(port)?.interface;
+      if (row?.host !== this.#host || row.up === false || this.#up.has(port)) continue;
+      if (name === undefined || this.#topology.port(port)?.type !== 'router') continue;
+      out.push({ port, interface: name, up: false });
     }
     return out;
   }
@@ -228,31 +266,57 @@ export class Bindings implements PortBindings {
     for (const [id, port] of ports) {
       const location = this.#topology.location(id);
       const view = this.#topology.port(id);
-      const network = view && this.#topology.bridge(view.bridge)?.floodKey;
+      const network = view && this.#networkOf(deviceOf(view));
       if (location?.host === this.#host && network !== undefined && view?.adminStateUp === true)
         desired.set(location.tunnelKey as TunnelKey, { id, port, network });
     }
     return desired;
   }
 
-  #syncSenders(concerned: ReadonlySet<Tag> | 'all'): void {
-    const carried = new Map<number, BridgeId>();
+  #networkOf(device: DeviceId): number | undefined {
+    const bridge = this.#topology.bridge(device as BridgeId);
+    return bridge?.floodKey ?? this.#topology.router(device as RouterId)?.networkKey;
+  }
+
+  /** The devices whose frames this host takes from others: of its own ports, and routers near. */
+  *#devicesHere(): Generator<DeviceId> {
+    const bridges = new Set<BridgeId>();
     for (const port of this.#up.keys()) {
-      const id = this.#topology.port(port)?.bridge;
-      const network = id && this.#topology.bridge(id)?.floodKey;
-      if (id !== undefined && network !== undefined) carried.set(network, id);
+      const view = this.#topology.port(port);
+      if (view === undefined) continue;
+      yield deviceOf(view);
+      if (view.bridge === undefined || bridges.has(view.bridge)) continue;
+      for (const each of segmentOf(this.#topology, view.bridge)) bridges.add(each);
+    }
+    for (const bridge of bridges)
+      for (const link of this.#topology.bridge(bridge)?.routerLinks ?? []) {
+        const peer = this.#topology.port(link)?.peer;
+        const router = peer && this.#topology.port(peer)?.router;
+        if (router) yield router;
+      }
+  }
+
+  #syncSenders(concerned: ReadonlySet<Tag> | 'all'): void {
+    const carried = new Map<number, DeviceId>();
+    for (const device of this.#devicesHere()) {
+      const network = this.#networkOf(device);
+      if (network !== undefined) carried.set(network, device);
     }
     const everything = concerned === 'all' || [...concerned].some(isHostTag);
-    this.#access.syncSenders(
-      carried,
-      (id) => everything || concerned.has(floodTag(id)),
-      (id) => this.#sourcesOf(id),
-    );
+    const stamps = new Map<number, number>();
+    for (const [network, device] of carried)
+      stamps.set(network, this.#topology.domain(device).stamp);
+    const dirty = (device: DeviceId): boolean => {
+      const network = this.#networkOf(device) ?? 0;
+      return everything || this.#stamps.get(network) !== stamps.get(network);
+    };
+    this.#access.syncSenders(carried, dirty, (device) => this.#sourcesOf(device));
+    this.#stamps = stamps;
   }
-  /** The tunnel addresses of the other hosts that carry a bridge. */
-  #sourcesOf(id: BridgeId): Set<Ip4> {
+  /** The tunnel addresses of the other hosts from which a frame may come to a device. */
+  #sourcesOf(device: DeviceId): Set<Ip4> {
     const sources = new Set<Ip4>();
-    for (const host of this.#topology.carriers(id).keys()) {
+    for (const host of this.#topology.domain(device).hosts.keys()) {
       if (host === this.#host) continue;
       const source = this.#topology.tunnelAddress(this.#host, host);
       if (source !== undefined) sources.add(source);
@@ -266,7 +330,7 @@ export class Bindings implements PortBindings {
     const local: { port: PortId; dpPort: DpPort | undefined }[] = [];
     for (const port of this.#topology.portsOnHost(this.#host)) {
       const view = this.#topology.port(port);
-      if (view?.bridge === id && view.adminStateUp)
+      if (view?.bridge === id && view.adminStateUp && view.peer === undefined)
         local.push({ port, dpPort: this.#up.get(port) });
     }
     const remotes: RemoteHost[] = [];

@@ -171,7 +171,11 @@ test('the agent goes on while its own host is there', async () => {
 
 test('of very many ports some are located with each report, and in the end all', async () => {
   const s = stage();
-  const locate = Array.from({ length: 200 }, (_, i) => ({ port: `p${i}`, interface: 'i' }));
+  const locate = Array.from({ length: 200 }, (_, i) => ({
+    port: `p${i}`,
+    interface: 'i',
+    up: true,
+  }));
   for (const most of [64, 128, 192, 256]) {
     await s.tell({ type: 'state', state: state(3, { locate }) });
     assert.ok(s.calls.located.length <= most);
@@ -184,7 +188,10 @@ test('of very many ports some are located with each report, and in the end all',
 test('a failed report is tried again, with the newest state', async () => {
   const s = stage({ report: 2 });
   await s.tell({ type: 'state', state: state(3) });
-  await s.tell({ type: 'state', state: state(4, { locate: [{ port: 'p', interface: 'i' }] }) });
+  await s.tell({
+    type: 'state',
+    state: state(4, { locate: [{ port: 'p', interface: 'i', up: true }] }),
+  });
   assert.equal(s.calls.reports.length, 0);
   await s.pass();
   assert.deepEqual(

@@ -161,7 +161,7 @@ async function reportLoop(
     first += LIMITS.locateTogetherMax;
     const tasks: Promise<unknown>[] = turn
       .slice(0, LIMITS.locateTogetherMax)
-      .map(({ port, interface: name }) => client.locate(port, { interface: name }));
+      .map(({ port, interface: name, up }) => client.locate(port, { interface: name, up }));
     tasks.push(client.report({ revision, version, portsUp, portsDown, counters }));
     const failed = (await Promise.allSettled(tasks)).filter((r) => r.status === 'rejected');
     if (failed.length === 0) {

@@ -3,8 +3,9 @@
  * need. Bridges, ports and interfaces are numbers; the clock moves only when told.
  */
 import assert from 'node:assert/strict';
-import type { LearnedMac, WatchEvent } from '#client/types.ts';
+import type { Learned, WatchEvent } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
+import { AMPLE_BUDGET } from '#datapath/contract/bench.ts';
 import { openMemory } from '#datapath/memory.ts';
 import type { DpPort } from '#flow/flow.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
@@ -20,7 +21,7 @@ export const uuid = (kind: number, n: number): string =>
 export const HOST = uuid(3, 1) as HostId;
 export const OTHER = uuid(3, 2) as HostId;
 
-const row = (kind: KindName, object: Record<string, unknown>): RowChange => ({
+export const row = (kind: KindName, object: Record<string, unknown>): RowChange => ({
   kind,
   id: String(object['id']),
   put: { revision: 1, ...object } as unknown as StoredObject,
@@ -41,6 +42,37 @@ export const port = (n: number, of: number, at: string, on: HostId = HOST): RowC
     interface: at,
     addresses: [],
   });
+export const router = (n: number): RowChange =>
+  row('router', { id: uuid(5, n), name: `r${n}`, adminStateUp: true, networkKey: 0x900000 + n });
+/** A port of a router linked to one of a bridge: the port `n` and the row of the other, `peer`. */
+export const link = (
+  n: number,
+  peer: number,
+  of: { readonly router: number; readonly bridge: number; readonly networks: readonly string[] },
+): RowChange[] => [
+  row('port', {
+    id: uuid(2, n),
+    name: `p${n}`,
+    type: 'router',
+    router: uuid(5, of.router),
+    adminStateUp: true,
+    mac: routerMac(n),
+    networks: of.networks,
+    peer: uuid(2, peer),
+  }),
+  row('port', {
+    id: uuid(2, peer),
+    name: `p${peer}`,
+    type: 'bridge',
+    bridge: uuid(1, of.bridge),
+    adminStateUp: true,
+    hairpin: false,
+    peer: uuid(2, n),
+    addresses: [],
+  }),
+];
+/** Of the router port `n`. */
+export const routerMac = (n: number): string => `02:00:00:00:ff:${String(n).padStart(2, '0')}`;
 export const location = (n: number, tunnelKey: number, on: HostId = HOST): RowChange =>
   row('location', { id: uuid(2, n), port: uuid(2, n), host: on, interface: 'x', tunnelKey });
 export const zone = (members: Readonly<Record<HostId, string>>): RowChange =>
@@ -74,7 +106,7 @@ export class OneHost {
   /** `wrap`: what the edge is given in place of the datapath, to make it fail. */
   constructor(wrap: (datapath: Datapath) => Datapath = (datapath) => datapath, slots = 1024) {
     this.#wrap = wrap;
-    this.datapath = openMemory({ slots, clock: () => this.timeMs });
+    this.datapath = openMemory({ slots, clock: () => this.timeMs, upcallBudget: AMPLE_BUDGET });
     this.datapath.onTransmit((at, bytes) => this.left.push({ port: at, frame: bytes.slice() }));
     this.edge = this.restart();
   }
@@ -96,13 +128,15 @@ export class OneHost {
   change(...rows: readonly RowChange[]): void {
     this.event({ type: 'change', change: { revision: ++this.#revision, rows } });
   }
-  learned(put: readonly LearnedMac[] = []): void {
+  learned(put: readonly Learned[] = []): void {
     const mine = put.map((mac) => ({ ...mac, host: HOST }));
     this.event({ type: 'learned', all: true, put: mine, forget: [] });
   }
-  /** Interfaces by name; their indexes are the datapath's port numbers. */
-  interfaces(list: Readonly<Record<string, number>>): void {
-    const interfaces = Object.entries(list).map(([name, index]) => ({ name, index }));
+  /** Interfaces by name; their indexes are the datapath's port numbers. `dark` have no carrier. */
+  interfaces(list: Readonly<Record<string, number>>, dark: readonly string[] = []): void {
+    const interfaces = Object.entries(list).map(([name, index]) =>
+      dark.includes(name) ? { name, index, carrier: false } : { name, index },
+    );
     this.edge.handle({ type: 'interfaces', interfaces }, (m) => this.posted.push(m));
   }
   /** Everything an edge waits for. */
@@ -116,10 +150,14 @@ export class OneHost {
   arrive(at: number, bytes: Uint8Array): void {
     this.datapath.receive(at as DpPort, bytes);
   }
-  /** Decides what waits; what left since the last call, by interface number. */
-  pump(): number[] {
+  /** Decides what waits; what left since the last call. */
+  carried(): Left[] {
     while (this.edge.pump((m) => this.posted.push(m)) > 0);
-    return this.left.splice(0).map((each) => each.port);
+    return this.left.splice(0);
+  }
+  /** The same, by interface number. */
+  pump(): number[] {
+    return this.carried().map((each) => each.port);
   }
   /** Lets time pass, with the agent's ticks. */
   advance(ms: number): void {
@@ -128,8 +166,8 @@ export class OneHost {
       this.edge.tick((m) => this.posted.push(m));
     }
   }
-  /** What was published of learned MACs since the last call. */
-  published(): { put: LearnedMac[]; forget: LearnedMac[] } {
+  /** What was published of learned MACs and neighbours since the last call. */
+  published(): { put: Learned[]; forget: Learned[] } {
     const learned = this.posted.splice(0).filter((m) => m.type === 'learned');
     return {
       put: learned.flatMap((m) => m.put),

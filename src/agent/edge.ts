@@ -12,6 +12,7 @@ import type { Datapath } from '#datapath/datapath.ts';
 import { FlowTable } from '#flow/table.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Tag } from '#virtual/tags.ts';
+import { ErrorBudget } from '#virtual/state/error-budget.ts';
 import { MacTable } from '#virtual/state/macs.ts';
 import { Topology, type TopologyObject } from '#virtual/topology.ts';
 import { Adoption } from './adopt.ts';
@@ -19,6 +20,7 @@ import { Bindings } from './bindings.ts';
 import { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, ToEdge } from './messages.ts';
+import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
 
 export interface EdgeOptions {
@@ -35,6 +37,8 @@ export class Edge {
   readonly #topology = new Topology();
   readonly #bindings: Bindings;
   readonly #learning: Learning;
+  readonly #neighbours: Neighbours;
+  readonly #errors = new ErrorBudget();
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #now: () => number;
@@ -50,9 +54,12 @@ export class Edge {
     const table = new FlowTable({ slots: datapath.slots, idleMs, ageMaxMs, seed });
     const bindings = new Bindings({ host, topology, datapath });
     const learning = new Learning({ host, topology, macs, now });
+    const neighbours = new Neighbours({ host, topology, now });
+    const state = { macs, neighbours, errors: this.#errors };
     this.#bindings = bindings;
     this.#learning = learning;
-    this.#packets = new PacketPath({ datapath, topology, macs, table, bindings, learning });
+    this.#neighbours = neighbours;
+    this.#packets = new PacketPath({ datapath, topology, state, table, bindings, learning });
     this.#adoption = new Adoption({ datapath, table, packets: this.#packets });
   }
 
@@ -84,6 +91,9 @@ export class Edge {
     if (this.#ready) {
       this.#packets.expire();
       this.#packets.invalidate(this.#learning.tick());
+      this.#packets.invalidate(this.#errors.tick());
+      this.#packets.invalidate(this.#neighbours.tick());
+      this.#packets.settle();
       this.#retry();
       this.#packets.flushRemovals();
     }
@@ -130,11 +140,14 @@ export class Edge {
         return;
       case 'learned':
         this.#packets.invalidate(this.#learning.fromStore(event));
+        this.#packets.invalidate(this.#neighbours.fromStore(event));
+        this.#packets.settle();
         if (this.#hasLearned) return;
         this.#hasLearned = true;
         break;
     }
     this.#packets.invalidate(changed);
+    this.#packets.invalidate(this.#neighbours.follow());
     this.#settle(changed);
   }
 
@@ -155,7 +168,10 @@ export class Edge {
   }
 
   #publish(post: Post): void {
-    const { put, forget } = this.#learning.take();
+    const macs = this.#learning.take();
+    const neighbours = this.#neighbours.take();
+    const put = [...macs.put, ...neighbours.put];
+    const forget = [...macs.forget, ...neighbours.forget];
     if (put.length > 0 || forget.length > 0) post({ type: 'learned', put, forget });
   }
 }

@@ -1,26 +1,27 @@
 /**
- * Words on learned MACs that wait to be published: the newest on each MAC, bounded. What does not
- * fit is counted and left to the renewal of the edge's table.
+ * Words on learned MACs and neighbours that wait to be published: the newest on each, bounded. What
+ * does not fit is counted and left to the renewal of the edge's table.
  *
  * Invariant: a word is published, replaced by a newer one, or refused by the API; a refused word is
  * dropped (the port is not ours any more), and never holds up the others.
  */
 import type { ApiError } from '#client/errors.ts';
-import type { LearnedMac } from '#client/types.ts';
+import { isNeighbour, type Learned } from '#client/types.ts';
 import { LIMITS } from './limits.ts';
 
-/** MACs in one request to the API. */
+/** MACs and neighbours in one request to the API. */
 export const LEARN_BATCH_MAX = 1_000;
 
 export interface LearnedBatch {
-  readonly put: readonly LearnedMac[];
-  readonly forget: readonly LearnedMac[];
+  readonly put: readonly Learned[];
+  readonly forget: readonly Learned[];
 }
 
-const keyOf = (mac: LearnedMac): string => `${mac.bridge}/${mac.vlan}/${mac.mac}`;
+const keyOf = (of: Learned): string =>
+  isNeighbour(of) ? `${of.of}/${of.ip}` : `${of.bridge}/${of.vlan}/${of.mac}`;
 
 export class LearnedQueue {
-  readonly #waiting = new Map<string, { readonly entry: LearnedMac; readonly forget: boolean }>();
+  readonly #waiting = new Map<string, { readonly entry: Learned; readonly forget: boolean }>();
   #overflowed = 0;
 
   get size(): number {
@@ -43,8 +44,8 @@ export class LearnedQueue {
   }
 
   take(): LearnedBatch {
-    const put: LearnedMac[] = [];
-    const forget: LearnedMac[] = [];
+    const put: Learned[] = [];
+    const forget: Learned[] = [];
     for (const [key, word] of this.#waiting) {
       if (put.length + forget.length >= LEARN_BATCH_MAX) break;
       (word.forget ? forget : put).push(word.entry);
@@ -53,7 +54,7 @@ export class LearnedQueue {
     return { put, forget };
   }
 
-  #set(entry: LearnedMac, forget: boolean): void {
+  #set(entry: Learned, forget: boolean): void {
     const key = keyOf(entry);
     if (this.#waiting.size < LIMITS.learnedQueueMax || this.#waiting.has(key))
       this.#waiting.set(key, { entry, forget });

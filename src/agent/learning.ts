@@ -5,7 +5,7 @@
  * end with the same table; what this host saw is published, renewed while frames of it come, and
  * withdrawn when it ages.
  */
-import type { LearnedMac, WatchEvent } from '#client/types.ts';
+import { isNeighbour, type Learned, type LearnedMac, type WatchEvent } from '#client/types.ts';
 import { formatMac, parseMac } from '#net/mac.ts';
 import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
@@ -30,7 +30,8 @@ const textOf = ({ bridge, vlan, mac, port }: LearnedPlace): LearnedMac => ({
   port,
 });
 
-function placeOf(entry: LearnedMac): LearnedPlace | undefined {
+function placeOf(entry: Learned): LearnedPlace | undefined {
+  if (isNeighbour(entry)) return undefined;
   const mac = parseMac(entry.mac);
   if (mac === undefined) return undefined;
   return { bridge: entry.bridge as BridgeId, vlan: entry.vlan, mac, port: entry.port as PortId };

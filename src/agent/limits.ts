@@ -1,5 +1,12 @@
 /** The agent's limits, each with what happens when it is reached. */
+import { UPCALL_BUDGET } from '#datapath/budget.ts';
+
 export const LIMITS = {
+  /**
+   * What one port, and one host behind the tunnel, may have handed up; the kernel drops what is
+   * more as `upcall-budget`. The numbers, and why, are with the datapath.
+   */
+  upcallBudget: UPCALL_BUDGET,
   /** Upcalls decided before their flows are installed: a storm must not delay installation. */
   upcallsPerBatchMax: 256,
   /** A flow that carried nothing for so long is removed; its next frame is decided anew. */
@@ -21,6 +28,55 @@ export const LIMITS = {
   learnedAgeMs: 300_000,
   /** Own learned MACs are renewed at the API this often: well within their lease. */
   learnedRenewMs: 100_000,
+  /** Neighbours one router port may have; of further ones nothing is remembered. */
+  neighboursPerPortMax: 16_384,
+  /** Of these, how many one port of a bridge may bring. */
+  neighboursPerPlaceMax: 4_096,
+  /**
+   * A neighbour that this host heard is asked again, alone, when it was not heard for so long;
+   * times
+   * 0.75 to 1.25, so that they are not all asked at once (RFC 4861 §6.3.2 does alike).
+   */
+  neighbourStaleMs: 60_000,
+  /** What another host passed on is believed for so long without the store's word. */
+  neighbourPassedMs: 60_000,
+  /** Questions before a neighbour counts as unreachable, and the pause between (RFC 4861 §10). */
+  neighbourAsksMax: 3,
+  neighbourAskMs: 1_000,
+  /** An unreachable neighbour is not asked for again for so long; its packets are refused. */
+  neighbourUnreachableMs: 3_000,
+  /**
+   * Neighbours asked for at a time: because of frames of one interface, of one router port, and of
+   * all; others are not found.
+   */
+  asksPerSourceMax: 256,
+  asksPerPortMax: 1_024,
+  asksMax: 4_096,
+  /**
+   * Frames that wait for one neighbour, that came by one interface, and all of them, with the bytes
+   * of the latter two; further ones are dropped.
+   */
+  parkedPerNeighbourMax: 128,
+  parkedPerSourceMax: 256,
+  parkedBytesPerSourceMax: 1024 * 1024,
+  parkedMax: 2_048,
+  parkedBytesMax: 8 * 1024 * 1024,
+  /**
+   * Frames of the network itself that one first packet may bring about, answers to them included;
+   * an answer in fragments counts once.
+   */
+  sendsPerUpcallMax: 64,
+  /**
+   * Datagrams for routers of which not all fragments have come, of one port and of all: the oldest
+   * of the port, or of the port that has the most, makes room. So it is with the bytes of them all.
+   */
+  datagramsPerPortMax: 16,
+  datagramsMax: 512,
+  datagramBytesMax: 4 * 1024 * 1024,
+  /** A datagram in more fragments is given up: the longest at an MTU of 576 (RFC 1122 §3.3.2). */
+  fragmentsPerDatagramMax: 128,
+  /** A datagram that is not whole after so long is given up (RFC 791 §3.2). */
+  datagramAgeMs: 15_000,
   /** Learned MACs waiting to be published; further ones wait in the table for the next renewal. */
   learnedQueueMax: 16_384,
   /** Ports told to the API with one report; the others follow with the next. */

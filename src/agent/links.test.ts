@@ -42,6 +42,14 @@ test('an interface made anew under its name and index is told again', options, a
     ip('link', 'del', 'tap7');
     make();
     assert.ok(has(await next()));
+    const carrier = async (wanted: boolean): Promise<void> => {
+      while ((await next()).find(({ name }) => name === 'tap7')?.carrier !== wanted);
+    };
+    ip('link', 'set', 'tap7', 'up');
+    ip('link', 'set', 'peer7', 'up');
+    await carrier(true);
+    ip('link', 'set', 'peer7', 'down');
+    await carrier(false);
     await lists.return?.();
   } finally {
     home.enter();

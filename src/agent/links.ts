@@ -10,9 +10,10 @@ import type { Clock, Links } from './control.ts';
 import { LIMITS } from './limits.ts';
 import type { LocalInterface } from './messages.ts';
 
-const now = (): LocalInterface[] => listLinks().map(({ name, index }) => ({ name, index }));
+const now = (): LocalInterface[] =>
+  listLinks().map(({ name, index, up, lowerUp }) => ({ name, index, carrier: up && lowerUp }));
 const textOf = (list: readonly LocalInterface[]): string =>
-  list.map(({ name, index }) => `${index} ${name}`).join('\n');
+  list.map(({ name, index, carrier }) => `${index} ${carrier} ${name}`).join('\n');
 
 export function openLinks(clock: Clock): Links {
   return {

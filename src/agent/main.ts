@@ -14,6 +14,7 @@ import { pino } from 'pino';
 import { createClient } from '#client/client.ts';
 import { connect, tokenOf } from '#client/connect.ts';
 import type { Client } from '#client/types.ts';
+import type { UpcallBudget } from '#datapath/budget.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { EventFd } from '#os/epoll.ts';
 import { HostGone, runControl, type Clock, type Log } from './control.ts';
@@ -36,6 +37,8 @@ const USAGE = `mn agent: carries virtual ports on this host.
   --run-dir DIR          pinned maps and state; default /run/midonet/agent
   --flows N              flow slots; default ${SLOTS_DEFAULT}
   --tunnel-port N        UDP port of the overlay; default ${TUNNEL_UDP_PORT}
+  --port-upcalls N       first packets a second that one port may have decided; default
+                         ${LIMITS.upcallBudget.frames.perSecond}. More for a gateway, by whose port many come
 `;
 
 interface Settings {
@@ -45,6 +48,7 @@ interface Settings {
   readonly runDir: string;
   readonly slots: number;
   readonly tunnelUdpPort: number;
+  readonly upcallBudget: UpcallBudget;
 }
 
 /** A setting that is wrong: told to whoever started the agent, who can mend it. */
@@ -67,6 +71,7 @@ const OPTIONS = {
   'run-dir': { ...text, default: '/run/midonet/agent' },
   flows: { ...text, default: String(SLOTS_DEFAULT) },
   'tunnel-port': { ...text, default: String(TUNNEL_UDP_PORT) },
+  'port-upcalls': { ...text, default: String(LIMITS.upcallBudget.frames.perSecond) },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -89,8 +94,15 @@ function readSettings(argv: readonly string[]): Settings | undefined {
     runDir: values['run-dir'],
     slots: wholeNumber(values.flows, 'flows', [1024, 1_000_000]),
     tunnelUdpPort: wholeNumber(values['tunnel-port'], 'tunnel-port', [1, 65535]),
+    upcallBudget: budgetOf(wholeNumber(values['port-upcalls'], 'port-upcalls', [1_000, 100_000])),
   };
 }
+
+/** Bursts stay as they are: they are what the ring has room for. */
+const budgetOf = (perSecond: number): UpcallBudget => ({
+  ...LIMITS.upcallBudget,
+  frames: { ...LIMITS.upcallBudget.frames, perSecond },
+});
 
 /** Carries out what the user's settings ask for; what goes wrong is the setting's fault. */
 function setting<T>(name: string, run: () => T): T {
@@ -192,12 +204,13 @@ async function run(settings: Settings): Promise<void> {
   const host = await hostId(client, settings, log, stop.signal);
   if (host === undefined) return;
   using bell = new EventFd();
-  const { runDir, slots, tunnelUdpPort } = settings;
+  const { runDir, slots, tunnelUdpPort, upcallBudget } = settings;
   const data = {
     host,
     runDir,
     slots,
     tunnelUdpPort,
+    upcallBudget,
     ringBytes: RING_BYTES,
     bellFd: bell.fd,
     seed: randomInt(2 ** 31),

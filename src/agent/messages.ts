@@ -3,13 +3,15 @@
  * was learned; the main thread owns the API connection, the host's links, disk and signals, and
  * holds no topology. Every message is plain data, so a world in one process can pass it by a call.
  */
-import type { AgentCounters, LearnedMac, WatchEvent } from '#client/types.ts';
+import type { AgentCounters, Learned, WatchEvent } from '#client/types.ts';
 
 /** A network interface of this host, as the packet worker needs to know it. */
 export interface LocalInterface {
   readonly name: string;
   /** The interface index, which is the datapath's port number. */
   readonly index: number;
+  /** False: it is set down, or the other end is: no frame comes or leaves. */
+  readonly carrier?: boolean;
 }
 
 export type ToEdge =
@@ -25,8 +27,12 @@ export interface EdgeState {
   /** Ports carried here: their interfaces are isolated and their flows may be set up. */
   readonly portsUp: readonly string[];
   readonly portsDown: readonly { readonly port: string; readonly why: string }[];
-  /** Ports up here whose location the store does not have yet. */
-  readonly locate: readonly { readonly port: string; readonly interface: string }[];
+  /** Ports whose location the store does not have yet, or has as it is not any more. */
+  readonly locate: readonly {
+    readonly port: string;
+    readonly interface: string;
+    readonly up: boolean;
+  }[];
   readonly counters: AgentCounters;
 }
 
@@ -35,7 +41,7 @@ export type FromEdge =
   /** Learned here since the last message, or to be renewed; and forgotten here. */
   | {
       readonly type: 'learned';
-      readonly put: readonly LearnedMac[];
-      readonly forget: readonly LearnedMac[];
+      readonly put: readonly Learned[];
+      readonly forget: readonly Learned[];
     }
   | { readonly type: 'stopped' };

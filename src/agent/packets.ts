@@ -1,31 +1,39 @@
 /**
  * The packet path: first packets in, decisions out, flows installed.
  *
- * Invariants: a frame that comes up is injected, answered, or dropped and counted; a flow decided a
- * moment ago takes later frames along before it is in the kernel, so order is kept; what a walk
- * claims is committed, and its flows stale, before the walk is done again and anything is
- * installed.
+ * Invariants: a frame that comes up is injected, answered, made to wait, kept as a part of what is
+ * to be answered, or dropped and counted; a flow decided a moment ago takes later frames along
+ * before it is in the kernel, so order is kept; what a walk claims is committed, and its flows
+ * stale, before the walk is done again and anything is installed; fragments that came by different
+ * ports or interfaces are never put together. What one frame brings about (answers, questions,
+ * errors, and what these bring about) is done before the next is looked at, and bounded.
  */
 import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
-import { compile } from '#flow/compile.ts';
+import { compile, compileTell } from '#flow/compile.ts';
 import type { Actions, Entry, FlowRef } from '#flow/flow.ts';
-import { KEY } from '#flow/layout.ts';
-import { entryOf, headersOf } from '#flow/parse.ts';
+import { KEY, KEY_SIZE } from '#flow/layout.ts';
+import { entryOf, headersOf, parseKey, writeEntry } from '#flow/parse.ts';
+import { packetSize } from '#flow/size.ts';
 import type { FlowTable } from '#flow/table.ts';
 import { read16 } from '#net/bytes.ts';
+import { fragments, fragments6 } from '#net/fragment.ts';
 import { readMac } from '#net/mac.ts';
+import { Reassembly, type Whole } from '#net/reassembly.ts';
 import type { DropReason } from '#virtual/drop.ts';
-import { hasField, type FieldSet } from '#virtual/match.ts';
+import { hasField, type FieldSet, type Headers } from '#virtual/match.ts';
 import type { PortId } from '#virtual/ids.ts';
 import type { Ingress, Outcome } from '#virtual/outcome.ts';
 import { simulate } from '#virtual/simulate.ts';
+import type { ErrorBudget } from '#virtual/state/error-budget.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { Bindings } from './bindings.ts';
 import type { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
+import type { Neighbours } from './neighbours.ts';
+import type { Parked } from './waiting.ts';
 
 /** What a flow would be, decided now. */
 export interface Decision {
@@ -38,18 +46,45 @@ export interface Decision {
 export interface PacketPathOptions {
   readonly datapath: Datapath;
   readonly topology: Topology;
-  readonly macs: MacTable;
+  readonly state: {
+    readonly macs: MacTable;
+    readonly neighbours: Neighbours;
+    readonly errors: ErrorBudget;
+  };
   readonly table: FlowTable;
   readonly bindings: Bindings;
   readonly learning: Learning;
 }
 
+/** A frame under decision. `key`: of the frame as it is. `whole`: it was put together. */
+interface Packet {
+  readonly key: Uint8Array;
+  readonly frame: Uint8Array;
+  readonly gsoSize: number;
+  readonly ingress: Ingress;
+  readonly whole?: Whole;
+}
+/** What the network itself is to send out of a port: a frame, or all fragments of one. */
+interface Outgoing {
+  readonly port: PortId;
+  readonly frames: readonly Uint8Array[];
+}
+
 const NO_BYTES = new Uint8Array(0);
+/** A TTL that no walk uses up. */
+const TTL_AMPLE = 255;
+
+/**
+ * An answer in fragments. `id`: that of the question's own, which its sender has chosen to be
+ * distinct and hard to guess (RFC 7739); IPv4 answers have it anyway.
+ */
+const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | undefined =>
+  fragments(frame, mtu) ?? fragments6(frame, mtu, id);
 
 export class PacketPath {
   readonly #datapath: Datapath;
   readonly #topology: Topology;
-  readonly #macs: MacTable;
+  readonly #state: PacketPathOptions['state'];
   readonly #table: FlowTable;
   readonly #bindings: Bindings;
   readonly #learning: Learning;
@@ -59,11 +94,20 @@ export class PacketPath {
   #injected = 0;
   #opened = false;
   #removals: FlowRef[] = [];
+  /** In their order. */
+  #outbox: Outgoing[] = [];
+  readonly #reassembly = new Reassembly({
+    perSourceMax: LIMITS.datagramsPerPortMax,
+    datagramsMax: LIMITS.datagramsMax,
+    bytesMax: LIMITS.datagramBytesMax,
+    fragmentsMax: LIMITS.fragmentsPerDatagramMax,
+    ageMs: LIMITS.datagramAgeMs,
+  });
 
   constructor(options: PacketPathOptions) {
     this.#datapath = options.datapath;
     this.#topology = options.topology;
-    this.#macs = options.macs;
+    this.#state = options.state;
     this.#table = options.table;
     this.#bindings = options.bindings;
     this.#learning = options.learning;
@@ -80,6 +124,24 @@ export class PacketPath {
     const handled = this.#datapath.upcalls(this.#take, LIMITS.upcallsPerBatchMax);
     if (handled > 0) this.#datapath.commit();
     return handled;
+  }
+
+  /**
+   * Asks what is to be asked, and decides anew what waited for something known by now; each by
+   * itself, so that none is short of what others bring about.
+   */
+  settle(): void {
+    const { neighbours } = this.#state;
+    const questions = neighbours.questions();
+    for (const parked of neighbours.released()) {
+      this.#resume(parked);
+      this.#work();
+    }
+    for (const { port, frame } of questions) {
+      this.#outbox.push({ port, frames: [frame] });
+      this.#work();
+    }
+    this.#datapath.commit();
   }
 
   /**
@@ -113,27 +175,34 @@ export class PacketPath {
     this.#removals = [];
   }
 
-  /** Removes idle flows, and notes which senders are still there. */
+  /** Removes idle flows, notes which senders are still there, and gives up datagrams. */
   expire(): void {
     const now = this.#datapath.now();
+    this.#reassembly.expire(now);
     this.#forget(this.#table.expire(now, this.#lastUsedMs, LIMITS.expirySlotsPerTick));
   }
 
   /**
-   * Decides a key anew, with nothing committed. Undefined: nobody here owns its entry, or the
-   * virtual network answers such frames itself.
+   * Decides a flow anew by its masked key, with nothing committed. Undefined: nobody here owns its
+   * entry, or there would be no flow.
    */
-  decide(key: Uint8Array): Decision | undefined {
+  decide(key: Uint8Array, fields: FieldSet): Decision | undefined {
     const ingress = this.#ingressOf(entryOf(key));
     if (ingress === undefined) return undefined;
-    const outcome = this.#walk(key, NO_BYTES, ingress);
-    return outcome.verdict.kind === 'answer' ? undefined : this.#decision(outcome, ingress);
+    const headers = headersOf(key);
+    // A TTL that is not matched is guarded: the flow serves those that are large enough.
+    const ample = hasField(fields, 'ipTtl') ? headers : { ...headers, ipTtl: TTL_AMPLE };
+    const outcome = this.#simulate(ample, NO_BYTES, 0, ingress);
+    const { kind } = outcome.verdict;
+    return kind === 'forward' || kind === 'drop' ? this.#decision(outcome, ingress) : undefined;
   }
 
   counters(): AgentCounters {
     const { hits, misses, tunnelHits, drops } = this.#datapath.counters();
     const all: Record<string, number> = { ...drops };
-    for (const [reason, n] of Object.entries(this.#drops)) all[reason] = (all[reason] ?? 0) + n;
+    const own = { ...this.#drops };
+    if (this.#reassembly.dropped > 0) own['reassembly-limit'] = this.#reassembly.dropped;
+    for (const [reason, n] of Object.entries(own)) all[reason] = (all[reason] ?? 0) + n;
     return {
       upcalls: this.#upcalls,
       flowsInstalled: this.#flowsInstalled,
@@ -155,13 +224,26 @@ export class PacketPath {
       const port = this.#bindings.portAt(entry.port);
       return port === undefined ? undefined : { port };
     }
-    const flood = this.#topology.bridgeOfFloodKey(entry.tunnel.key);
-    return flood === undefined ? undefined : { flood };
+    const { key } = entry.tunnel;
+    const flood = this.#topology.bridgeOfFloodKey(key);
+    if (flood !== undefined) return { flood };
+    const heard = this.#topology.routerOfNetworkKey(key);
+    return heard === undefined ? undefined : { heard };
   }
 
-  #walk(key: Uint8Array, bytes: Uint8Array, ingress: Ingress): Outcome {
-    const headers = headersOf(key);
-    return simulate({ topology: this.#topology, learned: this.#macs, headers, bytes, ingress });
+  #simulate(headers: Headers, bytes: Uint8Array, size: number, ingress: Ingress): Outcome {
+    return simulate({
+      topology: this.#topology,
+      state: this.#state,
+      headers,
+      bytes,
+      size,
+      ingress,
+    });
+  }
+  #walk({ key, frame, gsoSize, ingress, whole }: Packet): Outcome {
+    const size = whole?.largest ?? packetSize(frame, gsoSize);
+    return this.#simulate(headersOf(key), frame, size, ingress);
   }
 
   #decision(outcome: Outcome, ingress: Ingress): Decision {
@@ -170,11 +252,17 @@ export class PacketPath {
   }
 
   /** A claim changes what is known, so the walk is done again on that. */
-  #settled(upcall: Upcall, ingress: Ingress): Outcome {
-    const outcome = this.#walk(upcall.key, upcall.frame, ingress);
-    if (outcome.claims.length === 0) return outcome;
-    for (const { learn } of outcome.claims) this.invalidate(this.#learning.claim(learn));
-    return this.#walk(upcall.key, upcall.frame, ingress);
+  #settled(packet: Packet): Outcome {
+    const first = this.#walk(packet);
+    if (first.claims.length === 0) return first;
+    for (const claim of first.claims)
+      this.invalidate(
+        'learn' in claim
+          ? this.#learning.claim(claim.learn)
+          : this.#state.neighbours.claim(claim.hear),
+      );
+    // What was told by the claims is theirs: the second walk has none left.
+    return { ...this.#walk(packet), tells: first.tells };
   }
 
   readonly #take = (upcall: Upcall): void => {
@@ -183,24 +271,134 @@ export class PacketPath {
     // The workload sent it into the network that the interface belonged to then.
     if (this.#bindings.changedHandsSince(upcall.entry.port, upcall.timeMs))
       return this.#count('no-port');
-    const known = upcall.reason === 'ttl' ? undefined : this.#table.lookup(upcall.key);
+    const guarded = upcall.reason === 'ttl' || upcall.reason === 'too-big';
+    const known = guarded ? undefined : this.#table.lookup(upcall.key);
     if (known !== undefined) {
       this.#injected += 1;
       return this.#datapath.inject(known, upcall.frame, upcall.gsoSize);
     }
-    const ingress = this.#ingressOf(upcall.entry);
-    if (ingress === undefined) return this.#count('no-port');
-    const outcome = this.#settled(upcall, ingress);
-    if ('port' in ingress) this.#noteSeen(upcall.key, ingress.port);
-    for (const { port, frame } of outcome.sends) {
-      const dpPort = this.#bindings.dpPort(port);
-      if (dpPort !== undefined) this.#datapath.execute(frame, { outputs: [{ port: dpPort }] }, 0);
-    }
-    if (outcome.verdict.kind !== 'answer') this.#install(upcall, this.#decision(outcome, ingress));
+    this.#decide(upcall, upcall.entry, upcall.timeMs);
+    this.#work();
   };
 
-  #install(upcall: Upcall, { outcome, actions, fields, tags }: Decision): void {
-    const { key, frame, gsoSize } = upcall;
+  /** Decides a first packet, fresh or one that waited, and carries out what that asks for. */
+  #decide(
+    { key, frame, gsoSize }: Pick<Packet, 'key' | 'frame' | 'gsoSize'>,
+    entry: Entry,
+    timeMs: number,
+  ): void {
+    const ingress = this.#ingressOf(entry);
+    if (ingress === undefined) return this.#count('no-port');
+    const packet: Packet = { key, frame, gsoSize, ingress };
+    const outcome = this.#settled(packet);
+    if ('port' in ingress) this.#noteSeen(key, ingress.port);
+    this.#effects(outcome, packet);
+    const { verdict } = outcome;
+    if (verdict.kind === 'answer') return;
+    if (verdict.kind === 'collect') return this.#collect(packet, entry);
+    if (verdict.kind === 'wait') {
+      const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
+      if (!this.#state.neighbours.park(verdict.port, verdict.ip, parked))
+        this.#count('neighbour-limit');
+    } else this.#install(packet, this.#decision(outcome, ingress));
+  }
+
+  /** Keeps a fragment for a router, and decides about its datagram when that is whole. */
+  #collect({ frame, ingress }: Packet, entry: Entry): void {
+    if (!('port' in ingress)) return this.#count('local-refused');
+    // By interface too: another one that carried the port before has no part in this.
+    const source = `${ingress.port} ${entry.port}`;
+    const whole = this.#reassembly.add(frame, source, this.#datapath.now());
+    if (whole === undefined) return;
+    const key = new Uint8Array(KEY_SIZE);
+    if (!parseKey(whole.frame, key)) return this.#count('malformed');
+    writeEntry(key, entry);
+    const packet: Packet = { key, frame: whole.frame, gsoSize: 0, ingress, whole };
+    const outcome = this.#settled(packet);
+    this.#effects(outcome, packet);
+    const { verdict } = outcome;
+    if (verdict.kind === 'drop') this.#count(verdict.reason);
+    // It was put together for the router: to anybody else it would go in one piece, too large.
+    else if (verdict.kind !== 'answer') this.#count('local-refused');
+  }
+
+  /** All of an outcome but its verdict. */
+  #effects({ sends, charge, tells, confirms }: Outcome, { frame, ingress, whole }: Packet): void {
+    const at = 'port' in ingress ? ingress.port : undefined;
+    for (const { port, ip } of confirms) this.#state.neighbours.confirm(port, ip, at);
+    if (charge !== undefined) this.invalidate(this.#state.errors.charge(charge));
+    for (const { port, frame: sent, cut } of sends) {
+      const frames = cut === undefined ? [sent] : pieces(sent, cut, whole?.id ?? 0);
+      if (frames === undefined) this.#count('too-big');
+      else this.#outbox.push({ port, frames });
+    }
+    for (const { router, mac } of tells) {
+      const outputs = compileTell(router, this.#bindings);
+      // As the port heard it: to itself, and without the tag of a VLAN that ended on the way.
+      if (outputs.length > 0) this.#datapath.execute(frame, { ethDst: mac, vlan: 0, outputs }, 0);
+    }
+  }
+
+  /** What frames have brought about, and what that brings about, until there is nothing left. */
+  #work(): void {
+    const { neighbours } = this.#state;
+    for (let sent = 0; ;) {
+      for (const { port, frame } of neighbours.questions())
+        this.#outbox.push({ port, frames: [frame] });
+      const released = neighbours.released();
+      const sends = this.#outbox;
+      if (released.length + sends.length === 0) return;
+      this.#outbox = [];
+      for (const parked of released) this.#resume(parked);
+      for (const { port, frames } of sends) {
+        sent += 1;
+        for (const frame of frames)
+          if (sent <= LIMITS.sendsPerUpcallMax) this.#send(port, frame);
+          else this.#count('too-many-hops');
+      }
+    }
+  }
+
+  #resume(parked: Parked): void {
+    if ('out' in parked) return this.#send(parked.out, parked.frame);
+    if (this.#bindings.changedHandsSince(parked.entry.port, parked.timeMs))
+      return this.#count('no-port');
+    // Decided anew, though there may be a flow by now: whether that may carry it (its TTL, its
+    // length) the kernel has looked at only for frames that were not handed up.
+    this.#decide(parked, parked.entry, parked.timeMs);
+  }
+
+  /** Sends a frame of the network itself out of a port: through whatever is linked there. */
+  #send(port: PortId, frame: Uint8Array): void {
+    const key = new Uint8Array(KEY_SIZE);
+    if (!parseKey(frame, key)) return this.#count('malformed');
+    const packet: Packet = { key, frame, gsoSize: 0, ingress: { out: port } };
+    const outcome = this.#settled(packet);
+    this.#effects(outcome, packet);
+    const { verdict } = outcome;
+    if (verdict.kind === 'answer') return;
+    if (verdict.kind === 'collect') return this.#count('local-refused');
+    if (verdict.kind === 'wait') {
+      if (!this.#state.neighbours.park(verdict.port, verdict.ip, { frame, out: port }))
+        this.#count('neighbour-limit');
+      return;
+    }
+    const { actions } = this.#decision(outcome, packet.ingress);
+    if (actions.drop !== undefined) this.#count(actions.drop);
+    else this.#execute(packet, outcome, actions);
+  }
+
+  /** Sends a frame by actions that no flow has; cut, where the walk said so. */
+  #execute({ frame, gsoSize }: Packet, { verdict }: Outcome, actions: Actions): void {
+    const mtu = verdict.kind === 'forward' ? verdict.cut : undefined;
+    if (mtu === undefined) return this.#datapath.execute(frame, actions, gsoSize);
+    const pieces = gsoSize === 0 ? fragments(frame, mtu) : undefined;
+    if (pieces === undefined) return this.#count('too-big');
+    for (const piece of pieces) this.#datapath.execute(piece, actions, 0);
+  }
+
+  #install(packet: Packet, { outcome, actions, fields, tags }: Decision): void {
+    const { key, frame, gsoSize } = packet;
     if (actions.drop !== undefined) this.#count(actions.drop);
     const cause = { steps: outcome.steps, verdict: outcome.verdict };
     const now = this.#datapath.now();
@@ -214,7 +412,7 @@ export class PacketPath {
     }
     if (actions.drop !== undefined) return;
     this.#injected += 1;
-    if (added === undefined) this.#datapath.execute(frame, actions, gsoSize);
+    if (added === undefined) this.#execute(packet, outcome, actions);
     else this.#datapath.inject(added.ref, frame, gsoSize);
   }
 

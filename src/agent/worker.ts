@@ -11,6 +11,7 @@ import {
   workerData,
   type MessagePort,
 } from 'node:worker_threads';
+import type { UpcallBudget } from '#datapath/budget.ts';
 import { openEbpf } from '#datapath/ebpf/open.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { Epoll, EventFd, TimerFd } from '#os/epoll.ts';
@@ -26,6 +27,8 @@ export interface WorkerData {
   readonly slots: number;
   readonly ringBytes: number;
   readonly tunnelUdpPort: number;
+  /** Of each port, and of each host behind the tunnel. */
+  readonly upcallBudget: UpcallBudget;
   /** The eventfd that the main thread rings when it posted messages. */
   readonly bellFd: number;
   /** A random number for the flow table's hash. */
