@@ -102,6 +102,36 @@ test('refusals are the words of the API, with what to type next', () =>
     }
   }));
 
+test('a hint is a command that says more', () =>
+  withApi(async (place) => {
+    await build(place);
+    for (const line of ['router create r', 'router create r', 'router create r0'])
+      assert.equal((await place.mn(line)).code, EXIT.ok, line);
+    const which = /hint: See which is which: mn router list --where name=r\n$/;
+    const cases: readonly (readonly [string, RegExp])[] = [
+      ['port create x --router r', which],
+      ['router delete r', which],
+      ['port create x --bridge b0 --router r0', /hint: mn port create --help\n$/],
+      [
+        'route create --router r0 --destination ::/0 --type reject --port p1',
+        /hint: mn route create --help\n$/,
+      ],
+      [
+        'route delete ::/0',
+        /hint: A route without a name goes by its id: mn route list --where destination=::\/0\n$/,
+      ],
+      [
+        'port create x --bridge b0 --addresses mac=02:00:00:00:00:01',
+        /hint: See how it is now: mn port list\n$/,
+      ],
+    ];
+    for (const [line, expected] of cases) {
+      const ran = await place.mn(line);
+      assert.equal(ran.code, EXIT.refused, `${line}\n${ran.out}${ran.err}`);
+      assert.match(ran.err, expected, line);
+    }
+  }));
+
 test('trace walks the real simulation', () =>
   withApi(async (place) => {
     await build(place);
@@ -112,6 +142,58 @@ test('trace walks the real simulation', () =>
     const result = JSON.parse(json.out) as { readonly verdict: string; readonly lines: string[] };
     assert.ok(['forward', 'drop'].includes(result.verdict));
     assert.notEqual(result.lines.length, 0);
+  }));
+
+test('two networks are joined by a router, and traced through it', () =>
+  withApi(async (place) => {
+    await build(place);
+    const said: readonly (readonly [string, string])[] = [
+      ['bridge create b1', 'created bridge b1'],
+      [
+        'port create p3 --bridge b1 --addresses mac=02:00:00:00:00:03,ip=10.0.1.3',
+        'created port p3',
+      ],
+      ['router create r0', 'created router r0'],
+      [
+        'port create r0-0 --router r0 --mac 02:00:00:00:01:00 --networks 10.0.0.254/24,fd00::fe/64',
+        'created port r0-0',
+      ],
+      [
+        'port create r0-1 --router r0 --mac 02:00:00:00:01:01 --networks 10.0.1.254/24',
+        'created port r0-1',
+      ],
+      ['port create b0-r --bridge b0', 'created port b0-r'],
+      ['port create b1-r --bridge b1 --peer r0-1', 'created port b1-r'],
+      ['port link r0-0 b0-r', 'linked port r0-0 to b0-r'],
+      [
+        'route create --router r0 --destination 10.9.0.0/16 --type reject',
+        'created route 10.9.0.0/16 of r0',
+      ],
+    ];
+    for (const [line, expected] of said)
+      assert.deepEqual(
+        await place.mn(line),
+        { code: EXIT.ok, out: `${expected}\n`, err: '' },
+        line,
+      );
+    assert.match((await place.mn('port list --where router=r0')).out, /^r0-1 +r0 +b1-r +true /m);
+    assert.match((await place.mn('route list')).out, /^r0 +10\.9\.0\.0\/16 +reject +100 /m);
+    const through = await place.mn('trace p1 "icmp 10.0.0.1 > 10.0.1.3"');
+    assert.match(through.out, /^02:00:00:00:00:01 > 02:00:00:00:01:00 icmp /);
+    assert.match(
+      through.out,
+      /\nleaves as 02:00:00:00:01:01 > 02:00:00:00:00:03 icmp .* seq 0 ttl 63\n$/,
+    );
+    const refused = await place.mn('trace p1 "icmp 10.0.0.1 > 10.9.0.1"');
+    assert.match(
+      refused.out,
+      /\ndrop: The route .*\nsent out of port r0-0: .* icmp 10\.0\.0\.254 > 10\.0\.0\.1 admin-prohibited /,
+    );
+    const bound = await place.mn('port link p1 r0-0');
+    assert.match(bound.err, /^ {2}host: cannot go with a peer: a port is either bound or linked$/m);
+    assert.equal((await place.mn('port unlink b0-r')).out, 'unlinked port b0-r\n');
+    assert.equal((await place.mn('router delete r0')).out, 'deleted router r0\n');
+    assert.equal((await place.mn('route list -o json')).out, '[]\n');
   }));
 
 test('--wait names the hosts that were never heard of, and status shows them', () =>

@@ -43,8 +43,99 @@ test('list shows references by name, in the columns of the kind', async () => {
   const [head = '', row = '', ...more] = out.trimEnd().split('\n');
   assert.equal(code, EXIT.ok);
   assert.deepEqual(more, []);
-  assert.match(head, /^NAME {2}BRIDGE {2}HOST {2}INTERFACE {2}ADMIN STATE UP {2}ADDRESSES {2}ID$/);
-  assert.match(row, /^p1 {4}b0 {6}h1 {4}vm1 {8}true {23}[0-9a-f-]{36}$/);
+  assert.match(head, /^NAME {2}BRIDGE {2}HOST {2}INTERFACE {2}ADMIN STATE UP {2}ID$/);
+  assert.match(row, /^p1 {4}b0 {6}h1 {4}vm1 {8}true {12}[0-9a-f-]{36}$/);
+});
+
+function withRouter(): FakeApi {
+  const api = withBridge();
+  api.add('router', { name: 'r0' });
+  api.add('port', { name: 'r0-a', router: 'r0', networks: ['10.0.1.1/24', 'fd00:1::1/64'] });
+  api.add('port', { name: 'b0-r', bridge: 'b0', peer: 'r0-a' });
+  return api;
+}
+
+test('a list has the columns that some row fills; the ends of links are names', async () => {
+  const api = withRouter();
+  const { out } = await mn(api.client, 'port list');
+  assert.equal(
+    out.replaceAll(/ +[0-9a-f-]{36}$/gm, ''),
+    `NAME  BRIDGE  ROUTER  PEER  ADMIN STATE UP  NETWORKS                   ID
+r0-a          r0            true            10.0.1.1/24, fd00:1::1/64
+b0-r  b0              r0-a  true
+`,
+  );
+});
+
+test('texts of a list are repeated flags, or have commas between; they are added and removed', async () => {
+  const api = withRouter();
+  const ran = await mn(
+    api.client,
+    'port create --name r0-b --router r0 --networks 10.0.2.1/24 --networks 10.0.3.1/24,fd00:2::1/64',
+  );
+  assert.deepEqual(ran, { code: EXIT.ok, out: 'created port r0-b\n', err: '' });
+  const networks = ['10.0.2.1/24', '10.0.3.1/24', 'fd00:2::1/64'];
+  assert.deepEqual(last(api, 'create'), ['port', { name: 'r0-b', router: 'r0', networks }]);
+  await mn(api.client, 'port update r0-b --add-networks 10.0.4.1/24,10.0.5.1/24');
+  const more = [...networks, '10.0.4.1/24', '10.0.5.1/24'];
+  assert.deepEqual(last(api, 'update')?.[2], { networks: more });
+  await mn(
+    api.client,
+    'port update r0-b --remove-networks FD00:2::1/64 --remove-networks 10.0.4.1/24,10.0.5.1/24',
+  );
+  assert.deepEqual(last(api, 'update')?.[2], { networks: networks.slice(0, 2) });
+  const none = await mn(api.client, 'port update r0-b --remove-networks 10.9.0.1/24');
+  assert.equal(none.code, EXIT.refused);
+});
+
+test('an object without a name is called by what tells it from its like', async () => {
+  const api = withRouter();
+  const create = 'route create --router r0 --destination';
+  const ran = await mn(api.client, `${create} 10.0.0.0/8 --port r0-a --gateway 10.0.1.9`);
+  assert.equal(ran.out, 'created route 10.0.0.0/8 of r0\n');
+  const [, id = ''] = [...api.rows.keys()].at(-1)?.split('/') ?? [];
+  assert.match(
+    (await mn(api.client, `route update ${id} --source fd00::/8`)).out,
+    /^updated route 10\.0\.0\.0\/8 from fd00::\/8 of r0$/m,
+  );
+  assert.match((await mn(api.client, `route show ${id}`)).out, /^router +r0$/m);
+  assert.equal(
+    (await mn(api.client, `route delete ${id}`)).out,
+    'deleted route 10.0.0.0/8 from fd00::/8 of r0\n',
+  );
+  const named = await mn(api.client, `${create} ::/0 --type reject --name no`);
+  assert.equal(named.out, 'created route no\n');
+  api.failNext.set('get', new Unavailable('gone'));
+  const unasked = await mn(api.client, `${create} fd00::/8 --type reject`);
+  assert.equal(unasked.out, `created route fd00::/8 of ${uuidOf('router/r0')}\n`);
+});
+
+test('link and unlink say it at one end', async () => {
+  const api = withRouter();
+  api.add('port', { name: 'r0-b', router: 'r0' });
+  const ran = await mn(api.client, 'port link r0-b b0-r');
+  assert.deepEqual(ran, { code: EXIT.ok, out: 'linked port r0-b to b0-r\n', err: '' });
+  assert.deepEqual(last(api, 'update'), ['port', 'r0-b', { peer: 'b0-r' }, undefined]);
+  const byId = await mn(api.client, `port link r0-b ${uuidOf('port/b0-r')} --if-revision 9`);
+  assert.equal(byId.out, 'linked port r0-b to b0-r\n');
+  assert.equal(last(api, 'update')?.[3], 9);
+  assert.equal((await mn(api.client, 'port unlink r0-b')).out, 'unlinked port r0-b\n');
+  assert.deepEqual(last(api, 'update'), ['port', 'r0-b', { peer: null }, undefined]);
+  assert.equal((await mn(api.client, 'port link r0-b')).code, EXIT.usage);
+});
+
+test('a port shows, and help names, the fields of its type', async () => {
+  const api = withRouter();
+  const router = (await mn(api.client, 'port show r0-a')).out;
+  assert.match(router, /^networks +10\.0\.1\.1\/24\n +fd00:1::1\/64$/m);
+  assert.doesNotMatch(router, /^(bridge|hairpin|vlan|addresses) /m);
+  const bridge = (await mn(api.client, 'port show b0-r')).out;
+  assert.match(bridge, /^peer +r0-a$/m);
+  assert.doesNotMatch(bridge, /^(router|mac|networks|mtu) /m);
+  const help = (await mn(api.client, 'port create --help')).out;
+  assert.match(help, /^create a port; needs --name, and --bridge or --router$/m);
+  assert.match(help.replaceAll(/\s+/g, ' '), /fd00::1\/64\. Repeatable\. Only of type router\./);
+  assert.doesNotMatch((await mn(api.client, 'port update --help')).out, /^ +--router /m);
 });
 
 test('an empty list says so on stderr, and is [] as JSON', async () => {

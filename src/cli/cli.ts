@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addCompletion } from './commands/completion.ts';
 import { addPortBinding } from './commands/port-binding.ts';
+import { addPortLink } from './commands/port-link.ts';
 import { addResources } from './commands/resources.ts';
 import { addStatus } from './commands/status.ts';
 import { addToken } from './commands/token.ts';
@@ -46,6 +47,9 @@ Examples:
   mn port create p1 --bridge b0 --addresses mac=02:00:00:00:00:01,ip=10.0.0.1
   mn port bind p1 --host h1 --interface vm1 --wait
   mn trace p1 "icmp 10.0.0.1 > 10.0.0.2"
+  mn port create r0-b0 --router r0 --networks 10.0.0.254/24,fd00::fe/64
+  mn port link r0-b0 b0-r0
+  mn route create --router r0 --destination 0.0.0.0/0 --port r0-up --gateway 192.0.2.1
 `;
 
 /** The whole tree of commands, for one run. */
@@ -68,7 +72,10 @@ function build(session: Session): Command {
     .addHelpText('after', AFTER_HELP);
   const kinds = addResources(session, program);
   const port = kinds.get('port');
-  if (port !== undefined) addPortBinding(session, port);
+  if (port !== undefined) {
+    addPortBinding(session, port);
+    addPortLink(session, port);
+  }
   addStatus(session, program);
   addTrace(session, program);
   addWatch(session, program);

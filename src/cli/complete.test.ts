@@ -11,6 +11,8 @@ function world(): FakeApi {
   for (const name of ['h1', 'h2']) api.add('host', { name });
   api.add('bridge', { name: 'b0' });
   api.add('port', { name: 'p1', bridge: 'b0' });
+  api.add('router', { name: 'r0' });
+  api.add('port', { name: 'r0-a', router: 'r0' });
   return api;
 }
 async function candidates(api: FakeApi, ...words: string[]): Promise<string[]> {
@@ -24,13 +26,36 @@ const CASES: readonly (readonly [readonly string[], readonly string[]])[] = [
   [['br'], ['bridge']],
   [
     ['port', ''],
-    ['list', 'show', 'create', 'update', 'delete', 'bind', 'unbind'],
+    ['list', 'show', 'create', 'update', 'delete', 'bind', 'unbind', 'link', 'unlink'],
+  ],
+  [
+    ['port', 'link', 'p1', ''],
+    ['p1', 'r0-a'],
+  ],
+  [['port', 'unlink', 'r'], ['r0-a']],
+  [['port', 'create', '--router', ''], ['r0']],
+  [
+    ['port', 'create', '--type', ''],
+    ['bridge', 'router'],
+  ],
+  [
+    ['route', 'create', '--type', ''],
+    ['port', 'blackhole', 'reject', 'local'],
+  ],
+  [['route', 'create', '--router', ''], ['r0']],
+  [['router', 'show', ''], ['r0']],
+  [
+    ['route', 'list', '--where', 'port='],
+    ['port=p1', 'port=r0-a'],
   ],
   [
     ['location', ''],
     ['list', 'show'],
   ],
-  [['port', 'show', ''], ['p1']],
+  [
+    ['port', 'show', ''],
+    ['p1', 'r0-a'],
+  ],
   [
     ['host', 'delete', 'h1', ''],
     ['h1', 'h2'],
@@ -67,7 +92,10 @@ const CASES: readonly (readonly [readonly string[], readonly string[]])[] = [
     ['operator', 'tenant', 'host'],
   ],
   [['token', 'issue', '--host', 'h2'], ['h2']],
-  [['trace', ''], ['p1']],
+  [
+    ['trace', ''],
+    ['p1', 'r0-a'],
+  ],
   [
     ['completion', ''],
     ['bash', 'zsh', 'fish'],
@@ -78,6 +106,12 @@ for (const [words, expected] of CASES)
   test(`mn ${words.join(' ')}⇥`, async () => {
     assert.deepEqual(await candidates(world(), ...words), expected);
   });
+
+test('the flags of a port are those of every kind of port', async () => {
+  const flags = await candidates(world(), 'port', 'update', 'r0-a', '--');
+  for (const flag of ['--add-networks', '--remove-networks', '--mtu', '--vlan', '--peer'])
+    assert.ok(flags.includes(flag), flag);
+});
 
 test('every command is offered, the hidden one is not', async () => {
   const all = await candidates(world(), '');

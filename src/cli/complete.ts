@@ -135,7 +135,10 @@ async function positional(session: Session, place: Place): Promise<readonly stri
   if (argument === undefined) return [];
   if (argument.argChoices !== undefined) return argument.argChoices;
   const kind = asKind(argument.name());
-  return kind === undefined ? [] : liveNames(session, kind);
+  if (kind !== undefined) return liveNames(session, kind);
+  const of = asKind(place.path[0] ?? '');
+  const field = of && fieldsOf(kindOf(of)).find(({ flag }) => flag === argument.name());
+  return field === undefined ? [] : fieldValues(session, field);
 }
 
 /**

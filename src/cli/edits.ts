@@ -6,7 +6,7 @@
 import { ApiError } from '#client/errors.ts';
 import type { Written } from '#client/types.ts';
 import type { Kind, StoredObject } from '#virtual/kind.ts';
-import { type FieldSpec, findField, parseElement, settableFields } from './fields.ts';
+import { type FieldSpec, findField, parseElement, parseTexts, settableFields } from './fields.ts';
 import { RefusedError, UsageError } from './io.ts';
 import type { Options, Session } from './session.ts';
 
@@ -34,7 +34,10 @@ async function canonical(session: Session, field: FieldSpec, value: unknown): Pr
 }
 
 async function pattern(session: Session, field: FieldSpec, text: string): Promise<unknown> {
-  if (field.type === 'texts') return text;
+  if (field.type === 'texts') {
+    const parsed = field.schema.safeParse([text]);
+    return parsed.success ? (parsed.data as readonly unknown[])[0] : text;
+  }
   const like: Record<string, unknown> = {};
   const given = parseElement(field, text, `--remove-${field.flag}`);
   for (const [name, value] of Object.entries(given))
@@ -52,11 +55,13 @@ async function editsOf(session: Session, kind: Kind, options: Options): Promise<
       throw new UsageError(
         `--${field.flag} replaces the list: it cannot go with --add or --remove`,
       );
-    const parse = (text: string): unknown =>
-      field.type === 'texts' ? text : parseElement(field, text, `--add-${field.flag}`);
+    const texts = field.type === 'texts';
+    const parse = (text: string): unknown[] =>
+      texts ? parseTexts(text) : [parseElement(field, text, `--add-${field.flag}`)];
     const remove: { text: string; like: unknown }[] = [];
-    for (const text of removed) remove.push({ text, like: await pattern(session, field, text) });
-    edits.push({ field, add: added.map(parse), remove });
+    for (const text of texts ? removed.flatMap(parseTexts) : removed)
+      remove.push({ text, like: await pattern(session, field, text) });
+    edits.push({ field, add: added.flatMap(parse), remove });
   }
   return edits;
 }

@@ -6,7 +6,7 @@
  * resolves names); only what JSON tells apart (numbers, true and false, lists) is converted here.
  */
 import { z } from 'zod';
-import type { Kind, KindName } from '#virtual/kind.ts';
+import type { Kind, KindName, StoredObject } from '#virtual/kind.ts';
 import { UsageError } from './io.ts';
 
 export interface FieldSpec {
@@ -85,6 +85,16 @@ export const fieldsOf = (kind: Kind): FieldSpec[] => specsOf(kind.schema.shape, 
 export const settableFields = (kind: Kind): FieldSpec[] =>
   fieldsOf(kind).filter((field) => field.name !== 'id' && !kind.assigned.includes(field.name));
 
+/** The one variant of a kind that has a field; undefined: all have it. */
+export const variantOf = ({ variants }: Kind, field: FieldSpec): string | undefined =>
+  Object.keys(variants?.of ?? {}).find((name) => variants?.of[name]?.includes(field.name));
+
+/** The fields that an object of a kind can have. */
+export function fieldsOfObject(kind: Kind, object: StoredObject): FieldSpec[] {
+  const own = (object as unknown as Readonly<Record<string, unknown>>)[kind.variants?.field ?? ''];
+  return fieldsOf(kind).filter((field) => [undefined, own].includes(variantOf(kind, field)));
+}
+
 /** By name or flag; the error lists what there is. */
 export function findField(specs: readonly FieldSpec[], text: string, what: string): FieldSpec {
   const spec = specs.find((candidate) => candidate.name === text || candidate.flag === text);
@@ -103,6 +113,7 @@ export function placeholder(field: FieldSpec): string {
   }
   if (field.choices.length > 0) return `<${field.choices.join('|')}>`;
   if (field.refersTo !== undefined) return `<${field.refersTo}>`;
+  if (field.type === 'texts') return '<text[,text…]>';
   return field.type === 'number' ? '<number>' : '<text>';
 }
 
@@ -150,5 +161,9 @@ export function parseFlag(field: FieldSpec, given: unknown): unknown {
   const flag = `--${field.flag}`;
   if (field.type === 'objects')
     return (given as readonly string[]).map((text) => parseElement(field, text, flag));
-  return field.type === 'texts' ? given : parseValue(field, String(given), flag);
+  if (field.type === 'texts') return (given as readonly string[]).flatMap(parseTexts);
+  return parseValue(field, String(given), flag);
 }
+
+/** Texts of a list, with commas between: `10.0.0.1/24,fd00::1/64`. */
+export const parseTexts = (text: string): string[] => text.split(',');

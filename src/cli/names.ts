@@ -2,9 +2,10 @@
  * Names for ids. People read names; the API's references are ids. One list per kind and run, asked
  * for only when a reference of that kind is shown. Who may not list a kind sees the ids.
  */
+import { ApiError, Unavailable } from '#client/errors.ts';
 import type { Client } from '#client/types.ts';
-import type { KindName } from '#virtual/kind.ts';
-import { kindOf } from '#virtual/kinds.ts';
+import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { kindOf, type ObjectOf } from '#virtual/kinds.ts';
 import { fieldsOf, type FieldSpec } from './fields.ts';
 import { isRefusal } from './problems.ts';
 
@@ -49,6 +50,23 @@ export class Names {
     return this.forFields(fieldsOf(kindOf(kind)));
   }
 
+  /** What people call the object of an id; the id when it cannot be asked for. */
+  async one(kind: KindName, id: string): Promise<string> {
+    try {
+      return await this.title(kind, await this.#client.get(kind, id));
+    } catch (error) {
+      if (error instanceof ApiError || error instanceof Unavailable) return id;
+      throw error;
+    }
+  }
+
+  /** What people call an object. */
+  async title(kind: KindName, object: StoredObject): Promise<string> {
+    if (object.name !== undefined || kind !== 'route') return titleOf(kind, object, same);
+    const router = await this.one('router', (object as ObjectOf<'route'>).router);
+    return titleOf(kind, object, () => router);
+  }
+
   /** The id of a name or id, as the API resolves it. */
   async id(kind: KindName, idOrName: string): Promise<string> {
     return isId(idOrName) ? idOrName.toLowerCase() : (await this.#client.get(kind, idOrName)).id;
@@ -56,6 +74,15 @@ export class Names {
 }
 
 export type Lookup = (kind: KindName, id: string) => string;
+const same: Lookup = (_kind, id) => id;
+
+/** What people call an object: its name, or what tells it from its like. */
+export function titleOf(kind: KindName, object: StoredObject, name: Lookup): string {
+  if (object.name !== undefined || kind !== 'route') return object.name ?? object.id;
+  const { destination, source, router } = object as ObjectOf<'route'>;
+  const from = source === undefined ? '' : ` from ${source}`;
+  return `${destination}${from} of ${name('router', router)}`;
+}
 
 /**
  * A field's value for people: names for ids, every element of a list as `mac=…,ip=…`, nothing for
@@ -72,7 +99,7 @@ export function cellOf(field: FieldSpec, value: unknown, name: Lookup, separator
 
 /** The same for a narrow column: an element's values without their keys. */
 export function shortCellOf(field: FieldSpec, value: unknown, name: Lookup): string {
-  if (field.type !== 'objects' || !Array.isArray(value)) return cellOf(field, value, name);
+  if (field.type !== 'objects' || !Array.isArray(value)) return cellOf(field, value, name, ', ');
   return value
     .map((item) =>
       partsOf(field, item, name)

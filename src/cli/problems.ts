@@ -32,6 +32,20 @@ const kindNamed = (message: string): KindName | undefined => {
   return KIND_NAMES.find((kind) => kind.replaceAll('-', ' ') === words);
 };
 
+/** A field that should not have been given at all: no other value would do. */
+const MISPLACED = /^(?:is not a field|has no meaning)\b/;
+
+/** How to look up what a name stands for, when the API says that it stands for several. */
+function lookup(problem: Problem): string | undefined {
+  for (const { message } of problem.errors ?? []) {
+    const [, words, name = ''] = /^\d+ ([a-z ]+) are named "([^"]*)": /.exec(message) ?? [];
+    const kind = KIND_NAMES.find((each) => kindOf(each).path.replaceAll('-', ' ') === words);
+    const where = /^[\w.:@-]+$/.test(name) ? `name=${name}` : `'name=${name}'`;
+    if (kind !== undefined) return `See which is which: mn ${kind} list --where ${where}`;
+  }
+  return undefined;
+}
+
 /**
  * A kind whose missing object the problem is about: that of the faulty reference, else the
  * command's.
@@ -43,7 +57,8 @@ function missingKind(problem: Problem, command: string): KindName | undefined {
   for (const fault of problem.errors ?? []) {
     const path = fault.path.replace(/\.\d+(?=\.|$)/g, '');
     const reference = kindOf(kind).references[path];
-    if (reference !== undefined && /\bno\b|\bnot\b/.test(fault.message)) return reference.kind;
+    if (reference === undefined || MISPLACED.test(fault.message)) continue;
+    if (/\bno\b|\bnot\b/.test(fault.message)) return reference.kind;
   }
   return undefined;
 }
@@ -58,11 +73,17 @@ function hintOf(problem: Problem, about: About): string | undefined {
       return 'This token may not do that; see who may with: mn token issue --help';
     case 409:
     case 412:
-      return kind === undefined ? undefined : `See how it is now: mn ${kind} show${target || ' …'}`;
+      if (kind === undefined) return lookup(problem);
+      return (
+        lookup(problem) ??
+        `See how it is now: mn ${kind} ${about.target === undefined ? 'list' : `show${target}`}`
+      );
     case 413:
       return 'Nothing was written; do it in smaller parts';
     default: {
       const missing = missingKind(problem, about.command);
+      if (missing === 'route' && about.target?.includes('/') === true)
+        return `A route without a name goes by its id: mn route list --where destination=${about.target}`;
       if (missing !== undefined) return `See what there is: mn ${missing} list`;
       return problem.status < 500 && about.command !== ''
         ? `mn ${about.command} --help`
@@ -77,7 +98,7 @@ function tell(io: Screen, text: string, hint: string | undefined): void {
 }
 
 /** Commands that may have changed something when their answer did not arrive. */
-const WRITES = / (create|update|delete|bind|unbind|issue|revoke)$/;
+const WRITES = / (create|update|delete|bind|unbind|link|unlink|issue|revoke)$/;
 
 /** 503: the API answered, but has no store to ask. For the caller that is no answer. */
 const UNAVAILABLE_STATUS = 503;

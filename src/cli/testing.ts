@@ -4,7 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { ApiError } from '#client/errors.ts';
-import type { Client, KnownToken, Problem, Status, WatchEvent } from '#client/types.ts';
+import type {
+  Client,
+  KnownToken,
+  Problem,
+  Status,
+  TraceResult,
+  WatchEvent,
+} from '#client/types.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { runCli } from './cli.ts';
@@ -33,7 +40,7 @@ export interface FakeApi {
     behind: string[];
     away: string[];
     events: WatchEvent[];
-    trace: readonly string[];
+    trace: Partial<TraceResult>;
   };
   /** Thrown once by the next call of that name. */
   readonly failNext: Map<string, Error>;
@@ -41,6 +48,12 @@ export interface FakeApi {
   readonly tokens: KnownToken[];
   add(kind: KindName, body: Body): StoredObject;
 }
+
+const ASSIGNED: Readonly<Partial<Record<KindName, Body>>> = {
+  bridge: { floodKey: 0x800001 },
+  router: { networkKey: 0x800002 },
+};
+const MADE_MAC = '6e:00:00:00:00:01';
 
 class Fake implements FakeApi {
   readonly asked: { call: string; args: readonly unknown[] }[] = [];
@@ -52,13 +65,14 @@ class Fake implements FakeApi {
     behind: [],
     away: [],
     events: [],
-    trace: ['drop: no-recipient'],
+    trace: { lines: ['drop: no-recipient'] },
   };
   readonly client = this.#client();
   #revision = 0;
 
   add(kind: KindName, body: Body): StoredObject {
-    return this.#put(kind, uuidOf(`${kind}/${String(body['name'])}`), body);
+    const name = body['name'] ?? body['destination'];
+    return this.#put(kind, uuidOf(`${kind}/${String(name)}`), body);
   }
 
   #put(kind: KindName, id: string, body: Body): StoredObject {
@@ -72,10 +86,18 @@ class Fake implements FakeApi {
       for (const holder of holders)
         if (typeof holder[key] === 'string') holder[key] = this.find(target, holder[key]).id;
     }
-    const assigned = kind === 'bridge' ? { floodKey: 0x800001 } : {};
     this.#revision += 1;
-    const object = row.schema.parse({ ...assigned, ...resolved, id }) as unknown as StoredObject;
-    const stored = { ...object, revision: this.#revision };
+    const object = row.schema.parse({ ...ASSIGNED[kind], ...resolved, id }) as Body;
+    if (kind === 'port' && resolved['router'] !== undefined)
+      Object.assign(object, { type: 'router', mac: object['mac'] ?? MADE_MAC });
+    const foreign = Object.entries(row.variants?.of ?? {})
+      .filter(([variant]) => variant !== object['type'])
+      .flatMap(([, fields]) => fields);
+    const own = Object.entries(object).filter(([field]) => !foreign.includes(field));
+    const stored = {
+      ...Object.fromEntries(own),
+      revision: this.#revision,
+    } as unknown as StoredObject;
     this.rows.set(`${kind}/${id}`, stored);
     return stored;
   }
@@ -159,8 +181,8 @@ class Fake implements FakeApi {
       },
       trace: async (request) => {
         this.#ask('trace', [request]);
-        const lines = this.answers.trace;
-        return { revision: this.#revision, lines, verdict: 'drop', ports: [], fields: [] };
+        const nothing = { lines: [], verdict: 'drop', ports: [], sends: [], fields: [] } as const;
+        return { revision: this.#revision, ...nothing, ...this.answers.trace };
       },
       watch: (options) => {
         this.#ask('watch', [options]);

@@ -132,6 +132,87 @@ test('trace fills in the MACs that are seeded for the addresses', async () => {
   assert.match(out, /^02:00:00:00:00:01 > 02:00:00:00:00:02 icmp .*\ndrop: no-recipient\n$/);
 });
 
+/**
+ * b0 and b1 as one segment, with two routers: 10.0.0.254 in b0, 10.1.0.254 in b1; p1 has addresses
+ * of both networks.
+ */
+function segment(): FakeApi {
+  const api = world();
+  api.add('bridge', { name: 'b1' });
+  for (const [n, bridge] of ['b0', 'b1'].entries()) {
+    api.add('router', { name: `r${n}` });
+    const mac = `02:00:00:00:01:0${n}`;
+    const networks = [`10.${n}.0.254/24`, `fd0${n}::fe/64`];
+    api.add('port', { name: `r${n}-a`, router: `r${n}`, mac, networks });
+    api.add('port', { name: `${bridge}-r`, bridge, peer: `r${n}-a` });
+  }
+  api.add('port', { name: 'b0-1', bridge: 'b0' });
+  const b1 = [{ mac: '02:00:00:00:00:09', ip: '10.0.0.9' }];
+  api.add('port', { name: 'b1-0', bridge: 'b1', peer: 'b0-1', addresses: b1 });
+  api.add('port', { name: 'b0-1', bridge: 'b0', peer: 'b1-0' });
+  return api;
+}
+
+test('trace sends to the router what is not on the link, as a workload would', async () => {
+  const src = '02:00:00:00:00:01';
+  const [r0, r1] = ['02:00:00:00:01:00', '02:00:00:00:01:01'];
+  const cases: readonly (readonly [string, string])[] = [
+    ['icmp 10.0.0.1 > 192.0.2.1', r0],
+    ['icmp 10.1.0.1 > 192.0.2.1', r1],
+    ['icmp 172.16.0.1 > 192.0.2.1', r0],
+    ['udp [fd01::1]:5 > [fd09::1]:53', r1],
+    ['icmp 10.0.0.1 > 10.0.0.254', r0],
+    ['icmp 10.0.0.1 > 10.1.0.254', r1],
+    ['icmp6 fd00::1 > fe80::ff:fe00:101', r1],
+    ['icmp 10.0.0.1 > 10.0.0.9', '02:00:00:00:00:09'],
+  ];
+  for (const [text, dst] of cases) {
+    const api = segment();
+    const ran = await mn(api.client, `trace p1 "${text}"`);
+    assert.equal(ran.code, EXIT.ok, `${text}\n${ran.err}`);
+    const whole = parseFrameText(`${src} > ${dst} ${text}`);
+    assert.equal(frameAsked(api), (whole as Uint8Array).toHex(), text);
+  }
+  for (const text of ['icmp 10.0.0.1 > 10.0.0.77', 'icmp6 fd00::1 > fe80::77']) {
+    const ran = await mn(segment().client, `trace p1 "${text}"`);
+    assert.match(ran.err, /^error: frame: destination MAC: does not follow/, text);
+  }
+});
+
+test('trace into a router goes to its own MAC; who sends must be said', async () => {
+  const api = segment();
+  const ran = await mn(api.client, 'trace r0-a "icmp 10.0.0.9 > 10.9.0.1"');
+  assert.equal(ran.code, EXIT.usage);
+  assert.match(ran.err, /the router's is 02:00:00:00:01:00, the sender's is not known/);
+});
+
+test('trace says how the frame leaves, and what is sent because of it', async () => {
+  const api = segment();
+  const frame = (text: string): string => (parseFrameText(text) as Uint8Array).toHex();
+  const macs = '02:00:00:00:00:01 > 02:00:00:00:01:00';
+  const ping = `${macs} icmp 10.0.0.1 > 192.0.2.1 echo id 0 seq 0`;
+  const leaves =
+    '02:00:00:00:01:01 > 02:00:00:00:00:09 icmp 10.0.0.1 > 192.0.2.1 echo id 0 seq 0 ttl 63';
+  api.answers.trace = { lines: ['forward: to port p2'], rewritten: frame(leaves) };
+  const line = 'trace p1 "icmp 10.0.0.1 > 192.0.2.1"';
+  assert.equal(
+    (await mn(api.client, line)).out,
+    `${ping}\nforward: to port p2\nleaves as ${leaves}\n`,
+  );
+  api.answers.trace = { lines: ['forward: to port p2'], rewritten: frame(ping) };
+  assert.equal((await mn(api.client, line)).out, `${ping}\nforward: to port p2\n`);
+  const sends = ['r0-a', 'gone'].map((name) => ({
+    port: uuidOf(`port/${name}`),
+    frame: '00',
+    text: 'a frame',
+  }));
+  api.answers.trace = { lines: ['drop: why'], sends };
+  assert.equal(
+    (await mn(api.client, line)).out,
+    `${ping}\ndrop: why\nsent out of port r0-a: a frame\nsent out of port ${uuidOf('port/gone')}: a frame\n`,
+  );
+});
+
 test('trace takes hex, and says what a frame lacks', async () => {
   const api = world();
   const hex = 'ffffffffffff020000000001 88b5';
@@ -165,7 +246,20 @@ test('the addresses of a frame are found in its text', () => {
   });
   assert.deepEqual(addressesOf('icmp6 fd00::1 > fd00::2'), { from: 'fd00::1', to: 'fd00::2' });
   assert.deepEqual(addressesOf('arp who-has 10.0.0.2 tell 10.0.0.1'), { from: '10.0.0.1' });
+  assert.deepEqual(addressesOf('ns fe80::1 for fd00::1'), { from: 'fe80::1' });
   assert.deepEqual(addressesOf('type 0x88b5'), {});
+});
+
+test('watch calls a route without a name by what tells it from its like', async () => {
+  const api = segment();
+  const route = api.add('route', { router: 'r0', destination: '::/0', type: 'reject' });
+  const rows = [{ kind: 'route', id: route.id, put: { ...route, weight: 7 } }] as const;
+  api.answers.events.push(
+    { type: 'change', change: { revision: 20, rows } },
+    { type: 'change', change: { revision: 21, rows: [{ kind: 'route', id: route.id }] } },
+  );
+  const { out } = await mn(api.client, 'watch');
+  assert.equal(out, '20  route ::/0 of r0  changed  weight=7\n21  route ::/0 of r0  deleted\n');
 });
 
 test('watch tells what changed, by name, and JSON lines are the events', async () => {

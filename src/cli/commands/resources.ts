@@ -10,15 +10,17 @@ import { kindOf } from '#virtual/kinds.ts';
 import { changesOf } from '../edits.ts';
 import {
   fieldsOf,
+  fieldsOfObject,
   type FieldSpec,
   findField,
   parseFlag,
   placeholder,
   settableFields,
+  variantOf,
 } from '../fields.ts';
 import { pairs, print, table } from '../format.ts';
 import { UsageError } from '../io.ts';
-import { cellOf, type Lookup, shortCellOf } from '../names.ts';
+import { cellOf, isId, type Lookup, shortCellOf } from '../names.ts';
 import {
   action,
   finishWrite,
@@ -71,19 +73,31 @@ function listVerb(session: Session, parent: Command, kind: Kind): void {
         const name: Lookup = asTable ? await names.forFields(fields) : (_kind, id) => id;
         print(io, formatOf(options), {
           value: objects,
-          text: () =>
-            table(
-              io,
-              fields.map((field) => ({ title: title(field), spare: field.name === 'id' })),
-              objects.map((object) =>
-                fields.map((field) => shortCellOf(field, valueOf(object, field.name), name)),
-              ),
-            ),
+          text: () => tableOf(session, fields, objects, name),
         });
         if (asTable && objects.length === 0) io.err(`no ${kind.name} found\n`);
       }),
     );
 }
+
+/** A column without anything in any row says nothing. */
+function tableOf(
+  { io }: Session,
+  fields: readonly FieldSpec[],
+  objects: readonly StoredObject[],
+  name: Lookup,
+): string {
+  const cells = fields.map((field) =>
+    objects.map((object) => shortCellOf(field, valueOf(object, field.name), name)),
+  );
+  const shown = [...fields.keys()].filter((i) => cells[i]?.some((cell) => cell !== '') === true);
+  return table(
+    io,
+    shown.map((i) => fields[i]).flatMap((field) => (field === undefined ? [] : [columnOf(field)])),
+    objects.map((_object, row) => shown.map((i) => cells[i]?.[row] ?? '')),
+  );
+}
+const columnOf = (field: FieldSpec) => ({ title: title(field), spare: field.name === 'id' });
 
 function showVerb(session: Session, parent: Command, kind: Kind): void {
   parent
@@ -98,7 +112,7 @@ function showVerb(session: Session, parent: Command, kind: Kind): void {
           formatOf(options) === 'table'
             ? await session.names.forKind(kind.name)
             : (_kind, id) => id;
-        const rows = fieldsOf(kind).map(
+        const rows = fieldsOfObject(kind, object).map(
           (field) => [field.flag, cellOf(field, valueOf(object, field.name), name, '\n')] as const,
         );
         print(session.io, formatOf(options), {
@@ -113,11 +127,15 @@ function showVerb(session: Session, parent: Command, kind: Kind): void {
  * Adds a field's flag. Those an object cannot change once it exists stay out of the help of
  * `update`.
  */
-function fieldFlag(command: Command, field: FieldSpec, hidden: boolean): void {
+function fieldFlag(command: Command, kind: Kind, field: FieldSpec): void {
   const option = new Option(`--${field.flag} ${placeholder(field)}`, field.about);
   const isList = field.type === 'objects' || field.type === 'texts';
   if (isList) option.argParser(repeated);
-  if (isList) option.description = `${field.about} Repeatable.`;
+  if (isList) option.description += ' Repeatable.';
+  const variant = variantOf(kind, field);
+  if (variant !== undefined && field.refersTo === undefined)
+    option.description += ` Only of type ${variant}.`;
+  const hidden = command.name() === 'update' && kind.immutable.includes(field.name);
   command.addOption(option.hideHelp(hidden));
 }
 
@@ -128,14 +146,25 @@ const givenFields = (fields: readonly FieldSpec[], options: Options): Record<str
   return body;
 };
 
+/** What people call what was written; `typed` when the API does not say. */
+const titleFor = async (
+  { names }: Session,
+  { name }: Kind,
+  object: StoredObject | undefined,
+  typed = '',
+): Promise<string> => (object === undefined ? typed : names.title(name, object));
+
 function createVerb(session: Session, parent: Command, kind: Kind): void {
   const fields = settableFields(kind);
   const required = fields.filter((field) => !field.optional).map((field) => `--${field.flag}`);
+  const either = fields.filter((field) => variantOf(kind, field) && field.refersTo !== undefined);
+  if (either.length > 0)
+    required.push(`and ${either.map((field) => `--${field.flag}`).join(' or ')}`);
   const create = parent
     .command('create')
     .description(`create a ${kind.name}; needs ${required.join(', ')}`)
     .argument('[name]', 'the same as --name');
-  for (const field of fields) fieldFlag(create, field, false);
+  for (const field of fields) fieldFlag(create, kind, field);
   writeOptions(create).action(
     action(session, async ([name], options) => {
       const body = givenFields(fields, options);
@@ -146,7 +175,7 @@ function createVerb(session: Session, parent: Command, kind: Kind): void {
       const written = await session.io.client.create(kind.name, body);
       return finishWrite(session, options, {
         written,
-        line: `created ${kind.name} ${written.objects[0]?.name ?? ''}`.trimEnd(),
+        line: `created ${kind.name} ${await titleFor(session, kind, written.objects[0])}`.trimEnd(),
       });
     }),
   );
@@ -159,9 +188,9 @@ function updateVerb(session: Session, parent: Command, kind: Kind): void {
     .description(`change fields of a ${kind.name}; what is not named stays`)
     .argument(`<${kind.name}>`, 'its name or id');
   for (const field of fields) {
-    fieldFlag(update, field, kind.immutable.includes(field.name));
+    fieldFlag(update, kind, field);
     if (field.type !== 'objects' && field.type !== 'texts') continue;
-    const form = field.type === 'objects' ? placeholder(field) : '<text>';
+    const form = placeholder(field);
     update
       .option(`--add-${field.flag} ${form}`, `add one to ${field.flag}; repeatable`, repeated)
       .option(`--remove-${field.flag} ${form}`, 'remove those that match; repeatable', repeated);
@@ -178,7 +207,7 @@ function updateVerb(session: Session, parent: Command, kind: Kind): void {
       });
       return finishWrite(session, options, {
         written,
-        line: `updated ${kind.name} ${written.objects[0]?.name ?? target}`,
+        line: `updated ${kind.name} ${await titleFor(session, kind, written.objects[0], target)}`,
       });
     }),
   );
@@ -194,6 +223,9 @@ function deleteVerb(session: Session, parent: Command, kind: Kind): void {
     action(session, async (targets, options) => {
       const ifRevision = options['ifRevision'] as number | undefined;
       const [only = '', ...more] = targets;
+      const named: string[] = [];
+      for (const target of targets)
+        named.push(isId(target) ? await session.names.one(kind.name, target) : target);
       if (more.length > 0 && ifRevision !== undefined)
         throw new UsageError('--if-revision: name one object only');
       const written =
@@ -202,7 +234,7 @@ function deleteVerb(session: Session, parent: Command, kind: Kind): void {
           : await session.io.client.transact(
               targets.map((id) => ({ op: 'delete', kind: kind.name, id })),
             );
-      const line = `deleted ${kind.name} ${targets.join(', ')}`;
+      const line = `deleted ${kind.name} ${named.join(', ')}`;
       return finishWrite(session, options, { written, line });
     }),
   );

@@ -1,15 +1,16 @@
 /**
  * `mn trace`: what would happen to a frame that enters at a port, and why, without sending it. The
- * text of a frame may leave its MACs out: they are those seeded for its addresses, as a workload
- * would use them.
+ * text of a frame may leave its MACs out: they are those seeded for its addresses, or that of the
+ * router on the way, as a workload would use them.
  */
 import type { Command } from 'commander';
-import { formatIp, parseIp } from '#net/ip.ts';
-import { formatMac, type Mac, parseMac } from '#net/mac.ts';
+import type { TraceResult } from '#client/types.ts';
+import { type Mac, parseMac } from '#net/mac.ts';
 import { describeFrame, parseFrameText } from '#net/text.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { print } from '../format.ts';
 import { UsageError } from '../io.ts';
+import { canonicalIp, nextHop, segmentOf } from '../segment.ts';
 import { action, formatOf, outputOption, type Session } from '../session.ts';
 
 type Port = ObjectOf<'port'>;
@@ -20,9 +21,9 @@ Frames:
     icmp IP > IP [echo|reply] [id N] [seq N]      (icmp6 likewise)
     udp IP:PORT > IP:PORT            tcp IP:PORT > IP:PORT [syn|ack|fin|rst]
     ns IP6 for IP6                   na IP6 is-at MAC to IP6
-    type 0xNNNN
+    ip IP > IP proto N               type 0xNNNN
   then [ttl N] [length N | data HEX]. IPv6 with a port is written [ADDRESS]:PORT.
-  MACs left out are those seeded for the addresses.
+  MACs left out are those seeded for the addresses; beyond a router, that router's.
 
 Examples:
   mn trace vm1 "icmp 10.0.0.1 > 10.0.0.2"
@@ -33,8 +34,7 @@ Examples:
 export function addressesOf(text: string): { readonly from?: string; readonly to?: string } {
   const canonical = (word: string | undefined): string | undefined => {
     const bare = word?.replace(/^\[(.*)\](:\d+)?$/, '$1') ?? '';
-    const address = parseIp(bare) ?? parseIp(bare.replace(/:\d+$/, ''));
-    return address === undefined ? undefined : formatIp(address);
+    return canonicalIp(bare) ?? canonicalIp(bare.replace(/:\d+$/, ''));
   };
   const words = text.trim().split(/\s+/);
   for (const [i, word] of words.entries()) {
@@ -42,41 +42,60 @@ export function addressesOf(text: string): { readonly from?: string; readonly to
     const to = canonical(words[i + 1]);
     if (word === '>' && from !== undefined && to !== undefined) return { from, to };
     if (word === 'tell' && to !== undefined) return { from: to };
+    if (word === 'for' && from !== undefined) return { from };
   }
   return {};
 }
 
-const seededMac = (ports: readonly Port[], ip: string | undefined): Mac | undefined => {
-  if (ip === undefined) return undefined;
-  const seed = ports.flatMap((port) => port.addresses).find((held) => held.ip === ip);
-  return seed === undefined ? undefined : parseMac(seed.mac);
-};
+const macOf = (text: string | undefined): Mac | undefined =>
+  text === undefined ? undefined : parseMac(text);
 
-/**
- * The frame's bytes; MACs that the text leaves out come from the seeds of the port and its bridge.
- */
-async function frameOf(session: Session, name: string, text: string): Promise<Uint8Array> {
-  const { client } = session.io;
-  const port = (await client.get('port', name)) as unknown as Port;
+/** The MACs of a frame whose text leaves them out, as far as they are known; and what is known. */
+async function macsOf(session: Session, port: Port, text: string): Promise<Macs> {
+  if (port.type === 'router')
+    return {
+      dst: macOf(port.mac),
+      known: `the router's is ${port.mac}, the sender's is not known`,
+    };
   const { from, to } = addressesOf(text);
-  const first = port.addresses[0];
-  const src = seededMac([port], from) ?? (first === undefined ? undefined : parseMac(first.mac));
-  const neighbours =
-    to === undefined
-      ? []
-      : ((await client.listAll('port', { bridge: port.bridge })) as unknown as Port[]);
-  const dst = seededMac(neighbours, to);
+  const [first] = port.addresses;
+  const sender = port.addresses.find(({ ip }) => from !== undefined && ip === from) ?? first;
+  const known =
+    sender === undefined ? `port ${port.name} has no seeded address` : `source ${sender.mac}`;
+  const src = macOf(sender?.mac);
+  if (to === undefined) return { src, known };
+  return { src, dst: macOf(nextHop(await segmentOf(session.io.client, port), from, to)), known };
+}
+interface Macs {
+  readonly src?: Mac | undefined;
+  readonly dst?: Mac | undefined;
+  readonly known: string;
+}
+
+/** The frame's bytes; MACs that the text leaves out are those that a workload would use. */
+async function frameOf(session: Session, name: string, text: string): Promise<Uint8Array> {
+  const port = (await session.io.client.get('port', name)) as Port;
+  const { src, dst, known } = await macsOf(session, port, text);
   const frame = parseFrameText(text, {
     ...(src === undefined ? {} : { src }),
     ...(dst === undefined ? {} : { dst }),
   });
   if (frame instanceof Uint8Array) return frame;
-  const known =
-    src === undefined ? `port ${port.name} has no seeded address` : `source ${formatMac(src)}`;
   throw new UsageError(
     `frame: ${frame.error}`,
     `Write the MACs in front (MAC > MAC …; ${known}), or see: mn trace --help`,
   );
+}
+
+/** The answer for people: the frame, what happens to it, how it leaves, what is sent back. */
+async function textOf(session: Session, frame: Uint8Array, result: TraceResult): Promise<string> {
+  const lines = [describeFrame(frame), ...result.lines];
+  const { rewritten } = result;
+  if (rewritten !== undefined && rewritten !== frame.toHex())
+    lines.push(`leaves as ${describeFrame(Uint8Array.fromHex(rewritten))}`);
+  for (const { port, text } of result.sends)
+    lines.push(`sent out of port ${await session.names.one('port', port)}: ${text}`);
+  return `${lines.join('\n')}\n`;
 }
 
 function frameOfHex(text: string): Uint8Array {
@@ -105,10 +124,9 @@ export function addTrace(session: Session, program: Command): void {
         const frame =
           hex === undefined ? await frameOf(session, port, words ?? '') : frameOfHex(hex);
         const result = await session.io.client.trace({ port, frame: frame.toHex() });
-        print(session.io, formatOf(options), {
-          value: result,
-          text: () => `${[describeFrame(frame), ...result.lines].join('\n')}\n`,
-        });
+        const format = formatOf(options);
+        const text = format === 'table' ? await textOf(session, frame, result) : '';
+        print(session.io, format, { value: result, text: () => text });
       }),
     );
 }

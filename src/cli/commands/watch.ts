@@ -8,7 +8,7 @@ import { KIND_NAMES, type KindName, type StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { fieldsOf } from '../fields.ts';
 import { styled } from '../format.ts';
-import { cellOf, type Lookup } from '../names.ts';
+import { cellOf, type Lookup, titleOf } from '../names.ts';
 import { action, numberOption, type Session } from '../session.ts';
 import type { WatchEvent } from '#client/types.ts';
 
@@ -48,12 +48,13 @@ class Narrator {
       this.#known = false;
       return;
     }
-    this.#names.set(key, object.name ?? object.id);
+    this.#names.set(key, titleOf(kind, object, this.#name));
     if (whole) this.#last.set(key, object);
   }
 
   #title({ kind, id, put }: RowChange): string {
-    return `${kind} ${put?.name ?? this.#name(kind === 'location' ? 'port' : kind, id)}`;
+    if (kind === 'location') return `${kind} ${this.#name('port', id)}`;
+    return `${kind} ${put === undefined ? this.#name(kind, id) : titleOf(kind, put, this.#name)}`;
   }
 
   #changed(kind: KindName, put: StoredObject): string {
