@@ -1,32 +1,40 @@
 /**
- * `lab check`: who reaches whom, against who should. A pair of one tenant must be reached by
- * broadcast, ping and ping -6; a pair of two tenants must not be reached by the broadcast of
- * either.
+ * `lab check`: who reaches whom, against who should by the recipe. A pair on one bridge must be
+ * reached by broadcast, ping and ping -6; any other must not be reached by the broadcast of either,
+ * and where routes lead from one to the other and back, ping and ping -6 must be answered.
  */
+import { relation } from './expected.ts';
 import type { Lab } from './lab.ts';
 import { eachAtOnce, ping } from './ping.ts';
 import { type HelloOptions, Stage } from './stage.ts';
 
-export type Cell = 'self' | 'ok' | 'apart' | 'LEAK' | 'LOST';
+export type Cell = 'self' | 'ok' | 'routed' | 'apart' | 'LEAK' | 'LOST';
 
 /** Row: sender; column: receiver; both in the recipe's order. */
 export async function matrix(lab: Lab, options?: HelloOptions): Promise<Cell[][]> {
   using stage = new Stage(lab);
   const heard = await stage.hello(options);
-  const friends = stage.pairs(true);
-  const answered = await eachAtOnce(friends, async ([a, b]) => {
+  const relationOf = (a: number, b: number) =>
+    relation(lab.recipe, stage.station(a).name, stage.station(b).name);
+  const related = [...stage.pairs(true), ...stage.pairs(false)].filter(
+    ([a, b]) => relationOf(a, b) !== 'apart',
+  );
+  const answered = await eachAtOnce(related, async ([a, b]) => {
     const { name } = stage.station(a);
     const { ip4, ip6 } = stage.station(b);
     const results = [await ping(lab, name, ip4), await ping(lab, name, ip6)];
     return results.every((result) => result.received === 1);
   });
-  const reached = new Set(friends.filter((_, i) => answered[i]).map(([a, b]) => `${a}>${b}`));
+  const reached = new Set(related.filter((_, i) => answered[i]).map(([a, b]) => `${a}>${b}`));
   return stage.stations.map((_, a) =>
     stage.stations.map((_, b): Cell => {
       const pair = `${a}>${b}`;
       if (a === b) return 'self';
-      if (!stage.areFriends(a, b)) return heard.has(pair) ? 'LEAK' : 'apart';
-      return heard.has(pair) && reached.has(pair) ? 'ok' : 'LOST';
+      const should = relationOf(a, b);
+      if (should === 'linked') return heard.has(pair) && reached.has(pair) ? 'ok' : 'LOST';
+      if (heard.has(pair)) return 'LEAK';
+      if (should === 'apart') return 'apart';
+      return reached.has(pair) ? 'routed' : 'LOST';
     }),
   );
 }
@@ -34,6 +42,7 @@ export async function matrix(lab: Lab, options?: HelloOptions): Promise<Cell[][]
 const SHOWN: Readonly<Record<Cell, string>> = {
   self: '',
   ok: 'ok',
+  routed: 'routed',
   apart: '-',
   LEAK: 'LEAK',
   LOST: 'LOST',
@@ -41,7 +50,8 @@ const SHOWN: Readonly<Record<Cell, string>> = {
 
 /** As a table, with a legend. */
 export function describeMatrix(names: readonly string[], cells: readonly Cell[][]): string[] {
-  const width = Math.max(4, ...names.map((name) => name.length)) + 2;
+  const shown = [...names, ...cells.flat().map((cell) => SHOWN[cell])];
+  const width = Math.max(4, ...shown.map((text) => text.length)) + 2;
   const row = (head: string, columns: readonly string[]): string =>
     [head, ...columns]
       .map((text) => text.padEnd(width))
@@ -57,7 +67,8 @@ export function describeMatrix(names: readonly string[], cells: readonly Cell[][
     ),
     '',
     'row: sender; column: receiver',
-    'ok: broadcast, IPv4 and IPv6 arrive; -: nothing arrives, as it must',
+    'ok: broadcast, IPv4 and IPv6 arrive; routed: IPv4 and IPv6 do, through routers',
+    '-: nothing arrives, as it must',
   ];
 }
 

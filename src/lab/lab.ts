@@ -157,6 +157,10 @@ export async function waitForAgents(lab: Lab): Promise<number> {
   throw new Error(`revision ${revision} is not in force on ${behind.join(' ')}${logTails(lab)}`);
 }
 
+/** The workload whose interface a port is bound to has the same name. */
+const interfaceOf = (port: object): string =>
+  'interface' in port && typeof port.interface === 'string' ? port.interface : '';
+
 /** What keeps the lab from being ready, in words. */
 async function whatLacks({ client, recipe }: Lab): Promise<string[]> {
   const { hosts } = await client.status();
@@ -168,7 +172,7 @@ async function whatLacks({ client, recipe }: Lab): Promise<string[]> {
       return [`${name} has not reported`];
     const { portsUp, portsDown } = status.report;
     return ports
-      .filter((port) => recipe.workloads[port.name ?? '']?.host === name)
+      .filter((port) => recipe.workloads[interfaceOf(port)]?.host === name)
       .filter(({ id }) => !portsUp.includes(id) || !located.has(id))
       .map(({ id, name: port }) => {
         const why = portsDown.find((each) => each.port === id)?.why ?? 'no word of it yet';

@@ -7,6 +7,7 @@ import { Command } from 'commander';
 import { describeMatrix, isAsExpected, matrix } from './check.ts';
 import { cleanLab, remains } from './clean.ts';
 import { runDemo } from './demo/demo.ts';
+import { relation } from './expected.ts';
 import { labNames, readJournal } from './journal.ts';
 import { announce, makeLab, openLab, shellEnvironment, shellSettings, type Lab } from './lab.ts';
 import { lockLab } from './lock.ts';
@@ -116,11 +117,9 @@ async function pingTo(from: string, to: string, choice: PingChoice): Promise<voi
   const target = lab.recipe.workloads[to];
   const address = target === undefined ? to : addressOf(target, choice.six === true ? 6 : 4);
   if (address === undefined) throw new Error(`${to} has no address of that family`);
-  const source = lab.recipe.workloads[from];
-  if (target !== undefined && source !== undefined && target.bridge !== source.bridge) {
-    const whose = `on bridge ${source.bridge}, ${address} is whoever has it there`;
-    console.error(`${to} is on bridge ${target.bridge}: ${whose}`);
-  }
+  const known = target !== undefined && lab.recipe.workloads[from] !== undefined;
+  if (known && relation(lab.recipe, from, to) === 'apart')
+    console.error(`nothing leads from ${from} to ${to}: ${address} is whoever has it there`);
   await runIn(from, ['ping', '-n', '-c', choice.count, '-i', '0.2', address], choice);
 }
 

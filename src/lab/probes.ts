@@ -42,18 +42,24 @@ export function markOf(frame: Uint8Array): Mark | undefined {
 export interface Station {
   readonly name: string;
   readonly tenant: string;
+  /** The bridge it is on; or a name for the link to the router it is plugged into. */
+  readonly network: string;
   readonly mac: string;
   readonly ip4: string;
   readonly ip6: string;
 }
 
-export function stationOf(name: string, workload: Workload, tenant: string): Station {
+export function stationOf(
+  name: string,
+  workload: Workload,
+  at: Pick<Station, 'tenant' | 'network'>,
+): Station {
   const ip4 = addressOf(workload, 4);
   const ip6 = addressOf(workload, 6);
   if (ip4 === undefined || ip6 === undefined) {
     throw new Error(`${name} needs an IPv4 and an IPv6 address to be probed`);
   }
-  return { name, tenant, mac: workload.mac, ip4, ip6 };
+  return { name, ...at, mac: workload.mac, ip4, ip6 };
 }
 
 /** A way to try to reach somebody. `text`: the frame in the grammar of `#net/text.ts`. */

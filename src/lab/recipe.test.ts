@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { namespacesOf } from './names.ts';
-import { addressOf, parseRecipe, readRecipe, recipeNames } from './recipe.ts';
+import { relation } from './expected.ts';
+import { addressOf, parseRecipe, readRecipe, recipeNames, tenantOf } from './recipe.ts';
 
 const recipe = (workload: string): string => `
 about: one
@@ -15,7 +16,7 @@ const GOOD =
   "{ host: h1, bridge: net1, mac: '02:00:00:00:00:01', addresses: [10.0.0.1/24, 'fd00::1/64'] }";
 
 test('every recipe that comes with the lab is valid', () => {
-  assert.deepEqual(recipeNames().toSorted(), ['demo', 'pair']);
+  assert.deepEqual(recipeNames().toSorted(), ['demo', 'pair', 'routed']);
   for (const name of recipeNames()) assert.ok(readRecipe(name).hosts.length > 0);
 });
 
@@ -58,4 +59,63 @@ test('a name that the lab itself needs is refused', () => {
     /a name the lab itself needs/,
   );
   assert.throws(() => parseRecipe(recipe(GOOD).replaceAll('vm1', 'h1')), /h1 is used twice/);
+});
+
+const routed = (ports: string, workload = GOOD): string => `${recipe(workload)}
+routers: { r1: { tenant: alpha, ports: ${ports} } }
+`;
+const IN_BRIDGE = '{ p1: { bridge: net1, networks: [10.0.0.254/24] } }';
+const refusedRouters: readonly (readonly [string, string, RegExp])[] = [
+  [
+    'a port of a router with no plug',
+    routed('{ p1: { networks: [10.0.0.1/24] } }'),
+    /p1: must have one of/,
+  ],
+  [
+    'a port with two plugs',
+    routed('{ p1: { bridge: net1, workload: vm1, networks: [10.0.0.1/24] } }'),
+    /p1: must have one of/,
+  ],
+  [
+    'a peer that is not there',
+    routed("{ p1: { peer: 'r2:p2', networks: [10.0.0.1/24] } }"),
+    /p1\.peer: must be ROUTER:PORT/,
+  ],
+  [
+    'a port called as a workload',
+    routed(IN_BRIDGE.replace('p1', 'vm1')),
+    /vm1: the name is used twice/,
+  ],
+  [
+    'a workload with no plug',
+    recipe(GOOD.replace('bridge: net1, ', '')),
+    /vm1: must have a bridge/,
+  ],
+  [
+    'a route by a port of nobody',
+    `${recipe(GOOD)}routers: { r1: { tenant: alpha, ports: ${IN_BRIDGE}, routes: [{ destination: 10.9.0.0/16, port: p9 }] } }`,
+    /routes\.0\.port: is no port of it/,
+  ],
+];
+for (const [what, text, message] of refusedRouters)
+  test(`${what} is refused`, () => {
+    assert.throws(() => parseRecipe(text), message);
+  });
+
+test('who should reach whom follows from networks and routes', () => {
+  const all = readRecipe('routed');
+  assert.equal(relation(all, 'red1', 'red2'), 'linked');
+  assert.equal(relation(all, 'red1', 'red3'), 'routed');
+  assert.equal(relation(all, 'red1', 'blue3'), 'routed');
+  assert.equal(relation(all, 'blue2', 'outside'), 'routed');
+  assert.equal(tenantOf(all, 'outside'), 'provider');
+  const [, ...others] = all.routers['provider']?.routes ?? [];
+  const oneWay = { ...all, routers: { ...all.routers } };
+  if (all.routers['provider'] !== undefined)
+    oneWay.routers['provider'] = { ...all.routers['provider'], routes: others };
+  assert.equal(relation(oneWay, 'red1', 'blue3'), 'apart', 'the way back is missing');
+  assert.equal(relation(oneWay, 'blue2', 'outside'), 'routed');
+  const demo = readRecipe('demo');
+  assert.equal(relation(demo, 'red1', 'red2'), 'linked');
+  assert.equal(relation(demo, 'red1', 'blue2'), 'apart');
 });

@@ -36,17 +36,56 @@ const interfaceAddress = z.string().refine((text) => {
   return Number(length) <= (isIp6(ip) ? 128 : 32);
 }, 'must be an address with a length such as 10.0.0.1/24');
 
+const gateway = z
+  .string()
+  .refine((text) => parseIp(text) !== undefined, 'must be an address such as 10.0.0.1');
+
 const Workload = z.strictObject({
   host: partName,
-  bridge: partName,
+  /** Not given: a port of a router names the workload. */
+  bridge: partName.optional(),
   mac,
   addresses: z.array(interfaceAddress).min(1).max(16),
+  /** Its default routers, one of each family. */
+  via: z.array(gateway).max(2).default([]),
 });
 
 const Bridge = z.strictObject({
   tenant: partName,
   /** Whether its ports are told the addresses behind them; otherwise the bridge learns. */
   seeded: z.boolean().default(false),
+});
+
+/** A name in the API; ports of recipes have unique ones, for routes and links to name them. */
+const objectName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,30}$/, 'must be 1 to 31 lower-case letters, digits or -');
+
+/** Plugged into exactly one of: a bridge, a port of another router, a workload's interface. */
+const RouterPort = z.strictObject({
+  bridge: partName.optional(),
+  /** ROUTER:PORT. Said at one end of a link, it holds for both. */
+  peer: z.string().optional(),
+  workload: partName.optional(),
+  networks: z.array(interfaceAddress).min(1),
+  mac: mac.optional(),
+  mtu: z.int().optional(),
+});
+
+/** The API checks the rest of it: there is one place that knows what a route may be. */
+const Route = z.strictObject({
+  destination: z.string(),
+  source: z.string().optional(),
+  type: z.enum(['port', 'blackhole', 'reject', 'local']).optional(),
+  port: objectName.optional(),
+  gateway: gateway.optional(),
+  weight: z.int().optional(),
+});
+
+const Router = z.strictObject({
+  tenant: partName,
+  ports: z.record(objectName, RouterPort),
+  routes: z.array(Route).default([]),
 });
 
 const Recipe = z
@@ -56,29 +95,83 @@ const Recipe = z
     /** Machines on the underlay that run no agent. */
     outsiders: z.array(partName).max(OUTSIDERS_MAX).default([]),
     bridges: z.record(partName, Bridge),
+    routers: z.record(partName, Router).default({}),
     workloads: z
       .record(partName, Workload)
       .refine((all) => Object.keys(all).length <= WORKLOADS_MAX, `at most ${WORKLOADS_MAX}`),
   })
   .superRefine((recipe, context) => {
-    const parts = [...recipe.hosts, ...recipe.outsiders, ...Object.keys(recipe.workloads)];
-    for (const [i, part] of parts.entries())
-      if (parts.indexOf(part) !== i)
-        context.addIssue({ code: 'custom', message: `the name ${part} is used twice` });
-    for (const [name, workload] of Object.entries(recipe.workloads)) {
-      const path = ['workloads', name];
-      if (!recipe.hosts.includes(workload.host))
-        context.addIssue({ code: 'custom', path: [...path, 'host'], message: 'is no host here' });
-      if (recipe.bridges[workload.bridge] === undefined)
-        context.addIssue({
-          code: 'custom',
-          path: [...path, 'bridge'],
-          message: 'is no bridge here',
-        });
-    }
+    for (const { path, message } of [...partFaults(recipe), ...routerFaults(recipe)])
+      context.addIssue({ code: 'custom', path: [...path], message });
   });
 export type Recipe = z.output<typeof Recipe>;
+type Parsed = Pick<Recipe, 'hosts' | 'outsiders' | 'bridges' | 'workloads' | 'routers'>;
+export type RouterPort = z.output<typeof RouterPort>;
+export type Router = z.output<typeof Router>;
 export type Workload = z.output<typeof Workload>;
+
+interface Fault {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+function partFaults(recipe: Parsed): Fault[] {
+  const parts = [...recipe.hosts, ...recipe.outsiders, ...Object.keys(recipe.workloads)];
+  const faults: Fault[] = parts
+    .filter((part, i) => parts.indexOf(part) !== i)
+    .map((part) => ({ path: [], message: `the name ${part} is used twice` }));
+  const ports = Object.values(recipe.routers).flatMap((router) => Object.values(router.ports));
+  for (const [name, { host, bridge }] of Object.entries(recipe.workloads)) {
+    const path = ['workloads', name];
+    if (!recipe.hosts.includes(host))
+      faults.push({ path: [...path, 'host'], message: 'is no host here' });
+    const plugs = ports.filter((port) => port.workload === name).length;
+    if (bridge !== undefined && recipe.bridges[bridge] === undefined)
+      faults.push({ path: [...path, 'bridge'], message: 'is no bridge here' });
+    if (plugs + Number(bridge !== undefined) !== 1)
+      faults.push({ path, message: 'must have a bridge, or be named by one port of a router' });
+  }
+  return faults;
+}
+
+/** The router and the port that `peer` names; undefined when there is no such port. */
+export function peerOf(recipe: Pick<Recipe, 'routers'>, peer: string) {
+  const [router = '', name = ''] = peer.split(':');
+  const port = recipe.routers[router]?.ports[name];
+  return port === undefined ? undefined : { router, name, port };
+}
+
+function routerFaults(recipe: Parsed): Fault[] {
+  const faults: Fault[] = [];
+  const seen = new Set(Object.keys(recipe.workloads));
+  for (const [router, { ports, routes }] of Object.entries(recipe.routers)) {
+    for (const [name, port] of Object.entries(ports)) {
+      const path = ['routers', router, 'ports', name];
+      const { bridge, peer, workload } = port;
+      if (seen.has(name)) faults.push({ path, message: 'the name is used twice' });
+      seen.add(name);
+      const toPeer = Object.values(recipe.routers)
+        .flatMap((other) => Object.values(other.ports))
+        .filter((other) => other.peer === `${router}:${name}`).length;
+      const plugs = [bridge, peer, workload].filter((plug) => plug !== undefined).length;
+      if (plugs + toPeer !== 1)
+        faults.push({ path, message: 'must have one of bridge, peer and workload' });
+      if (bridge !== undefined && recipe.bridges[bridge] === undefined)
+        faults.push({ path: [...path, 'bridge'], message: 'is no bridge here' });
+      if (workload !== undefined && recipe.workloads[workload] === undefined)
+        faults.push({ path: [...path, 'workload'], message: 'is no workload here' });
+      if (peer !== undefined && peerOf(recipe, peer) === undefined)
+        faults.push({ path: [...path, 'peer'], message: 'must be ROUTER:PORT of a router here' });
+    }
+    for (const [i, { port }] of routes.entries())
+      if (port !== undefined && ports[port] === undefined)
+        faults.push({
+          path: ['routers', router, 'routes', i, 'port'],
+          message: 'is no port of it',
+        });
+  }
+  return faults;
+}
 
 /** One line a fault; for a key that is not allowed, what is wrong with it. */
 function faultLines(issue: z.core.$ZodIssue): string[] {
@@ -121,4 +214,13 @@ export function addressOf(workload: Workload, family: 4 | 6): string | undefined
     const ip = parseIp(text);
     return ip !== undefined && isIp6(ip) === (family === 6);
   });
+}
+
+/** The tenant whose network a workload is in. */
+export function tenantOf({ workloads, bridges, routers }: Recipe, name: string): string {
+  const { bridge } = workloads[name] ?? {};
+  if (bridge !== undefined) return bridges[bridge]?.tenant ?? '';
+  for (const { tenant, ports } of Object.values(routers))
+    if (Object.values(ports).some(({ workload }) => workload === name)) return tenant;
+  return '';
 }

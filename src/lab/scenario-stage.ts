@@ -2,21 +2,40 @@
  * A scenario's stage on real wires: hosts and workloads as namespaces, the eBPF datapath, the
  * operator's own program for every `mn` command.
  *
- * Invariant: a frame counts as received only when exactly its bytes came in; who should not have
- * got it had QUIET_MS to show that it did.
+ * Invariant: who should not have got a frame had QUIET_MS to show that it did.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isIp6, parseIp } from '#net/ip.ts';
+import { bitsOf, contains, parseNetwork } from '#net/prefix.ts';
+import { parseFrameText } from '#net/text.ts';
 import { run, runOk } from '#os/run.ts';
 import { cleanLab } from './clean.ts';
+import { follow } from './follow.ts';
 import { announce, killAgent, makeLab, namespaceOf, startAgent, type Lab } from './lab.ts';
 import { apiSocket } from './names.ts';
+import type { PingOutcome } from './outcomes.ts';
 import { PacketSocket } from './packet-socket.ts';
 import { inside, until } from './processes.ts';
-import type { Recipe } from './recipe.ts';
-import type { Scenario, Stage } from './scenario.ts';
-import { WORKLOAD_INTERFACE } from './wires.ts';
+import type { Recipe, Workload } from './recipe.ts';
+import {
+  NOBODY,
+  type Delivery,
+  type Expected,
+  type PingRequest,
+  type Stage,
+} from './scenario-commands.ts';
+import type { Scenario } from './scenario.ts';
+import {
+  arpingFrom,
+  gratuitousArp,
+  pingFrom,
+  toolOk,
+  tracerouteFrom,
+  type Asker,
+} from './scenario-tools.ts';
+import { moveCable, WORKLOAD_INTERFACE } from './wires.ts';
 
-const ARRIVE_MS = 5_000;
+const ARRIVE_MS = 10_000;
 const QUIET_MS = 150;
 const AGENT_MS = 20_000;
 const COMMAND_MS = 30_000;
@@ -30,29 +49,38 @@ function recipeOf({ title, hosts, workloads }: Scenario): Recipe {
     hosts: [...hosts],
     outsiders: [],
     bridges: { [NETWORK]: { tenant: NETWORK, seeded: false } },
+    routers: {},
     workloads: Object.fromEntries(
-      workloads.map(({ name, host, mac, addresses }) => [
+      workloads.map(({ name, host, mac, addresses, via = [] }) => [
         name,
-        { host, bridge: NETWORK, mac, addresses: [...addresses] },
+        { host, bridge: NETWORK, mac, addresses: [...addresses], via: [...via] },
       ]),
     ),
   };
 }
 
+/** A workload as it is now: scenarios move it, and give it addresses. */
+interface Actor {
+  workload: Workload;
+  socket: PacketSocket;
+}
+
 export class LabStage implements Stage {
   readonly #lab: Lab;
-  readonly #sockets: ReadonlyMap<string, PacketSocket>;
-  readonly #hostOf: ReadonlyMap<string, string>;
+  readonly #actors: ReadonlyMap<string, Actor>;
 
-  private constructor(lab: Lab, { workloads }: Scenario) {
+  private constructor(lab: Lab) {
     this.#lab = lab;
-    this.#hostOf = new Map(workloads.map(({ name, host }) => [name, host]));
-    this.#sockets = new Map(
-      workloads.map(({ name }) => [
+    this.#actors = new Map(
+      Object.entries(lab.recipe.workloads).map(([name, workload]) => [
         name,
-        new PacketSocket({ namespace: namespaceOf(lab, name), interface: WORKLOAD_INTERFACE }),
+        { workload, socket: this.#socketOf(name) },
       ]),
     );
+  }
+  #socketOf(name: string): PacketSocket {
+    const namespace = namespaceOf(this.#lab, name);
+    return new PacketSocket({ namespace, interface: WORKLOAD_INTERFACE });
   }
 
   /** Makes a lab of this name with the scenario's hosts and workloads, and no ports. */
@@ -60,11 +88,21 @@ export class LabStage implements Stage {
     const journal = announce(name, recipeOf(scenario));
     try {
       const lab = await makeLab(journal, () => {}, { networks: false });
-      return new LabStage(lab, scenario);
+      return new LabStage(lab);
     } catch (error) {
       await cleanLab(name);
       throw error;
     }
+  }
+
+  #actor(name: string): Actor {
+    const found = this.#actors.get(name);
+    if (found === undefined) throw new Error(`there is no workload ${name}`);
+    return found;
+  }
+  #asker(name: string): Asker {
+    const { addresses } = this.#actor(name).workload;
+    return { lab: this.#lab.name, name, addresses };
   }
 
   async mn(args: readonly string[]): Promise<string> {
@@ -74,33 +112,76 @@ export class LabStage implements Stage {
     return stdout + stderr;
   }
 
-  async ping(from: string, address: string): Promise<boolean> {
-    await this.#inside(from, ['ip', 'neigh', 'flush', 'dev', WORKLOAD_INTERFACE]);
-    const words = ['ping', '-n', '-q', '-c', '3', '-i', '0.3', '-W', '1', address];
-    const [program = '', ...args] = inside(this.#lab.name, from, words);
-    const { stdout } = await run(program, args, { deadlineMs: COMMAND_MS });
-    return Number(/, (\d+) received/.exec(stdout)?.[1] ?? 0) > 0;
+  ping(from: string, request: PingRequest, expected: Expected): Promise<PingOutcome> {
+    return pingFrom(this.#asker(from), request, expected);
+  }
+  traceroute(from: string, address: string, expected: Expected): Promise<readonly string[]> {
+    return tracerouteFrom(this.#asker(from), address, expected);
+  }
+  arping(from: string, address: string): Promise<string | undefined> {
+    return arpingFrom(this.#asker(from), address);
   }
 
-  async send(from: string, frame: Uint8Array, expected: number): Promise<readonly string[]> {
-    const got = new Set<string>();
+  async send(from: string, frame: Uint8Array, expected: Expected): Promise<readonly Delivery[]> {
+    const isSent = follow(frame);
+    const awaited = expected.filter((line) => line !== NOBODY).length;
+    const got: Delivery[] = [];
     const look = (): boolean => {
-      for (const [name, socket] of this.#sockets)
+      for (const [workload, { socket }] of this.#actors)
         for (const { frame: seen, outgoing } of socket.drain())
-          if (!outgoing && Buffer.compare(seen, frame) === 0) got.add(name);
-      return got.size >= expected;
+          if (!outgoing && isSent(seen)) got.push({ workload, frame: seen });
+      return got.length >= awaited;
     };
-    for (const socket of this.#sockets.values()) socket.drain();
-    this.#sockets.get(from)?.send(frame);
+    for (const { socket } of this.#actors.values()) socket.drain();
+    this.#actor(from).socket.send(frame);
     await until('the frame arrives', ARRIVE_MS, look).catch(() => undefined);
     await sleep(QUIET_MS);
     look();
-    return [...got];
+    return got.toSorted((a, b) => (a.workload < b.workload ? -1 : Number(a.workload > b.workload)));
   }
 
-  async link(workload: string, up: boolean): Promise<void> {
-    const host = this.#hostOf.get(workload) ?? '';
-    await this.#inside(host, ['ip', 'link', 'set', workload, up ? 'up' : 'down']);
+  async announce(name: string, address: string): Promise<void> {
+    const actor = this.#actor(name);
+    const { mac, addresses } = actor.workload;
+    const ip = parseIp(address);
+    if (ip === undefined) throw new Error(`${address} is no address`);
+    const near = addresses.map(parseNetwork).find((own) => own !== undefined && contains(own, ip));
+    const added = `${address}/${near?.length ?? bitsOf(ip)}`;
+    await this.#ip(name, ['address', 'replace', added, 'dev', WORKLOAD_INTERFACE]);
+    const others = addresses.filter((each) => each !== added);
+    actor.workload = { ...actor.workload, addresses: [...others, added] };
+    if (!isIp6(ip)) await gratuitousArp(this.#asker(name), address);
+    else {
+      const frame = parseFrameText(`na ${address} is-at ${mac} to ff02::1`);
+      if (!(frame instanceof Uint8Array)) throw new Error(frame.error);
+      actor.socket.send(frame);
+    }
+    await sleep(QUIET_MS);
+  }
+
+  async release(name: string, address: string): Promise<void> {
+    const actor = this.#actor(name);
+    const { addresses } = actor.workload;
+    const held = addresses.find((each) => each.startsWith(`${address}/`));
+    if (held === undefined) throw new Error(`${name} does not have ${address}`);
+    await this.#ip(name, ['address', 'delete', held, 'dev', WORKLOAD_INTERFACE]);
+    const left = addresses.filter((each) => each !== held);
+    actor.workload = { ...actor.workload, addresses: left };
+  }
+
+  async move(name: string, host: string): Promise<void> {
+    const actor = this.#actor(name);
+    actor.socket[Symbol.dispose]();
+    actor.workload = { ...actor.workload, host };
+    await moveCable(this.#lab.name, name, actor.workload);
+    actor.socket = this.#socketOf(name);
+  }
+
+  async link(name: string, up: boolean): Promise<void> {
+    const { host } = this.#actor(name).workload;
+    const words = ['ip', 'link', 'set', name, up ? 'up' : 'down'];
+    const [program = '', ...args] = inside(this.#lab.name, host, words);
+    await runOk(program, args, { deadlineMs: COMMAND_MS });
   }
 
   async agent(host: string, action: 'stop' | 'start' | 'kill'): Promise<void> {
@@ -114,13 +195,12 @@ export class LabStage implements Stage {
     });
   }
 
-  async #inside(part: string, words: readonly string[]): Promise<void> {
-    const [program = '', ...args] = inside(this.#lab.name, part, words);
-    await runOk(program, args, { deadlineMs: COMMAND_MS });
+  async #ip(name: string, words: readonly string[]): Promise<void> {
+    await toolOk(this.#asker(name), ['ip', ...words]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets.values()) socket[Symbol.dispose]();
+    for (const { socket } of this.#actors.values()) socket[Symbol.dispose]();
     await cleanLab(this.#lab.name);
   }
 }

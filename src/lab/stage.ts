@@ -2,10 +2,12 @@
  * All workloads of a lab with a packet socket in each: whoever holds one can send as anybody and
  * sees what everybody gets. Captures are kept in memory until they are asked for.
  */
+import { networkOfWorkload } from './expected.ts';
 import { PacketSocket } from './packet-socket.ts';
 import { namespaceOf, type Lab } from './lab.ts';
 import { HELLO, type Mark, markOf, probeFrame, stationOf, type Station } from './probes.ts';
 import { until } from './processes.ts';
+import { tenantOf } from './recipe.ts';
 import { WORKLOAD_INTERFACE } from './wires.ts';
 
 /** A workload got a frame from outside. */
@@ -31,7 +33,10 @@ export class Cast {
 
   constructor({ recipe }: Lab) {
     this.stations = Object.entries(recipe.workloads).map(([name, workload]) =>
-      stationOf(name, workload, recipe.bridges[workload.bridge]?.tenant ?? ''),
+      stationOf(name, workload, {
+        tenant: tenantOf(recipe, name),
+        network: networkOfWorkload(recipe, name),
+      }),
     );
   }
   station(i: number): Station {
@@ -44,9 +49,9 @@ export class Cast {
     if (found < 0) throw new Error(`there is no workload ${name}`);
     return found;
   }
-  /** Whether `a` and `b` are to reach each other: same tenant, and not one and the same. */
+  /** Whether `a` and `b` are on one bridge, and not one and the same: broadcasts are heard. */
   areFriends(a: number, b: number): boolean {
-    return a !== b && this.station(a).tenant === this.station(b).tenant;
+    return a !== b && this.station(a).network === this.station(b).network;
   }
   /** Ordered pairs of different workloads that are friends, or that are not. */
   pairs(friends: boolean): (readonly [number, number])[] {

@@ -148,4 +148,18 @@ const workloadLines = (workload: Workload): string[] => [
   'link set dev lo up',
   `link set dev ${WORKLOAD_INTERFACE} up`,
   ...workload.addresses.map((address) => `address add ${address} dev ${WORKLOAD_INTERFACE}`),
+  ...workload.via.map((gateway) => {
+    const everywhere = gateway.includes(':') ? '::/0' : '0.0.0.0/0';
+    return `route add ${everywhere} via ${gateway} dev ${WORKLOAD_INTERFACE}`;
+  }),
 ];
+
+/** Plugs a workload into another host: the same interface, MAC and addresses, a new cable. */
+export async function moveCable(lab: string, name: string, workload: Workload): Promise<void> {
+  const inside = netnsOf(lab, name);
+  // Both ends of a veth go together.
+  await ipBatch([`link delete dev ${WORKLOAD_INTERFACE}`], inside);
+  await ipBatch([workloadCable(lab, name, workload)]);
+  await ipBatch(workloadLines(workload), inside);
+  await ipBatch([`link set dev ${name} up`], netnsOf(lab, workload.host));
+}

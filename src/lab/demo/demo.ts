@@ -19,6 +19,7 @@ import { isolation } from './isolation.ts';
 import { reach } from './reach.ts';
 import { Report } from './report.ts';
 import { restart } from './restart.ts';
+import { routers } from './routers.ts';
 import { throughput } from './throughput.ts';
 import { trace } from './trace.ts';
 
@@ -64,11 +65,11 @@ async function play(report: Report): Promise<void> {
   const lab = await makeLab(journal, (line) => report.note(line));
   describe(lab, report);
   const act: Act = { lab, report, cast: new Cast(lab) };
-  report.act('2. Each tenant reaches itself, in one hop');
+  report.act('2. Each network reaches itself, in one hop');
   await reach(act);
   report.act('3. Only the first packet costs anything');
   await flows(act, FROM, TO);
-  report.act('4. No tenant reaches the other');
+  report.act('4. No network reaches another');
   await isolation(act);
   report.act('5. Nor does anybody on the underlay');
   const [intruder] = recipe.outsiders;
@@ -77,9 +78,11 @@ async function play(report: Report): Promise<void> {
   await forged(act, { intruder, ...liar });
   report.act('6. Why');
   await trace(act, FROM, TO);
-  report.act('7. Agents may die');
+  report.act('7. Through routers, still in one hop');
+  await routers(act, 'green1', 'green2');
+  report.act('8. Agents may die');
   await restart(act, FROM, TO);
-  report.act('8. How fast');
+  report.act('9. How fast');
   await throughput(act, FROM, TO);
 }
 
@@ -92,7 +95,7 @@ function describe({ recipe }: Lab, report: Report): void {
 }
 
 async function takeDown(report: Report): Promise<void> {
-  report.act('9. Gone');
+  report.act('10. Gone');
   const namespaces = readJournal(LAB)?.namespaces ?? [];
   await cleanLab(LAB, true);
   const left = remains(LAB, namespaces);

@@ -54,7 +54,7 @@ async function doors({ client, recipe }: Lab): Promise<Door[]> {
     const workload = recipe.workloads[name];
     if (workload === undefined) return [];
     const key = Number(field(location, 'tunnelKey'));
-    return [{ host: workload.host, key, bridge: workload.bridge, to: workload.mac }];
+    return [{ host: workload.host, key, bridge: workload.bridge ?? '', to: workload.mac }];
   });
   return [...floods, ...up];
 }

@@ -1,10 +1,10 @@
 /**
- * Act: whatever a workload sends, nobody of the other tenant gets it. Every kind of frame is sent
- * from every workload to every one of the other tenant; all captures stay open from the first frame
- * to the last.
+ * Act: whatever a workload sends, nobody of another network gets it. Every kind of frame is sent
+ * from every workload to every one of the other networks; all captures stay open from the first
+ * frame to the last.
  *
  * That nothing arrived is worth something only if the frames were sent and the captures listen:
- * every kind must reach somebody of the sender's own tenant, from every sender.
+ * every kind must reach somebody of the sender's own network, from every sender.
  */
 import { monotonicMs } from '#os/clock.ts';
 import { formatMac, readMac } from '#net/mac.ts';
@@ -42,15 +42,15 @@ export async function isolation({ lab, report }: Act): Promise<void> {
     report.none(
       [
         ...leaks.map((leak) => describeLeak(stage, leak)),
-        ...silent.map((sender) => `${sender} reached not even its own tenant`),
+        ...silent.map((sender) => `${sender} reached not even its own network`),
       ],
-      `${name.padEnd(34)} ${leaks.length} arrived; ${own} in the senders' own tenants`,
+      `${name.padEnd(34)} ${leaks.length} arrived; ${own} in the senders' own networks`,
     );
   }
   if (repeated > 0)
     report.note(`(${repeated} frames were sent again: nobody at all had got the first)`);
   const foreign = arrivals.filter((arrival) => isForeign(stage, arrival));
-  const text = 'no other frame from an address of the other tenant was captured either';
+  const text = 'no other frame from an address of another network was captured either';
   report.none(
     foreign.map((leak) => describeLeak(stage, leak)),
     text,
@@ -59,7 +59,7 @@ export async function isolation({ lab, report }: Act): Promise<void> {
   stage.forget();
   const heard = await stage.hello();
   const lost = stage.pairs(true).filter(([a, b]) => !heard.has(`${a}>${b}`));
-  report.equal(lost.length, 0, 'after all that, every tenant still reaches its own');
+  report.equal(lost.length, 0, 'after all that, every network still reaches its own');
 }
 
 /**
@@ -101,14 +101,14 @@ function silentOf(stage: Stage, kind: number): number[] {
 }
 
 const isOwn = (stage: Stage, from: number, at: number): boolean =>
-  stage.station(from).tenant === stage.station(at).tenant;
+  stage.station(from).network === stage.station(at).network;
 
-/** An unmarked frame (a kernel's own) from a MAC that only the other tenant has. */
+/** An unmarked frame (a kernel's own) from a MAC that only another network has. */
 function isForeign(stage: Stage, { at, frame, mark }: Arrival): boolean {
   if (mark !== undefined) return false;
   const source = formatMac(readMac(frame, 6));
-  const mine = stage.stations.filter(({ tenant }) => tenant === stage.station(at).tenant);
-  const others = stage.stations.filter(({ tenant }) => tenant !== stage.station(at).tenant);
+  const mine = stage.stations.filter(({ network }) => network === stage.station(at).network);
+  const others = stage.stations.filter(({ network }) => network !== stage.station(at).network);
   return others.some(({ mac }) => mac === source) && !mine.some(({ mac }) => mac === source);
 }
 

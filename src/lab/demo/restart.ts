@@ -64,7 +64,7 @@ export async function restart(act: Act, from: string, to: string): Promise<void>
     ...stage.pairs(true).filter(([a, b]) => !heard.has(`${a}>${b}`)),
     ...stage.pairs(false).filter(([a, b]) => heard.has(`${a}>${b}`)),
   ];
-  report.equal(wrong.length, 0, 'afterwards everybody reaches exactly its own tenant, as before');
+  report.equal(wrong.length, 0, 'afterwards everybody reaches exactly its own network, as before');
 }
 
 async function killAndStart({ lab }: Act, hosts: readonly string[]): Promise<string> {

@@ -1,0 +1,49 @@
+/** A frame is found again behind bridges and routers, and no other frame is taken for it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fragments } from '#net/fragment.ts';
+import { parseFrameText } from '#net/text.ts';
+import { follow } from './follow.ts';
+
+const A = '02:00:00:00:00:01';
+const B = '02:00:00:00:00:02';
+function frame(text: string): Uint8Array {
+  const bytes = parseFrameText(text);
+  if (!(bytes instanceof Uint8Array)) throw new Error(bytes.error);
+  return bytes;
+}
+const UDP = 'udp 10.0.1.2:1000 > 10.0.2.2:2000';
+
+test('other MACs, tag and TTL: the same', () => {
+  const isSent = follow(frame(`${A} > ${B} ${UDP}`));
+  assert.ok(isSent(frame(`${B} > ${A} ${UDP} ttl 62`)));
+  assert.ok(isSent(frame(`${A} > ${B} vlan 7 ${UDP}`)));
+});
+
+test('other ports, addresses or protocol: another one', () => {
+  const isSent = follow(frame(`${A} > ${B} ${UDP}`));
+  assert.ok(!isSent(frame(`${A} > ${B} udp 10.0.1.2:1000 > 10.0.2.2:2001`)));
+  assert.ok(!isSent(frame(`${A} > ${B} udp 10.0.1.3:1000 > 10.0.2.2:2000`)));
+  assert.ok(!isSent(frame(`${A} > ${B} tcp 10.0.1.2:1000 > 10.0.2.2:2000`)));
+  assert.ok(!isSent(frame(`${A} > ${B} icmp 10.0.2.2 > 10.0.1.2 port-unreachable`)));
+});
+
+test('every part of it, when it was cut', () => {
+  const whole = frame(`${A} > ${B} ${UDP} length 3000`);
+  const parts = fragments(whole, 1400) ?? [];
+  assert.equal(parts.length, 3);
+  assert.ok(parts.every(follow(whole)));
+});
+
+test('an echo reply is not the request', () => {
+  const isSent = follow(frame(`${A} > ${B} icmp 10.0.1.2 > 10.0.2.2 echo id 7 seq 1`));
+  assert.ok(isSent(frame(`${B} > ${A} icmp 10.0.1.2 > 10.0.2.2 echo id 7 seq 1 ttl 63`)));
+  assert.ok(!isSent(frame(`${B} > ${A} icmp 10.0.1.2 > 10.0.2.2 echo id 7 seq 2`)));
+  assert.ok(!isSent(frame(`${B} > ${A} icmp 10.0.2.2 > 10.0.1.2 reply id 7 seq 1`)));
+});
+
+test('what is no IP stays as it is, but for its tag', () => {
+  const isSent = follow(frame(`${A} > ff:ff:ff:ff:ff:ff arp who-has 10.0.0.2 tell 10.0.0.1`));
+  assert.ok(isSent(frame(`${A} > ff:ff:ff:ff:ff:ff vlan 5 arp who-has 10.0.0.2 tell 10.0.0.1`)));
+  assert.ok(!isSent(frame(`${B} > ff:ff:ff:ff:ff:ff arp who-has 10.0.0.2 tell 10.0.0.1`)));
+});
