@@ -6,11 +6,12 @@
 import { Edge } from '#agent/edge.ts';
 import type { FromEdge, ToEdge } from '#agent/messages.ts';
 import type { WatchEvent } from '#client/types.ts';
+import { AMPLE_BUDGET } from '#datapath/contract/bench.ts';
 import { openMemory } from '#datapath/memory.ts';
 import type { DpPort } from '#flow/flow.ts';
 import type { Ip4 } from '#net/ip.ts';
 import type { RowChange } from '#virtual/change.ts';
-import type { HostId } from '#virtual/ids.ts';
+import type { HostId, PortId } from '#virtual/ids.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { Topology } from '#virtual/topology.ts';
 
@@ -49,7 +50,8 @@ export class Cluster {
   constructor({ hosts, caching, slots = 512 }: ClusterOptions) {
     this.#caching = caching;
     this.nodes = hosts.map(({ id, address }, host) => {
-      const datapath = openMemory({ slots, clock: () => this.#timeMs, address });
+      const clock = () => this.#timeMs;
+      const datapath = openMemory({ slots, clock, address, upcallBudget: AMPLE_BUDGET });
       datapath.onTransmit((port, frame) => this.#sent.push({ host, port, frame: frame.slice() }));
       datapath.onTunnel((remote, key, frame) =>
         this.nodes.find((n) => n.address === remote)?.datapath.receiveTunnel(address, key, frame),
@@ -92,9 +94,10 @@ export class Cluster {
   #locate(): boolean {
     const rows: RowChange[] = [];
     for (const { id, edge } of this.nodes)
-      for (const { port, interface: name } of edge.state().locate) {
-        const tunnelKey = this.#nextKey++;
-        const location = { id: port, port, host: id, interface: name, tunnelKey, revision: 1 };
+      for (const { port, interface: name, up } of edge.state().locate) {
+        const known = this.topology.location(port as PortId);
+        const tunnelKey = known?.host === id ? known.tunnelKey : this.#nextKey++;
+        const location = { id: port, port, host: id, interface: name, up, tunnelKey, revision: 1 };
         rows.push({ kind: 'location', id: port, put: location as StoredObject });
       }
     if (rows.length === 0) return false;

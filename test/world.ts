@@ -2,8 +2,6 @@
  * A whole cluster in one process: the production API, agents and command line over the reference
  * datapath. Only transport, links, clock and datapath are passed in. Wires between hosts can lose
  * frames, by a seed.
- *
- * A `World` is also a stage for scenarios: the same files run here and in the lab.
  */
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { Edge } from '#agent/edge.ts';
@@ -15,13 +13,13 @@ import { createClient } from '#client/client.ts';
 import type { Client } from '#client/types.ts';
 import { openMemory } from '#datapath/memory.ts';
 import type { DpPort } from '#flow/flow.ts';
-import type { WorkloadSpec, Stage } from '#lab/scenario.ts';
-import { parseIp, parseIp4, type Ip, type Ip4 } from '#net/ip.ts';
+import type { WorkloadSpec } from '#lab/scenario.ts';
+import { parseIp4, type Ip4 } from '#net/ip.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import type { Store } from '#store/store.ts';
 import type { HostId } from '#virtual/ids.ts';
-import { createWorkload, type Workload } from './workload.ts';
+import { Workload } from './workload.ts';
 
 const DEADLINE_MS = 20_000;
 const ROUNDS_MAX = 10_000;
@@ -87,18 +85,19 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-export class World implements Stage {
+export class World {
   readonly hosts = new Map<string, WorldHost>();
   readonly client: Client;
   readonly #store: Store;
   readonly #api: Api;
-  readonly #workloads = new Map<string, Workload & { spec: WorkloadSpec }>();
+  readonly #workloads = new Map<string, Workload>();
+  /** Which host a workload is plugged into now. */
+  readonly #places = new Map<string, WorldHost>();
   readonly #links = new Map<string, ReturnType<typeof createLinks>>();
   readonly #random: () => number;
   readonly #options: WorldOptions;
   #timeMs = 1_000;
   #nextIndex = 100;
-  #pingId = 0;
   /** Hosts cut off the API: what they had open breaks, what they ask fails. */
   readonly #cut = new Map<string, AbortController>();
 
@@ -193,18 +192,26 @@ export class World implements Stage {
     this.#links.set(name, createLinks(host));
   }
 
-  #addWorkload(spec: WorkloadSpec): void {
-    const host = this.host(spec.host);
-    host.interfaces.set(spec.name, { index: this.#nextIndex++, up: true });
-    const send = (frame: Uint8Array) => {
-      const at = host.interfaces.get(spec.name);
-      if (at?.up === true) host.datapath.receive(at.index as DpPort, frame);
-    };
-    const mac = parseMac(spec.mac) as Mac;
-    this.#workloads.set(spec.name, {
-      ...createWorkload({ name: spec.name, mac, addresses: spec.addresses, send }),
-      spec,
-    });
+  #addWorkload({ name, host, mac, addresses, via }: WorkloadSpec): void {
+    this.#plug(name, this.host(host));
+    const send = (frame: Uint8Array): void => this.transmit(name, frame);
+    const options = { name, mac: parseMac(mac) as Mac, addresses, via, send };
+    this.#workloads.set(name, new Workload(options));
+  }
+  #plug(name: string, host: WorldHost): void {
+    this.#places.set(name, host);
+    host.interfaces.set(name, { index: this.#nextIndex++, up: true });
+  }
+  #placeOf(name: string): WorldHost {
+    const found = this.#places.get(name);
+    if (found === undefined) throw new Error(`there is no workload ${name}`);
+    return found;
+  }
+  /** A frame leaves a workload's interface; lost when that is down. */
+  transmit(name: string, frame: Uint8Array): void {
+    const { interfaces, datapath } = this.#placeOf(name);
+    const at = interfaces.get(name);
+    if (at?.up === true) datapath.receive(at.index as DpPort, frame);
   }
 
   #deliver(host: WorldHost, port: DpPort, frame: Uint8Array): void {
@@ -216,6 +223,9 @@ export class World implements Stage {
     const found = this.hosts.get(name);
     if (found === undefined) throw new Error(`there is no host ${name}`);
     return found;
+  }
+  get workloads(): Iterable<Workload> {
+    return this.#workloads.values();
   }
   workload(name: string): Workload {
     const found = this.#workloads.get(name);
@@ -334,6 +344,7 @@ export class World implements Stage {
     for (let left = ms; left > 0; left -= step) {
       this.#timeMs += Math.min(step, left);
       for (const host of this.hosts.values()) host.edge?.tick((m) => this.#post(host, m));
+      this.pump();
     }
     await this.settle();
   }
@@ -348,37 +359,23 @@ export class World implements Stage {
     return printed;
   }
 
-  async ping(from: string, address: string): Promise<boolean> {
-    const workload = this.workload(from);
-    const to = parseIp(address) as Ip;
-    const id = (this.#pingId = (this.#pingId + 1) & 0xffff);
-    workload.resolve(to);
-    await this.settle();
-    if (!workload.ping(to, id)) return false;
-    await this.settle();
-    workload.forget();
-    return workload.answered(id);
-  }
-
-  async send(from: string, frame: Uint8Array): Promise<readonly string[]> {
-    const spec = this.#workloads.get(from)?.spec as WorkloadSpec;
-    const at = this.host(spec.host).interfaces.get(from);
-    for (const workload of this.#workloads.values()) workload.received.length = 0;
-    if (at?.up === true) this.host(spec.host).datapath.receive(at.index as DpPort, frame);
-    await this.settle();
-    const same = (other: Uint8Array) => Buffer.compare(other, frame) === 0;
-    return [...this.#workloads.values()].filter((w) => w.received.some(same)).map((w) => w.name);
-  }
-
   /** An interface that goes is a new one when it comes back. */
   async link(name: string, up: boolean): Promise<void> {
-    const spec = this.#workloads.get(name)?.spec as WorkloadSpec;
-    const { interfaces } = this.host(spec.host);
+    const { interfaces, name: host } = this.#placeOf(name);
     interfaces.set(name, {
       index: up ? this.#nextIndex++ : (interfaces.get(name)?.index ?? 0),
       up,
     });
-    this.#links.get(spec.host)?.changed();
+    this.#links.get(host)?.changed();
+    await this.settle();
+  }
+
+  /** A workload's interface goes from its host and appears on another. */
+  async move(name: string, to: string): Promise<void> {
+    const from = this.#placeOf(name);
+    from.interfaces.delete(name);
+    this.#plug(name, this.host(to));
+    for (const host of [from.name, to]) this.#links.get(host)?.changed();
     await this.settle();
   }
 

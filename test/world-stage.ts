@@ -1,0 +1,108 @@
+/**
+ * The world as a stage for scenarios: the same files run here and in the lab, and print the same.
+ *
+ * Time is the world's own: where a person would wait for an answer, it passes at once.
+ */
+import { follow } from '#lab/follow.ts';
+import { givesUp, HOPS_MAX, SILENCE, SILENT_HOP, type PingOutcome } from '#lab/outcomes.ts';
+import type { Delivery, Expected, PingRequest, Stage } from '#lab/scenario-commands.ts';
+import type { Scenario } from '#lab/scenario.ts';
+import { parseIp, type Ip } from '#net/ip.ts';
+import { formatMac } from '#net/mac.ts';
+import type { EchoRequest } from './workload.ts';
+import { World } from './world.ts';
+
+/** Longer than a router waits for the MAC of a neighbour before it says so. */
+const PATIENCE_MS = 6_000;
+const ID_MAX = 0xffff;
+
+function ipOf(text: string): Ip {
+  const ip = parseIp(text);
+  if (ip === undefined) throw new Error(`scenario: ${text} is no address`);
+  return ip;
+}
+
+export class WorldStage implements Stage {
+  readonly world: World;
+  #echoes = 0;
+
+  private constructor(world: World) {
+    this.world = world;
+  }
+  static async open(scenario: Pick<Scenario, 'hosts' | 'workloads'>): Promise<WorldStage> {
+    return new WorldStage(await World.open(scenario));
+  }
+
+  mn(args: readonly string[]): Promise<string> {
+    return this.world.mn(args);
+  }
+
+  async #echo(from: string, to: Ip, how: Omit<EchoRequest, 'id'>): Promise<PingOutcome> {
+    const workload = this.world.workload(from);
+    const id = (this.#echoes = (this.#echoes % ID_MAX) + 1);
+    workload.ping(to, { id, ...how });
+    await this.world.settle();
+    if (workload.outcome(id) === undefined) await this.world.advance(PATIENCE_MS);
+    return workload.outcome(id) ?? SILENCE;
+  }
+
+  ping(from: string, { address, size, df }: PingRequest): Promise<PingOutcome> {
+    this.world.workload(from).forget();
+    return this.#echo(from, ipOf(address), { size, df });
+  }
+
+  async traceroute(from: string, address: string): Promise<readonly string[]> {
+    const hops: string[] = [];
+    for (let ttl = 1; ttl <= HOPS_MAX && !givesUp(hops); ttl++) {
+      const outcome = await this.#echo(from, ipOf(address), { ttl });
+      if (outcome.kind === 'reply') return [...hops, address];
+      if (outcome.kind !== 'error') hops.push(SILENT_HOP);
+      else if (outcome.what === 'ttl-exceeded') hops.push(outcome.from);
+      else return [...hops, `${outcome.from} ${outcome.what}`];
+    }
+    return hops;
+  }
+
+  async arping(from: string, address: string): Promise<string | undefined> {
+    const workload = this.world.workload(from);
+    const ip = ipOf(address);
+    workload.forget();
+    workload.resolve(ip);
+    await this.world.settle();
+    const mac = workload.neighbour(ip);
+    return mac === undefined ? undefined : formatMac(mac);
+  }
+
+  async send(from: string, frame: Uint8Array, _expected: Expected): Promise<readonly Delivery[]> {
+    const isSent = follow(frame);
+    for (const workload of this.world.workloads) workload.received.length = 0;
+    this.world.transmit(from, frame);
+    await this.world.settle();
+    return [...this.world.workloads]
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      .flatMap(({ name, received }) =>
+        received.filter(isSent).map((got) => ({ workload: name, frame: got })),
+      );
+  }
+
+  async announce(name: string, address: string): Promise<void> {
+    this.world.workload(name).announce(ipOf(address));
+    await this.world.settle();
+  }
+  async release(name: string, address: string): Promise<void> {
+    this.world.workload(name).release(ipOf(address));
+  }
+  move(name: string, host: string): Promise<void> {
+    return this.world.move(name, host);
+  }
+  link(name: string, up: boolean): Promise<void> {
+    return this.world.link(name, up);
+  }
+  agent(host: string, action: 'stop' | 'start' | 'kill'): Promise<void> {
+    return this.world.agent(host, action);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.world[Symbol.asyncDispose]();
+  }
+}
