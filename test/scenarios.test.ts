@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseScenario, rewriteScenario, runScenario } from '#lab/scenario.ts';
-import { World } from './world.ts';
+import { WorldStage } from './world-stage.ts';
 
 const FOLDER = join(import.meta.dirname, 'scenarios');
 
@@ -16,7 +16,7 @@ for (const file of readdirSync(FOLDER).filter((name) => name.endsWith('.md')))
     const path = join(FOLDER, file);
     const scenario = parseScenario(readFileSync(path, 'utf8'));
     assert.ok(scenario.steps.length > 0, 'it has commands');
-    await using world = await World.open(scenario);
-    if (process.env['UPDATE'] === '1') writeFileSync(path, await rewriteScenario(world, scenario));
-    else await runScenario(world, scenario);
+    await using stage = await WorldStage.open(scenario);
+    if (process.env['UPDATE'] === '1') writeFileSync(path, await rewriteScenario(stage, scenario));
+    else await runScenario(stage, scenario);
   });
