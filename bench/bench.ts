@@ -5,110 +5,119 @@
  */
 import { cpus, totalmem } from 'node:os';
 import { bench, do_not_optimize, group, run } from 'mitata';
-import { Edge } from '#agent/edge.ts';
-import { openMemory } from '#datapath/memory.ts';
 import { compile, type Bindings } from '#flow/compile.ts';
 import type { DpPort } from '#flow/flow.ts';
 import { KEY_SIZE } from '#flow/layout.ts';
 import { headersOf, parseKey } from '#flow/parse.ts';
-import { parseMac, type Mac } from '#net/mac.ts';
-import { parseFrameText } from '#net/text.ts';
-import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
-import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { FlowTable } from '#flow/table.ts';
 import { simulate } from '#virtual/simulate.ts';
-import { MacTable } from '#virtual/state/macs.ts';
-import { Topology, type TopologyObject } from '#virtual/topology.ts';
+import {
+  expectForward,
+  frameOf,
+  interfaceOf,
+  ipText,
+  macText,
+  openEdge,
+  portId,
+  PORTS,
+  requestOf,
+  routerMac,
+  ROUTES,
+  topologyOf,
+} from './network.ts';
 
-const id = (kind: number, n: number) =>
-  `0000000${kind}-0000-4000-8000-${String(n).padStart(12, '0')}`;
-const HOST = id(3, 1) as HostId;
-const BRIDGE = id(1, 1) as BridgeId;
-const PORTS = 1_000;
-const macText = (n: number) =>
-  `02:00:00:00:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`;
-const object = (kind: KindName, fields: object): TopologyObject => ({
-  kind,
-  object: { revision: 1, ...fields } as StoredObject,
-});
+const plain = topologyOf(0);
+const large = topologyOf(ROUTES);
+const udp = (net: number, n: number) => `udp ${ipText(1, 0)}:1000 > ${ipText(net, n)}:2000`;
+const across = `${macText(1, 0)} > ${routerMac(1)} ${udp(2, 7)}`;
+const bridged = expectForward(
+  requestOf(plain, `${macText(1, 0)} > ${macText(1, 7)} ${udp(1, 7)}`),
+  portId(1, 7),
+);
+const routed = expectForward(requestOf(plain, across), portId(2, 7));
+const routedLarge = expectForward(requestOf(large, across), portId(2, 7));
+const gateway = expectForward(
+  requestOf(large, `${macText(1, 0)} > ${routerMac(1)} udp ${ipText(1, 0)}:1 > 20.0.1.9:2`),
+  portId(2, 1),
+);
+const routed6 = expectForward(
+  requestOf(plain, `${macText(1, 0)} > ${routerMac(1)} udp [fd00:1::0]:1 > [fd00:2::7]:2`),
+  portId(2, 7),
+);
+const question = requestOf(plain, `arp who-has ${ipText(1, 7)} tell ${ipText(1, 0)}`);
 
-/** One bridge, a thousand ports on one host, each with a seeded address. */
-const objects = [
-  object('host', { id: HOST, name: 'h1' }),
-  object('bridge', { id: BRIDGE, name: 'b0', adminStateUp: true, floodKey: 0x800001 }),
-  ...Array.from({ length: PORTS }, (_, n) =>
-    object('port', {
-      id: id(2, n),
-      name: `p${n}`,
-      type: 'bridge',
-      bridge: BRIDGE,
-      adminStateUp: true,
-      hairpin: false,
-      host: HOST,
-      interface: `if${n}`,
-      addresses: [{ mac: macText(n + 1), ip: `10.0.${n >> 8}.${n & 255}` }],
-    }),
-  ),
-];
-const topology = new Topology();
-topology.reset(1, objects);
-const learned = new MacTable({ perPortMax: 1024, ageMs: 300_000 });
-const frame = (text: string): Uint8Array => {
-  const bytes = parseFrameText(text, { src: parseMac(macText(1)) as Mac });
-  if (!(bytes instanceof Uint8Array)) throw new Error(bytes.error);
-  return bytes;
-};
-const unicast = frame(`${macText(1)} > ${macText(2)} udp 10.0.0.0:1000 > 10.0.0.1:2000`);
-const question = frame(`arp who-has 10.0.0.7 tell 10.0.0.0`);
 const key = new Uint8Array(KEY_SIZE);
-parseKey(unicast, key);
-const headers = headersOf(key);
-const arpKey = new Uint8Array(KEY_SIZE);
-parseKey(question, arpKey);
-const arpHeaders = headersOf(arpKey);
-const ingress = { port: id(2, 0) as PortId };
+parseKey(routed.bytes, key);
 const bindings: Bindings = {
   dpPort: () => 7 as DpPort,
   remote: () => undefined,
   floodMembers: () => undefined,
+  routerHosts: () => undefined,
 };
-const outcome = simulate({ topology, learned, headers, bytes: unicast, ingress });
+const outcome = simulate(routed);
+const { tags } = outcome;
+const cause = { steps: outcome.steps, verdict: outcome.verdict };
+const table = new FlowTable({ slots: 65_536, idleMs: 1, ageMaxMs: 1, seed: 1 });
 
 group('one step', () => {
-  bench('parseKey', () => do_not_optimize(parseKey(unicast, key)));
+  bench('parseKey', () => do_not_optimize(parseKey(routed.bytes, key)));
   bench('headersOf', () => do_not_optimize(headersOf(key)));
-  bench('simulate: unicast through a bridge', () =>
-    do_not_optimize(simulate({ topology, learned, headers, bytes: unicast, ingress })));
-  bench('simulate: ARP answered by the bridge', () =>
-    do_not_optimize(
-      simulate({ topology, learned, headers: arpHeaders, bytes: question, ingress }),
-    ));
-  bench('compile', () => do_not_optimize(compile(outcome, ingress, bindings)));
+  bench('simulate: unicast through a bridge', () => do_not_optimize(simulate(bridged)));
+  bench('simulate: ARP answered by the bridge', () => do_not_optimize(simulate(question)));
+  bench('simulate: bridge, router, bridge', () => do_not_optimize(simulate(routed)));
+  bench('simulate: the same, IPv6', () => do_not_optimize(simulate(routed6)));
+  bench(`simulate: the same, ${ROUTES} routes in the router`, () =>
+    do_not_optimize(simulate(routedLarge)));
+  bench('simulate: by one of these routes, through a gateway', () =>
+    do_not_optimize(simulate(gateway)));
+  bench('compile', () => do_not_optimize(compile(outcome, routed.ingress, bindings)));
+  bench('flow table: add and remove', () => {
+    const added = table.add({ key, fields: outcome.seen, tags, cause, now: 0 });
+    if (added !== undefined) table.remove(table.retire([added.ref]));
+  });
 });
 
-const datapath = openMemory({ slots: 65_536, clock: () => 0 });
-const edge = new Edge({ host: HOST, datapath, now: () => 0, seed: 1 });
-const post = () => {};
-const interfaces = Array.from({ length: PORTS }, (_, n) => ({ name: `if${n}`, index: n + 1 }));
-edge.handle({ type: 'interfaces', interfaces }, post);
-edge.handle({ type: 'event', event: { type: 'learned', all: true, put: [], forget: [] } }, post);
-edge.handle(
-  { type: 'event', event: { type: 'snapshot', revision: 1, objects: objects.map((o) => o) } },
-  post,
-);
-
-/** Every frame another pair of MACs, so every frame a new flow. */
-let n = 0;
-group('one first packet, from the frame to the installed flow (reference datapath)', () => {
-  bench('flow set-up', () => {
-    const from = n++ % PORTS;
-    const to = (from + 1 + ((n / PORTS) | 0)) % PORTS;
-    unicast[11] = (from + 1) & 255;
-    unicast[10] = (from + 1) >> 8;
-    unicast[5] = (to + 1) & 255;
-    unicast[4] = (to + 1) >> 8;
-    datapath.receive((from + 1) as DpPort, unicast);
-    edge.pump(post);
+/** Every frame another pair of addresses, so every frame a new flow. */
+function setUp(
+  label: string,
+  routes: number,
+  write: (frame: Uint8Array, n: number) => DpPort,
+): void {
+  const { datapath, pump } = openEdge(routes);
+  const frame = frameOf(
+    label.startsWith('routed') ? across : `${macText(1, 0)} > ${macText(1, 7)} ${udp(1, 7)}`,
+  );
+  let n = 0;
+  bench(label, () => {
+    datapath.receive(write(frame, n++), frame);
+    pump();
   });
+}
+const pairOf = (n: number): readonly [number, number] => {
+  const from = n % PORTS;
+  return [from, (from + 1 + ((n / PORTS) | 0)) % PORTS];
+};
+const put16 = (frame: Uint8Array, at: number, value: number): void => {
+  frame[at] = value >> 8;
+  frame[at + 1] = value & 255;
+};
+const bridgedPair = (frame: Uint8Array, n: number): DpPort => {
+  const [from, to] = pairOf(n);
+  put16(frame, 10, from);
+  put16(frame, 4, to);
+  return interfaceOf(1, from);
+};
+/** Source MAC, and the last two bytes of the IPv4 destination. */
+const routedPair = (frame: Uint8Array, n: number): DpPort => {
+  const [from, to] = pairOf(n);
+  put16(frame, 10, from);
+  put16(frame, 32, to);
+  return interfaceOf(1, from);
+};
+group('one first packet, from the frame to the installed flow (reference datapath)', () => {
+  setUp('bridged flow set-up', 0, bridgedPair);
+  setUp('routed flow set-up', 0, routedPair);
+  setUp(`routed flow set-up, ${ROUTES} routes`, ROUTES, routedPair);
 });
 
 console.log(
