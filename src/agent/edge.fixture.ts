@@ -42,37 +42,6 @@ export const port = (n: number, of: number, at: string, on: HostId = HOST): RowC
     interface: at,
     addresses: [],
   });
-export const router = (n: number): RowChange =>
-  row('router', { id: uuid(5, n), name: `r${n}`, adminStateUp: true, networkKey: 0x900000 + n });
-/** A port of a router linked to one of a bridge: the port `n` and the row of the other, `peer`. */
-export const link = (
-  n: number,
-  peer: number,
-  of: { readonly router: number; readonly bridge: number; readonly networks: readonly string[] },
-): RowChange[] => [
-  row('port', {
-    id: uuid(2, n),
-    name: `p${n}`,
-    type: 'router',
-    router: uuid(5, of.router),
-    adminStateUp: true,
-    mac: routerMac(n),
-    networks: of.networks,
-    peer: uuid(2, peer),
-  }),
-  row('port', {
-    id: uuid(2, peer),
-    name: `p${peer}`,
-    type: 'bridge',
-    bridge: uuid(1, of.bridge),
-    adminStateUp: true,
-    hairpin: false,
-    peer: uuid(2, n),
-    addresses: [],
-  }),
-];
-/** Of the router port `n`. */
-export const routerMac = (n: number): string => `02:00:00:00:ff:${String(n).padStart(2, '0')}`;
 export const location = (n: number, tunnelKey: number, on: HostId = HOST): RowChange =>
   row('location', { id: uuid(2, n), port: uuid(2, n), host: on, interface: 'x', tunnelKey });
 export const zone = (members: Readonly<Record<HostId, string>>): RowChange =>

@@ -6,11 +6,12 @@ import { fragments, fragments6 } from '#net/fragment.ts';
 import { decodeFrame, encodeFrame, type Frame, type Layers } from '#net/frame.ts';
 import { Reassembly } from '#net/reassembly.ts';
 import { describeFrame } from '#net/text.ts';
-import { bridge, frame, link, OneHost, port, router, routerMac } from './edge.fixture.ts';
+import { bridge, frame, OneHost, port } from './edge.fixture.ts';
 import { LIMITS } from './limits.ts';
+import { linked, linkedPort, macOf, router, routerPort } from './routed.fixture.ts';
 
 const BY = '02:00:00:00:00:01';
-const R = routerMac(8);
+const R = macOf(8);
 const NETWORKS = ['10.0.0.254/24', 'fd00::fe/64'];
 
 /** Two workloads, at the interfaces 1 and 2, and a router on their bridge. */
@@ -21,7 +22,8 @@ const gateway = (): OneHost =>
       port(1, 1, 'a'),
       port(2, 1, 'b'),
       router(1),
-      ...link(8, 9, { router: 1, bridge: 1, networks: NETWORKS }),
+      routerPort(8, 1, NETWORKS, linked(9)),
+      linkedPort(9, 1, 8),
     ],
     { a: 1, b: 2 },
   );
