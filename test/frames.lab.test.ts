@@ -3,8 +3,9 @@
  * what the simulation says. A twin of the lab in this process (the same objects, agents over the
  * reference datapath) is the oracle; the lab has real agents, eBPF and VXLAN.
  *
- * Every address is seeded, and only seeded MACs send, so that what is known does not depend on when
- * a frame is sent. The workloads have no addresses of their own: only the virtual network answers.
+ * Every address is seeded, and only MACs seeded at its bridge send there, so that what is known
+ * does not depend on when a frame is sent: what hosts learn from each other takes its time. The
+ * workloads have no addresses of their own: only the virtual network answers.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,7 +20,7 @@ import type { Recipe } from '#lab/recipe.ts';
 import { WORKLOAD_INTERFACE } from '#lab/wires.ts';
 import { encodeFrame, type Layers } from '#net/frame.ts';
 import { parseIp, parseIp4, type Ip4, type Ip6 } from '#net/ip.ts';
-import { formatMac, parseMac, writeMac, type Mac } from '#net/mac.ts';
+import { formatMac, parseMac, readMac, writeMac, type Mac } from '#net/mac.ts';
 import { describeFrame } from '#net/text.ts';
 import { runOk } from '#os/run.ts';
 import type { HostId } from '#virtual/ids.ts';
@@ -246,13 +247,21 @@ const ROUTER_OF: Readonly<Record<string, string | undefined>> = {
   vlan5: ROUTER_MACS[2],
   trunk: ROUTER_MACS[2],
 };
+/** A bridge would learn a MAC that is seeded elsewhere: its own ones are sent from instead. */
+function sentFrom(bridge: string, frame: Uint8Array): Uint8Array {
+  const at = stationMacs.indexOf(readMac(frame, 6));
+  const own = Object.values(STATIONS).filter((station) => station.bridge === bridge);
+  const station = own[at % own.length];
+  if (at >= 0 && station !== undefined) writeMac(frame, 6, mac(station.mac));
+  return frame;
+}
 /** Who sends what; half of it as a workload does that has something to be routed. */
 const sendings = fc
   .record({ from: one(...names), frame: frames, sane: fc.boolean() })
   .map(({ from, frame, sane }): readonly [string, Uint8Array] => {
     const { bridge, mac: own } = STATIONS[from] ?? { bridge: '', mac: '' };
     const router = ROUTER_OF[bridge];
-    if (!sane || router === undefined) return [from, frame];
+    if (!sane || router === undefined) return [from, sentFrom(bridge, frame)];
     writeMac(frame, 0, mac(router));
     writeMac(frame, 6, mac(own));
     return [from, frame];
