@@ -16,43 +16,47 @@ const clock = {
     sleep(DEADLINE_MS, undefined, { signal }).catch(() => undefined),
 };
 
-test('an interface made anew under its name and index is told again', options, async () => {
-  const namespace = `mnt-${process.pid}-links`;
-  using home = new HeldNetns();
-  const ip = (...args: string[]) => execFileSync('ip', args, { stdio: 'pipe' });
-  const make = () => {
-    const peer = ['peer', 'name', 'peer7', 'index', '78'];
-    ip('link', 'add', 'tap7', 'index', '77', 'type', 'veth', ...peer);
-  };
-  ip('netns', 'add', namespace);
-  const stop = AbortSignal.timeout(DEADLINE_MS);
-  try {
-    enterNetns(netnsPath(namespace));
-    make();
-    const lists = openLinks(clock).watch(stop)[Symbol.asyncIterator]();
-    const next = async (): Promise<readonly LocalInterface[]> => {
-      const { value, done } = await lists.next();
-      assert.ok(done !== true, 'nothing was told');
-      return value;
+test(
+  'interfaces made anew under name and index, and carriers that go, are told',
+  options,
+  async () => {
+    const namespace = `mnt-${process.pid}-links`;
+    using home = new HeldNetns();
+    const ip = (...args: string[]) => execFileSync('ip', args, { stdio: 'pipe' });
+    const make = () => {
+      const peer = ['peer', 'name', 'peer7', 'index', '78'];
+      ip('link', 'add', 'tap7', 'index', '77', 'type', 'veth', ...peer);
     };
-    const has = (list: readonly LocalInterface[]): boolean =>
-      list.some(({ name, index }) => name === 'tap7' && index === 77);
-    assert.ok(has(await next()));
-    // Both events wait when the monitor is read: the lists before and after are equal.
-    ip('link', 'del', 'tap7');
-    make();
-    assert.ok(has(await next()));
-    const carrier = async (wanted: boolean): Promise<void> => {
-      while ((await next()).find(({ name }) => name === 'tap7')?.carrier !== wanted);
-    };
-    ip('link', 'set', 'tap7', 'up');
-    ip('link', 'set', 'peer7', 'up');
-    await carrier(true);
-    ip('link', 'set', 'peer7', 'down');
-    await carrier(false);
-    await lists.return?.();
-  } finally {
-    home.enter();
-    ip('netns', 'del', namespace);
-  }
-});
+    ip('netns', 'add', namespace);
+    const stop = AbortSignal.timeout(DEADLINE_MS);
+    try {
+      enterNetns(netnsPath(namespace));
+      make();
+      const lists = openLinks(clock).watch(stop)[Symbol.asyncIterator]();
+      const next = async (): Promise<readonly LocalInterface[]> => {
+        const { value, done } = await lists.next();
+        assert.ok(done !== true, 'nothing was told');
+        return value;
+      };
+      const has = (list: readonly LocalInterface[]): boolean =>
+        list.some(({ name, index }) => name === 'tap7' && index === 77);
+      assert.ok(has(await next()));
+      // Both events wait when the monitor is read: the lists before and after are equal.
+      ip('link', 'del', 'tap7');
+      make();
+      assert.ok(has(await next()));
+      const carrier = async (wanted: boolean): Promise<void> => {
+        while ((await next()).find(({ name }) => name === 'tap7')?.carrier !== wanted);
+      };
+      ip('link', 'set', 'tap7', 'up');
+      ip('link', 'set', 'peer7', 'up');
+      await carrier(true);
+      ip('link', 'set', 'peer7', 'down');
+      await carrier(false);
+      await lists.return?.();
+    } finally {
+      home.enter();
+      ip('netns', 'del', namespace);
+    }
+  },
+);
