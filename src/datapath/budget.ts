@@ -2,7 +2,7 @@
  * How much may be handed up: every entry (a port; of the tunnel, a sending host) pays for each
  * frame from a token bucket of its own, so that no port takes the first packets of another.
  *
- * The kernel program keeps the same rule (`pays` in datapath.bpf.c). A bucket is one number, the
+ * The kernel program keeps the same rule (`pays` in ebpf/punt.h). A bucket is one number, the
  * time at which it is full again: taking a token moves it on by `tokenNs`, and it is empty when it
  * is `fullNs` away.
  */

@@ -35,7 +35,7 @@ import type { Mapping } from '#os/libc.ts';
 import { fullNs, tokenNs } from '../budget.ts';
 import type { UpcallBudget } from '../budget.ts';
 
-/** struct mask_hint of datapath.bpf.c, which only the kernel reads. */
+/** struct mask_hint of lookup.h, which only the kernel reads. */
 const MASK_HINT_BYTES = 8;
 const CONFIG_AT = offsets(CONFIG);
 

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From a key to the action of its flow.
+ *
+ * An action is copied and its generation is looked at before and after: a slot given to another flow
+ * in between is never executed half. It also names the entry of its flow: the kernel may give a
+ * deleted element of a hash to another key while a program reads it, and no frame may take the way
+ * of a frame from elsewhere.
+ */
+#pragma once
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "layout.h"
+#include "parse.h"
+#include "maps.h"
+
+struct mask_hint {
+	__u32 hash;
+	__u32 mask;
+};
+/* Copies a slot's action. False when the slot is not (or no longer) of this generation. */
+INLINE int copy_action(__u32 slot, struct action *copy, __u32 generation, __u32 bits)
+{
+	struct action *live = bpf_map_lookup_elem(&actions, &slot);
+
+	if (!live || (READ_ONCE(live->generation) ^ generation) & bits)
+		return 0;
+	for (int i = 0; i < sizeof(*copy) / 8; i++)
+		((__u64 *)copy)[i] = READ_ONCE(((__u64 *)live)[i]);
+	return !((READ_ONCE(live->generation) ^ generation) & bits);
+}
+
+INLINE void account(struct __sk_buff *skb, __u32 slot)
+{
+	struct flow_stats *stat = bpf_map_lookup_elem(&stats, &slot);
+	__u32 segments = skb->gso_segs, size = skb->gso_size;
+	__u64 now;
+
+	if (!stat)
+		return;
+	/* What a tap or the agent sent has a segment size but no count yet. */
+	if (!segments)
+		segments = size ? (skb->len + size - 1) / size : 1;
+	__sync_fetch_and_add(&stat->packets, segments);
+	__sync_fetch_and_add(&stat->bytes, skb->len + (skb->vlan_present ? TAG_BYTES : 0));
+	now = bpf_ktime_get_coarse_ns();
+	if (stat->last_used != now)
+		stat->last_used = now;
+}
+
+/*
+ * Multiply and fold over the words of the key, keyed by a secret: who does not know it cannot
+ * choose frames that evict each other's hints.
+ */
+INLINE __u32 hash_key(const struct flow_key *key, __u64 secret)
+{
+	const __u64 *words = (const void *)key;
+	__u64 hash = secret;
+
+	for (int i = 0; i < sizeof(*key) / 8; i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 32;
+	}
+	return hash ^ secret >> 32;
+}
+
+/* Looks for the key under one mask. */
+INLINE struct flow_value *find(const struct flow_key *key, __u32 at)
+{
+	struct flow_key *mask = bpf_map_lookup_elem(&masks, &at);
+	struct flow_key masked;
+
+	if (!mask || !mask->mask_id)
+		return 0;
+	for (int i = 0; i < sizeof(masked) / 8; i++)
+		((__u64 *)&masked)[i] = ((const __u64 *)key)[i] & ((__u64 *)mask)[i];
+	masked.mask_id = mask->mask_id;
+	return bpf_map_lookup_elem(&flows, &masked);
+}
+
+/*
+ * Flows are disjoint, so whichever mask finds one finds the only one; a wrong hint merely misses.
+ */
+INLINE struct flow_value *lookup(struct config *config, const struct flow_key *key)
+{
+	__u32 hash = hash_key(key, config->secret), at = hash % MASK_CACHE_SIZE, n = config->masks;
+	struct mask_hint *hint = bpf_map_lookup_elem(&hints, &at);
+	struct flow_value *flow = 0;
+
+	if (!hint)
+		return 0;
+	if (hint->hash == hash)
+		flow = find(key, hint->mask);
+	if (flow)
+		return flow;
+	for (__u32 i = 0; i < MASKS_MAX; i++) {
+		if (i >= n)
+			break;
+		flow = find(key, i);
+		if (flow) {
+			hint->hash = hash;
+			hint->mask = i;
+			break;
+		}
+	}
+	return flow;
+}
+
+/*
+ * IPv4 or IPv6 of whose TTL not so much can be subtracted (also a header too broken to have one).
+ */
+INLINE int expires(const struct flow_key *key, const struct action *action)
+{
+	return action->dec_ttl && is_ip(key) && key->ip_ttl <= action->dec_ttl;
+}
+
+/* Finds what to do with the frame; 0, or why the agent is to say that. */
+INLINE __u32 consult(struct __sk_buff *skb, struct config *config, struct flow_key *key,
+		     struct frame *frame, __u32 *slot, struct action *action)
+{
+	struct flow_value *flow = lookup(config, key);
+
+	if (!flow)
+		return UPCALL_MISS;
+	*slot = READ_ONCE(flow->slot);
+	if (!copy_action(*slot, action, READ_ONCE(flow->generation), ~0u) || action->flags & ACTION_STALE)
+		return UPCALL_STALE;
+	if (action->in_port != key->in_port || action->in_key != key->tun_key)
+		return UPCALL_STALE;
+	if (expires(key, action))
+		return UPCALL_TTL;
+	if (action->mtu && packet_size(skb, key, frame) > action->mtu)
+		return UPCALL_TOO_BIG;
+	return 0;
+}
