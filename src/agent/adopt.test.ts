@@ -38,6 +38,13 @@ test('any difference is one', () => {
     { outputs: [port(1), tunnel], mtu: 1400 },
     { outputs: [port(1), tunnel], ethSrc: 1 as Mac },
     { outputs: [port(1), tunnel], ethDst: 1 as Mac },
+    { outputs: [port(1), tunnel], ipSrc: 1 as Ip4 },
+    { outputs: [port(1), tunnel], ipDst: 1 as Ip4 },
+    { outputs: [port(1), tunnel], tpSrc: 1 },
+    { outputs: [port(1), tunnel], tpDst: 1 },
+    { outputs: [port(1), tunnel], dscp: 1 },
+    { outputs: [port(1), { ...tunnel, rewrite: { dscp: 1 } }] },
+    { outputs: [{ ...port(1), rewrite: { dscp: 1 } }, tunnel] },
     { outputs: [], drop: 'same-port' },
   ];
   for (const [i, a] of all.entries())

@@ -8,6 +8,7 @@
 import type { Datapath, Installed } from '#datapath/datapath.ts';
 import type { Actions, Flow, FlowRef, Output } from '#flow/flow.ts';
 import { matchedFields } from '#flow/mask.ts';
+import { rewriteText } from '#flow/rewrite.ts';
 import type { FlowTable } from '#flow/table.ts';
 import { fieldsOf } from '#virtual/match.ts';
 import type { Decision, PacketPath } from './packets.ts';
@@ -20,7 +21,8 @@ export interface AdoptionOptions {
 
 function textOf(output: Output, actions: Actions): string {
   const to = 'port' in output ? `port ${output.port}` : `${output.key} to ${output.remote}`;
-  return `${to} vlan ${output.vlan ?? actions.vlan ?? 'as is'}`;
+  const own = rewriteText(output.rewrite ?? {});
+  return `${to} vlan ${output.vlan ?? actions.vlan ?? 'as is'} ${own}`;
 }
 
 /**
@@ -28,7 +30,7 @@ function textOf(output: Output, actions: Actions): string {
  * said of all of them or of each makes no difference.
  */
 export function sameActions(a: Actions, b: Actions): boolean {
-  if (a.drop !== b.drop || a.ethSrc !== b.ethSrc || a.ethDst !== b.ethDst) return false;
+  if (a.drop !== b.drop || rewriteText(a) !== rewriteText(b)) return false;
   if (a.decTtl !== b.decTtl || a.mtu !== b.mtu || a.outputs.length !== b.outputs.length)
     return false;
   const outputs = (of: Actions) =>

@@ -10,6 +10,7 @@ import { BUDGET, STORM_BUDGET } from './contract/budget.ts';
 import { FORWARDING } from './contract/forwarding.ts';
 import { LIFECYCLE } from './contract/lifecycle.ts';
 import { Rig } from './contract/rig.ts';
+import { REWRITING } from './contract/rewriting.ts';
 import { ROUTING } from './contract/routing.ts';
 import { TAGS } from './contract/tags.ts';
 
@@ -17,7 +18,7 @@ export type { Bench, Tunnelled } from './contract/bench.ts';
 
 /** Runs the suite; `open` gives a fresh bench for every test. */
 export function contract(name: string, open: (upcallBudget: UpcallBudget) => Promise<Bench>): void {
-  const others = { ...FORWARDING, ...ROUTING, ...TAGS, ...LIFECYCLE };
+  const others = { ...FORWARDING, ...ROUTING, ...REWRITING, ...TAGS, ...LIFECYCLE };
   for (const [what, run] of Object.entries({ ...others, ...BUDGET }))
     test(`${name}: ${what}`, async () => {
       const bench = await open(what in BUDGET ? STORM_BUDGET : AMPLE_BUDGET);

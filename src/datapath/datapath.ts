@@ -46,7 +46,8 @@ export interface FlowStats {
  * Every frame that enters by an added port or by the tunnel counts exactly once: `hits` (a flow
  * forwarded it),
  * `tunnelHits` (a port key did), `misses` (handed up, for any reason) or a drop; a frame that a
- * flow drops is a drop and no hit. Frames that `inject` and `execute` send count in `drops` only,
+ * flow drops is a drop and no hit. A copy that is lost for what its own output rewrites counts as a
+ * drop beside that. Frames that `inject` and `execute` send count in `drops` only,
  * when they are dropped.
  */
 export interface DatapathCounters {

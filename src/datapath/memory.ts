@@ -9,7 +9,7 @@
  */
 import type { Actions, DpPort, Entry, Flow, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
 import { MASKS_MAX } from '#flow/flow.ts';
-import { interpret } from '#flow/interpret.ts';
+import { dropped, interpret } from '#flow/interpret.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { maskBytes } from '#flow/mask.ts';
 import { ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
@@ -341,8 +341,9 @@ class Memory implements Datapath, MemoryProbe {
       return;
     }
     this.#touch(slot, frame);
-    if (actions.drop !== undefined) {
-      this.#drop(actions.drop);
+    const reason = dropped(frame, actions);
+    if (reason !== undefined) {
+      this.#drop(reason);
       return;
     }
     this.#hits++;
@@ -356,7 +357,9 @@ class Memory implements Datapath, MemoryProbe {
   }
 
   #emit(frame: Uint8Array, actions: Actions): void {
-    for (const { output, frame: copy } of interpret(frame, actions)) this.#leave(output, copy);
+    for (const { output, frame: copy, lost } of interpret(frame, actions))
+      if (lost === undefined) this.#leave(output, copy);
+      else this.#drop(lost);
   }
 
   #leave(output: Output, frame: Uint8Array): void {
@@ -392,8 +395,8 @@ class Memory implements Datapath, MemoryProbe {
     if (what === undefined) throw new Error('datapath: a frame was queued without actions');
     const broken = !parseKey(frame, this.#key) || expires(this.#key, what);
     if (slot !== undefined && !broken) this.#touch(slot, frame);
-    if (broken) this.#drop('malformed');
-    else if (what.drop !== undefined) this.#drop(what.drop);
+    const reason = broken ? 'malformed' : dropped(frame, what);
+    if (reason !== undefined) this.#drop(reason);
     else this.#emit(frame, what);
   }
 }

@@ -2,7 +2,7 @@
  * What a datapath caches: match, mask, actions. The tags, the cause and the bookkeeping of a flow
  * are the agent's (`table.ts`); the datapath knows a flow by its slot and generation.
  */
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip, Ip4 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -20,28 +20,49 @@ export type Entry =
   | { readonly port: DpPort; readonly tunnel?: undefined }
   | { readonly port: DpPort; readonly tunnel: { readonly key: TunnelKey; readonly source: Ip4 } };
 
-/** Where a copy of a frame leaves, and with which tag. */
-export type Output = OutputVlan &
+/** Where a copy of a frame leaves, and what is its own. */
+export type Output = OutputOwn &
   ({ readonly port: DpPort } | { readonly key: TunnelKey; readonly remote: Ip4 });
-interface OutputVlan {
+interface OutputOwn {
   /**
    * For this output in place of `Actions.vlan`, and with the same meaning: 0: no tag; else the VID
    * to set in the tag that the frame came with, whose priority stays, or in one that is pushed.
    * Absent: as `Actions.vlan` says.
    */
   readonly vlan?: number;
+  /**
+   * What else changes in this copy only. It is looked at as the common rewrites and its tag left it;
+   * one that has no key any more (`parse.ts` rule 1) is lost as `malformed`.
+   */
+  readonly rewrite?: Rewrites;
+}
+
+/**
+ * Fields of a frame that are set, as far as it has them; `rewrite.ts` says when it has, and what
+ * becomes of checksums.
+ */
+export interface Rewrites {
+  readonly ethSrc?: Mac;
+  readonly ethDst?: Mac;
+  /** Both of one family; frames of the other family, ARP included, keep their addresses. */
+  readonly ipSrc?: Ip;
+  readonly ipDst?: Ip;
+  /** 0 to 63, RFC 2474; the ECN bits stay. */
+  readonly dscp?: number;
+  /** Of TCP and UDP, 0 to 65535. */
+  readonly tpSrc?: number;
+  /** Of TCP and UDP, and the identifier of an ICMP or ICMPv6 echo, as in a key: 0 to 65535. */
+  readonly tpDst?: number;
 }
 
 /**
  * What happens to a frame. First it is looked at: one that the TTL or the MTU does not let through
- * is handed up as it came. Rewrites come next, in the order MAC, TTL; then every output gets a
- * copy, with its tag. No output and no `drop` is not allowed: an empty flood is a drop with its
- * reason.
+ * is handed up as it came. Rewrites come next, in the order MAC, TTL, IP addresses and DSCP,
+ * transport; then every output gets a copy, with its tag, and what is rewritten in that one only. No
+ * output and no `drop` is not allowed: an empty flood is a drop with its reason.
  */
-export interface Actions {
+export interface Actions extends Rewrites {
   readonly drop?: DropReason;
-  readonly ethSrc?: Mac;
-  readonly ethDst?: Mac;
   /**
    * Subtract so much from the TTL or hop limit: 1 to DEC_TTL_MAX, one for each router on the way
    * (checksum updated, RFC 1624). Of IPv4 and IPv6 frames the flow serves only those whose TTL is
@@ -76,6 +97,8 @@ export interface FlowRef {
 
 export const OUTPUTS_PER_FLOW_MAX = 512;
 export const DEC_TTL_MAX = 255;
+export const DSCP_MAX = 63;
+export const TRANSPORT_PORT_MAX = 65535;
 /** What every link must carry (RFC 791 §3.2), and what an IPv4 header can say. */
 export const MTU_MIN = 68;
 export const MTU_MAX = 65535;

@@ -2,16 +2,21 @@
  * Actions on bytes: the reference of what the kernel program does to a frame.
  *
  * Invariants: the frame given is never written to; a checksum that was right stays right; a frame
- * that lacks what a rewrite is about (no TTL, no tag to pop) is left as it is in that respect.
+ * that lacks what a rewrite is about (no TTL, no tag to pop) is left as it is in that respect; what
+ * becomes of the other fields is in `rewrite.ts`.
  */
 import { updateChecksum } from '#net/checksum.ts';
-import { writeMac } from '#net/mac.ts';
+import type { DropReason } from '#virtual/drop.ts';
 import type { Actions, Output } from './flow.ts';
-import { ETH_HEADER_BYTES, VLAN_TAG_BYTES } from './parse.ts';
+import { KEY_SIZE } from './layout.ts';
+import { ETH_HEADER_BYTES, parseKey, VLAN_TAG_BYTES } from './parse.ts';
+import { hidesAddress, rewrite, rewritesAny } from './rewrite.ts';
 
 export interface Copy {
   readonly output: Output;
   readonly frame: Uint8Array;
+  /** It does not leave, for what its output rewrites; the other copies do. */
+  readonly lost?: DropReason;
 }
 
 const tagged = (frame: Uint8Array): boolean => frame[12] === 0x81 && frame[13] === 0x00;
@@ -60,14 +65,13 @@ function withoutTag(frame: Uint8Array): Uint8Array {
   return out;
 }
 
-/** The frame after what is rewritten once for all outputs: MAC, then TTL. */
-function rewriteHeaders(frame: Uint8Array, { ethSrc, ethDst, decTtl }: Actions): Uint8Array {
-  const inPlace = ethSrc !== undefined || ethDst !== undefined || decTtl !== undefined;
-  if (!inPlace) return frame;
+/** The frame after what is rewritten once for all outputs. */
+function rewriteHeaders(frame: Uint8Array, actions: Actions): Uint8Array {
+  const { decTtl } = actions;
+  if (decTtl === undefined && !rewritesAny(actions)) return frame;
   const out = frame.slice();
-  if (ethDst !== undefined) writeMac(out, 0, ethDst);
-  if (ethSrc !== undefined) writeMac(out, 6, ethSrc);
   if (decTtl !== undefined) subtractTtl(out, decTtl);
+  if (rewritesAny(actions)) rewrite(out, actions);
   return out;
 }
 
@@ -78,19 +82,35 @@ function retag(frame: Uint8Array, vlan: number | undefined): Uint8Array {
   return tagged(frame) ? withoutTag(frame) : frame;
 }
 
+const scratchKey = new Uint8Array(KEY_SIZE);
+
+/** A copy after what only its output rewrites. */
+function own(output: Output, frame: Uint8Array): Copy {
+  if (output.rewrite === undefined) return { output, frame };
+  if (!parseKey(frame, scratchKey)) return { output, frame, lost: 'malformed' };
+  if (hidesAddress(frame, output.rewrite)) return { output, frame, lost: 'address-hidden' };
+  const out = frame.slice();
+  rewrite(out, output.rewrite);
+  return { output, frame: out };
+}
+
+/** Why nothing of a frame leaves that its flow serves: the flow drops, or cannot rewrite it. */
+export const dropped = (frame: Uint8Array, actions: Actions): DropReason | undefined =>
+  actions.drop ?? (hidesAddress(frame, actions) ? 'address-hidden' : undefined);
+
 /**
- * What leaves, in the order of the outputs; none when the actions drop. Copies with the same tag
- * share their bytes, with the frame given where nothing is rewritten. The frame must have a key
+ * What leaves, in the order of the outputs; none when the frame is dropped. Copies with the same
+ * tag share their bytes, with the frame given where nothing is rewritten. The frame must have a key
  * (`parseKey` answered true).
  */
 export function interpret(frame: Uint8Array, actions: Actions): Copy[] {
-  if (actions.drop !== undefined) return [];
+  if (dropped(frame, actions) !== undefined) return [];
   const rewritten = rewriteHeaders(frame, actions);
   const byVlan = new Map<number | undefined, Uint8Array>();
   return actions.outputs.map((output) => {
     const vlan = output.vlan ?? actions.vlan;
     let copy = byVlan.get(vlan);
     if (copy === undefined) byVlan.set(vlan, (copy = retag(rewritten, vlan)));
-    return { output, frame: copy };
+    return own(output, copy);
   });
 }

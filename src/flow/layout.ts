@@ -7,7 +7,7 @@
  * the frame's own bytes. A change of any struct must raise LAYOUT_VERSION: pinned maps carry it in
  * their path.
  */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /** A field: its C type, or bytes copied from the frame (`net`), and how many. */
 interface FieldRow {
@@ -33,6 +33,8 @@ export const LIMITS = {
   SENDERS_MAX: 262144,
   /** Slots for frames sent without a flow; they follow the flow slots. */
   SCRATCH_SLOTS: 1024,
+  /** Slots for what is rewritten in one output's copy only; they follow the scratch slots. */
+  REWRITE_SLOTS: 4096,
   MASK_CACHE_SIZE: 1024,
   DROP_CODES_MAX: 64,
   /** Ports and tunnel sources that pay for what is handed up. */
@@ -73,7 +75,8 @@ export const FLOW_KEY = [
 /**
  * struct action: one slot. `flags`: ACTION bits. A live slot is never edited, except for
  * ACTION.STALE. `in_port`, `in_key`: the entry of its flow, which every mask holds; 0 in scratch
- * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none.
+ * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none. `ip_src`, `ip_dst`: as in a key.
+ * Bits of `tos_mask` in the type of service or traffic class are set to those of `tos`.
  */
 export const ACTION_STRUCT = [
   { name: 'flags', type: 'u32' },
@@ -90,7 +93,13 @@ export const ACTION_STRUCT = [
   { name: 'in_key', type: 'u32' },
   { name: 'dec_ttl', type: 'u16' },
   { name: 'mtu', type: 'u16' },
-  { name: 'spare', type: 'u32', count: 3 },
+  { name: 'ip_src', type: 'net8', count: 16 },
+  { name: 'ip_dst', type: 'net8', count: 16 },
+  { name: 'tp_src', type: 'net16' },
+  { name: 'tp_dst', type: 'net16' },
+  { name: 'tos', type: 'u8' },
+  { name: 'tos_mask', type: 'u8' },
+  { name: 'spare', type: 'u16', count: 11 },
 ] as const satisfies readonly FieldRow[];
 
 export const ACTION = {
@@ -104,6 +113,12 @@ export const ACTION = {
   TUNNEL: 32,
   /** All members of `group` but `in_port`: the ports of a bridge share one group so. */
   NOT_BACK: 64,
+  SET_IP_SRC: 128,
+  SET_IP_DST: 256,
+  SET_TP_SRC: 512,
+  SET_TP_DST: 1024,
+  /** The addresses to set are IPv6 ones; else IPv4. */
+  IP6: 2048,
 } as const;
 
 /**
@@ -133,13 +148,17 @@ export const GROUP = [
 
 /**
  * struct member: one output. `ifindex` 0: the tunnel, to `remote` (host order) with `tun_key`.
- * `vlan`: see VLAN.
+ * `vlan`: see VLAN. `rewrite`: 0, or the mark with which this copy is sent through the private veth,
+ * where the slot that it names says what else is rewritten, and the same output again.
  */
 export const MEMBER = [
   { name: 'ifindex', type: 'u32' },
   { name: 'tun_key', type: 'u32' },
   { name: 'remote', type: 'u32' },
   { name: 'vlan', type: 'u32' },
+  { name: 'rewrite', type: 'u32' },
+  { name: 'flags', type: 'u32' },
+  { name: 'spare', type: 'u32', count: 2 },
 ] as const satisfies readonly FieldRow[];
 
 /**
@@ -212,6 +231,9 @@ export const CONFIG = [
   { name: 'frames_full_ns', type: 'u64' },
   { name: 'group_ns', type: 'u64' },
   { name: 'groups_full_ns', type: 'u64' },
+  /** The private veth's end with the inject program. */
+  { name: 'inject_ifindex', type: 'u32' },
+  { name: 'spare', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
 export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4 } as const;

@@ -97,6 +97,11 @@ export const DROPS = {
     code: 33,
     about: 'The port, or the host behind the tunnel, sent more first packets than its share.',
   },
+  'address-hidden': {
+    code: 40,
+    about:
+      'An IPv6 address was to be changed, but extension headers hide one that the checksum covers.',
+  },
   'upcall-refused': { code: 16, about: 'The agent was not ready to decide: no topology yet.' },
 } as const;
 

@@ -3,20 +3,22 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
 import { ACTION_STRUCT, FLOW_STATS, GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip4, Ip6 } from '#net/ip.ts';
+import type { Mac } from '#net/mac.ts';
 import { ActionArray } from './actions.ts';
 import { Groups } from './groups.ts';
 import type { Maps } from './maps.ts';
 
 const SLOTS = 1024;
+const SLOTS_ALL = SLOTS + LIMITS.SCRATCH_SLOTS + LIMITS.REWRITE_SLOTS;
 function empty(): { actions: ActionArray; groups: Groups } {
   const memory = {
-    actions: new ArrayBuffer(SLOTS * sizeOf(ACTION_STRUCT)),
+    actions: new ArrayBuffer(SLOTS_ALL * sizeOf(ACTION_STRUCT)),
     stats: new ArrayBuffer(SLOTS * sizeOf(FLOW_STATS)),
     groups: new ArrayBuffer(LIMITS.GROUPS_MAX * sizeOf(GROUP)),
     members: new ArrayBuffer(LIMITS.MEMBERS_MAX * sizeOf(MEMBER)),
   };
-  const maps = { memory } as unknown as Maps;
+  const maps = { memory, slots: SLOTS } as unknown as Maps;
   const groups = new Groups(maps, () => 0);
   return { actions: new ActionArray(maps, groups), groups };
 }
@@ -84,6 +86,10 @@ test('everything that actions say is read back; of an only output the tag is sai
     ],
     [{ outputs: [{ ...tunnel, vlan: 0 }] }, { outputs: [tunnel], vlan: 0 }],
     [{ drop: 'same-port', outputs: [], decTtl: 2, mtu: 100 }],
+    [{ outputs: [tunnel], ipSrc: 0 as Ip4, tpSrc: 0, dscp: 0 }],
+    [{ outputs: [tunnel], ipDst: 'ab'.repeat(16) as Ip6, tpDst: 65535, dscp: 63 }],
+    [{ outputs: [own, { ...tunnel, rewrite: { ipDst: 9 as Ip4, ethSrc: 1 as Mac } }], tpDst: 1 }],
+    [{ outputs: [{ ...own, rewrite: { dscp: 1 } }] }],
   ];
   for (const [slot, [written, read = written]] of all.entries()) {
     actions.write({ slot, generation: 1 }, written);

@@ -1,23 +1,18 @@
 /**
  * The action array: one slot per flow, written by the agent, read by the kernel without a lock.
  *
- * Invariant: while a slot changes hands its flags say STALE and its generation is already the new
- * one, so a program that copies it meanwhile notices by either. After that only STALE is ever set.
- * Stores are made in this order and seen in it on x86; the words that decide are stored atomically.
+ * Invariants: a slot changes hands as `action-slots.ts` says; one that names a group counts among
+ * the users of that until it is released.
  */
-import type { Actions, DpPort, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
-import { ACTION, ACTION_STRUCT, FLOW_STATS, LIMITS, offsets, sizeOf } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
-import { readMac, writeMac } from '#net/mac.ts';
+import type { Actions, DpPort, FlowRef, Output } from '#flow/flow.ts';
+import { ACTION, FLOW_STATS, LIMITS, offsets, sizeOf } from '#flow/layout.ts';
 import { dropReasonOf, DROPS } from '#virtual/drop.ts';
+import { ActionSlots } from './action-slots.ts';
 import type { Groups } from './groups.ts';
 import { needsGroup } from './groups.ts';
 import type { Maps } from './maps.ts';
 import { vlanOf, vlanWord } from './vlan.ts';
 
-const AT = offsets(ACTION_STRUCT);
-const SIZE = sizeOf(ACTION_STRUCT);
-const WORDS = SIZE / 4;
 const STATS_WORDS = sizeOf(FLOW_STATS) / 4;
 const STAT = offsets(FLOW_STATS);
 
@@ -54,31 +49,27 @@ function sharedOutputs(outputs: readonly Output[], { port, key }: ActionEntry): 
 }
 
 export class ActionArray {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  readonly #words: Int32Array;
+  readonly #slots: ActionSlots;
   readonly #stats: Uint32Array;
   readonly #statsView: DataView;
   readonly #groups: Groups;
 
   constructor(maps: Maps, groups: Groups) {
-    this.#bytes = new Uint8Array(maps.memory.actions);
-    this.#view = new DataView(maps.memory.actions);
-    this.#words = new Int32Array(maps.memory.actions);
+    this.#slots = new ActionSlots(maps);
     this.#stats = new Uint32Array(maps.memory.stats);
     this.#statsView = new DataView(maps.memory.stats);
     this.#groups = groups;
   }
 
   generation(slot: number): number {
-    return this.#view.getUint32(slot * SIZE + AT.generation, true);
+    return this.#slots.generation(slot);
   }
   stale(slot: number): boolean {
-    return (this.#view.getUint32(slot * SIZE + AT.flags, true) & ACTION.STALE) !== 0;
+    return (this.#slots.flags(slot) & ACTION.STALE) !== 0;
   }
   /** From now on frames of the slot are handed up; injections are dropped. */
   invalidate(slot: number): void {
-    Atomics.or(this.#words, slot * WORDS + AT.flags / 4, ACTION.STALE);
+    this.#slots.invalidate(slot);
   }
 
   /**
@@ -86,91 +77,59 @@ export class ActionArray {
    * (`flood-limit`). `entry`: of its flow; a scratch slot has none.
    */
   write({ slot, generation }: FlowRef, actions: Actions, entry: ActionEntry = NO_ENTRY): void {
-    const base = slot * SIZE;
-    const view = this.#view;
-    Atomics.store(this.#words, slot * WORDS + AT.flags / 4, ACTION.STALE);
-    Atomics.store(this.#words, slot * WORDS + AT.generation / 4, generation | 0);
+    const slots = this.#slots;
+    slots.claim(slot, generation);
     this.#stats.fill(0, slot * STATS_WORDS, (slot + 1) * STATS_WORDS);
-    let flags = 0;
-    let group = 0;
-    let dropCode = actions.drop === undefined ? 0 : DROPS[actions.drop].code;
-    if (actions.drop === undefined && needsGroup(actions)) {
-      const shared = sharedOutputs(actions.outputs, entry);
-      if (shared.length > 0) flags |= ACTION.NOT_BACK;
-      const id = this.#groups.acquireOneOf(shared.length > 0 ? shared : [actions.outputs]);
-      if (id === undefined) dropCode = DROPS['flood-limit'].code;
-      else {
-        group = id;
-        flags |= ACTION.GROUP;
-      }
-    }
+    const sent = this.#way(actions, entry);
+    const dropCode = actions.drop === undefined ? (sent.dropCode ?? 0) : DROPS[actions.drop].code;
+    const only = dropCode === 0 && sent.group === undefined ? actions.outputs[0] : undefined;
+    slots.putHead(slot, {
+      inPort: entry.port,
+      inKey: entry.key,
+      decTtl: actions.decTtl ?? 0,
+      mtu: actions.mtu ?? 0,
+      vlan: vlanWord(only?.vlan ?? actions.vlan),
+      dropCode,
+      group: sent.group ?? 0,
+    });
+    let flags = slots.putRewrites(slot, actions) | slots.putOutput(slot, only) | sent.flags;
     if (dropCode !== 0) flags |= ACTION.DROP;
-    if (actions.ethDst !== undefined) {
-      flags |= ACTION.SET_ETH_DST;
-      writeMac(this.#bytes, base + AT.eth_dst, actions.ethDst);
-    }
-    if (actions.ethSrc !== undefined) {
-      flags |= ACTION.SET_ETH_SRC;
-      writeMac(this.#bytes, base + AT.eth_src, actions.ethSrc);
-    }
-    const only = (flags & (ACTION.GROUP | ACTION.DROP)) === 0 ? actions.outputs[0] : undefined;
-    if (only !== undefined && 'remote' in only) flags |= ACTION.TUNNEL;
-    view.setUint32(base + AT.in_port, entry.port, true);
-    view.setUint32(base + AT.in_key, entry.key, true);
-    view.setUint16(base + AT.dec_ttl, actions.decTtl ?? 0, true);
-    view.setUint16(base + AT.mtu, actions.mtu ?? 0, true);
-    view.setUint16(base + AT.vlan, vlanWord(only?.vlan ?? actions.vlan), true);
-    view.setUint16(base + AT.drop_code, dropCode, true);
-    view.setUint32(base + AT.group, group, true);
-    view.setUint32(
-      base + AT.ifindex,
-      only !== undefined && !('remote' in only) ? only.port : 0,
-      true,
-    );
-    view.setUint32(base + AT.tun_key, only !== undefined && 'remote' in only ? only.key : 0, true);
-    view.setUint32(
-      base + AT.remote,
-      only !== undefined && 'remote' in only ? only.remote : 0,
-      true,
-    );
-    Atomics.store(this.#words, slot * WORDS + AT.flags / 4, flags);
+    slots.publish(slot, flags);
+  }
+
+  /** By a group, where that is needed: its number and flags, or why there is none. */
+  #way(actions: Actions, entry: ActionEntry): { group?: number; dropCode?: number; flags: number } {
+    if (actions.drop !== undefined || !needsGroup(actions)) return { flags: 0 };
+    const shared = sharedOutputs(actions.outputs, entry);
+    const group = this.#groups.acquireOneOf(shared.length > 0 ? shared : [actions.outputs]);
+    if (group === undefined) return { dropCode: DROPS['flood-limit'].code, flags: 0 };
+    return { group, flags: ACTION.GROUP | (shared.length > 0 ? ACTION.NOT_BACK : 0) };
   }
 
   /**
    * What the slot does, for whoever adopts it. The tag of an only output is said of all outputs.
    */
   read(slot: number): Actions {
-    const base = slot * SIZE;
-    const view = this.#view;
-    const flags = view.getUint32(base + AT.flags, true);
-    const set = (flag: number): boolean => (flags & flag) !== 0;
-    const drop = set(ACTION.DROP)
-      ? dropReasonOf(view.getUint16(base + AT.drop_code, true))
-      : undefined;
-    const decTtl = view.getUint16(base + AT.dec_ttl, true);
-    const mtu = view.getUint16(base + AT.mtu, true);
+    const slots = this.#slots;
+    const drops = (slots.flags(slot) & ACTION.DROP) !== 0;
+    const drop = drops ? dropReasonOf(slots.u16(slot, 'drop_code')) : undefined;
+    const [decTtl, mtu] = [slots.u16(slot, 'dec_ttl'), slots.u16(slot, 'mtu')];
     return {
       ...(drop === undefined ? {} : { drop }),
-      ...(set(ACTION.SET_ETH_SRC) ? { ethSrc: readMac(this.#bytes, base + AT.eth_src) } : {}),
-      ...(set(ACTION.SET_ETH_DST) ? { ethDst: readMac(this.#bytes, base + AT.eth_dst) } : {}),
+      ...slots.rewrites(slot),
       ...(decTtl === 0 ? {} : { decTtl }),
       ...(mtu === 0 ? {} : { mtu }),
-      ...vlanOf(view.getUint16(base + AT.vlan, true)),
-      outputs: set(ACTION.DROP) ? [] : this.#outputs(base, flags),
+      ...vlanOf(slots.u16(slot, 'vlan')),
+      outputs: drops ? [] : this.#outputs(slot),
     };
   }
 
-  #outputs(base: number, flags: number): Output[] {
-    const view = this.#view;
-    if ((flags & ACTION.GROUP) !== 0) {
-      const all = this.#groups.outputsOf(view.getUint32(base + AT.group, true));
-      const except = (flags & ACTION.NOT_BACK) === 0 ? 0 : view.getUint32(base + AT.in_port, true);
-      return all.filter((output) => !('port' in output) || output.port !== except);
-    }
-    if ((flags & ACTION.TUNNEL) === 0)
-      return [{ port: view.getUint32(base + AT.ifindex, true) as DpPort }];
-    const key = view.getUint32(base + AT.tun_key, true) as TunnelKey;
-    return [{ key, remote: view.getUint32(base + AT.remote, true) as Ip4 }];
+  #outputs(slot: number): Output[] {
+    const flags = this.#slots.flags(slot);
+    if ((flags & ACTION.GROUP) === 0) return [this.#slots.output(slot)];
+    const all = this.#groups.outputsOf(this.#slots.u32(slot, 'group'));
+    const except = (flags & ACTION.NOT_BACK) === 0 ? 0 : this.#slots.u32(slot, 'in_port');
+    return all.filter((output) => !('port' in output) || output.port !== except);
   }
 
   /** Takes note of the group of a slot found in use. */
@@ -184,10 +143,8 @@ export class ActionArray {
     if (group !== undefined) this.#groups.release(group);
   }
   #group(slot: number): number | undefined {
-    const flags = this.#view.getUint32(slot * SIZE + AT.flags, true);
-    return (flags & ACTION.GROUP) === 0
-      ? undefined
-      : this.#view.getUint32(slot * SIZE + AT.group, true);
+    const grouped = (this.#slots.flags(slot) & ACTION.GROUP) !== 0;
+    return grouped ? this.#slots.u32(slot, 'group') : undefined;
   }
 
   packets(slot: number): number {

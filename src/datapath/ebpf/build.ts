@@ -28,16 +28,20 @@ export function hasCompiler(): boolean {
   }
 }
 
-/** The object's bytes, from the sources beside this file. */
-export function compileObject(): Uint8Array {
+/** The object's bytes, from the sources beside this file. `defines`: of a test's own variant. */
+export function compileObject(defines: readonly string[] = []): Uint8Array {
   const dir = mkdtempSync(join(tmpdir(), 'mn-bpf-'));
   try {
     const out = join(dir, 'out.o');
     // A relative source name: an absolute one would be in the object.
-    execFileSync('clang-14', [...FLAGS, '-c', SOURCE, '-o', out], {
-      cwd: import.meta.dirname,
-      stdio: 'inherit',
-    });
+    execFileSync(
+      'clang-14',
+      [...FLAGS, ...defines.map((name) => `-D${name}`), '-c', SOURCE, '-o', out],
+      {
+        cwd: import.meta.dirname,
+        stdio: 'inherit',
+      },
+    );
     execFileSync('llvm-strip-14', [
       '--strip-debug',
       '--remove-section=.BTF',

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The fast path. Six programs share pinned maps with the agent (layout.h):
+ * The fast path. Seven programs share pinned maps with the agent (layout.h):
  *
  *   port_in   ingress of every bound port
  *   tun_in    ingress of the collect-metadata VXLAN device
  *   inject    egress of the private veth: frames of the agent, skb->mark names the slot
  *   sink      ingress of that veth's other end: takes what inject dropped
+ *   rewrite   what these go on with when more than MAC, TTL and tag change
  *   flood     what the former go on with when a frame has several outputs
  *   port_out  egress of every bound port: passes only what the others sent
  *
@@ -23,6 +24,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "decide.h"
 #include "layout.h"
 #include "lookup.h"
 #include "maps.h"
@@ -34,8 +36,9 @@
 
 #define KEY_FLOOD 0x800000u
 
-/* The only entry of `tails`. */
+/* The entries of `tails`. */
 #define TAIL_FLOOD 0
+#define TAIL_REWRITE 1
 
 /*
  * What `flood` is called with and keeps, in skb->cb. What comes from there is any number to the
@@ -51,20 +54,11 @@
 /* Served by one run, which then calls the next: a loop is walked turn by turn, too. */
 #define FLOOD_MEMBERS 32u
 
-/* Rewrites in the order MAC, TTL, VLAN; then the outputs. */
-INLINE int execute(struct __sk_buff *skb, struct config *config, struct flow_key *key,
-		   struct frame *frame, struct action *action)
+/* To the outputs of a frame on which everything but its tag is rewritten. */
+INLINE int send(struct __sk_buff *skb, struct config *config, struct action *action, __u32 tag)
 {
-	__u32 flags = action->flags, tag = tag_of(skb);
+	__u32 flags = action->flags;
 
-	if (flags & ACTION_DROP)
-		return drop(action->drop_code);
-	if (flags & ACTION_SET_ETH_DST)
-		bpf_skb_store_bytes(skb, 0, action->eth_dst, 6, 0);
-	if (flags & ACTION_SET_ETH_SRC)
-		bpf_skb_store_bytes(skb, 6, action->eth_src, 6, 0);
-	if (action->dec_ttl)
-		subtract_ttl(skb, key, frame, action->dec_ttl);
 	if (flags & ACTION_GROUP) {
 		skb->cb[CB_GROUP] = action->group;
 		skb->cb[CB_EXCEPT] = flags & ACTION_NOT_BACK ? action->in_port : 0;
@@ -79,7 +73,38 @@ INLINE int execute(struct __sk_buff *skb, struct config *config, struct flow_key
 	/* Without its tag it would be in another network. */
 	if (retag(skb, tag, tag_wanted(tag, action->vlan)))
 		return drop(DROP_MALFORMED);
+	decide(DECIDE_OUT, action->ifindex, action->tun_key, action->remote);
 	return bpf_redirect(aim(skb, config, action->ifindex, action->tun_key, action->remote), 0);
+}
+
+/* Rewrites, the tag last, of a frame that is not `refused`; then the outputs. */
+INLINE int execute(struct __sk_buff *skb, struct config *config, struct flow_key *key,
+		   struct frame *frame, struct action *action)
+{
+	__u32 flags = action->flags, tag = tag_of(skb), zero = 0;
+	struct work *room;
+
+	if (flags & ACTION_SET_ETH_DST)
+		bpf_skb_store_bytes(skb, 0, action->eth_dst, 6, 0);
+	if (flags & ACTION_SET_ETH_SRC)
+		bpf_skb_store_bytes(skb, 6, action->eth_src, 6, 0);
+	if (action->dec_ttl)
+		subtract_ttl(skb, key, frame, action->dec_ttl);
+	if (!rewrites_packet(action))
+		return send(skb, config, action, tag);
+	room = bpf_map_lookup_elem(&work, &zero);
+	if (!room)
+		return drop(DROP_MALFORMED);
+	for (int i = 0; i < sizeof(*key) / 8; i++)
+		((__u64 *)&room->key)[i] = ((__u64 *)key)[i];
+	for (int i = 0; i < sizeof(*action) / 8; i++)
+		((__u64 *)&room->action)[i] = ((__u64 *)action)[i];
+	room->length = frame->length;
+	room->l4 = frame->l4;
+	room->ip = frame->ip;
+	room->tag = tag;
+	bpf_tail_call(skb, &tails, TAIL_REWRITE);
+	return drop(DROP_MALFORMED);
 }
 
 INLINE int classify(struct __sk_buff *skb, struct config *config, struct flow_key *key,
@@ -88,11 +113,16 @@ INLINE int classify(struct __sk_buff *skb, struct config *config, struct flow_ke
 	struct action action;
 	__u32 slot, reason = consult(skb, config, key, frame, &slot, &action);
 
-	if (reason)
+	if (reason) {
+		decide(DECIDE_UP, reason, 0, 0);
 		return hand_up(skb, config, key, reason);
+	}
+	decide(DECIDE_HIT, slot, 0, 0);
 	account(skb, slot);
-	if (!(action.flags & ACTION_DROP))
-		count(COUNTER_HIT);
+	reason = refused(skb, &action);
+	if (reason)
+		return drop(reason);
+	count(COUNTER_HIT);
 	return execute(skb, config, key, frame, &action);
 }
 
@@ -102,6 +132,7 @@ SEC("tc") int port_in(struct __sk_buff *skb)
 	struct flow_key key = {};
 	struct frame frame;
 
+	decide_enter(skb, ENTER_PORT);
 	if (!config || parse(skb, &key, &frame))
 		return drop(DROP_MALFORMED);
 	key.in_port = skb->ifindex;
@@ -116,6 +147,7 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 	struct frame frame;
 	struct sender sender = {};
 
+	decide_enter(skb, ENTER_TUNNEL);
 	/* An IPv6 underlay is refused by the helper: nobody may send from there. */
 	if (!config || bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), 0))
 		return drop(DROP_UNKNOWN_SENDER);
@@ -137,6 +169,7 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 		if (network & NETWORK_NO_PORT)
 			return drop(DROP_NO_PORT);
 		count(COUNTER_TUNNEL_HIT);
+		decide(DECIDE_OUT, device, 0, 0);
 		return bpf_redirect(aim(skb, config, device, 0, 0), 0);
 	}
 	sender.network = tunnel.tunnel_id;
@@ -153,12 +186,13 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 INLINE int send_injected(struct __sk_buff *skb)
 {
 	__u32 slot = (skb->mark & ((1u << MARK_SLOT_BITS) - 1)) - 1;
-	__u32 generation = skb->mark >> MARK_SLOT_BITS;
+	__u32 generation = skb->mark >> MARK_SLOT_BITS, reason;
 	struct config *config = configuration();
 	struct flow_key key = {};
 	struct frame frame;
 	struct action action;
 
+	decide_enter(skb, ENTER_INJECT);
 	/* The host's own stack has no business on this device either. */
 	if (!skb->mark)
 		return drop(DROP_NOT_OURS);
@@ -169,7 +203,11 @@ INLINE int send_injected(struct __sk_buff *skb)
 	/* Handing it up again would not end: there is no way on for it. */
 	if (expires(&key, &action))
 		return drop(DROP_MALFORMED);
+	decide(DECIDE_HIT, slot, 0, 0);
 	account(skb, slot);
+	reason = refused(skb, &action);
+	if (reason)
+		return drop(reason);
 	return execute(skb, config, &key, &frame, &action);
 }
 
@@ -189,7 +227,23 @@ SEC("tc") int sink(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
-/* Tail-called with what CB_… says: every member but the last gets a clone. */
+/* Tail-called with this CPU's work. */
+SEC("tc") int rewrite(struct __sk_buff *skb)
+{
+	struct config *config = configuration();
+	__u32 zero = 0;
+	struct work *room = bpf_map_lookup_elem(&work, &zero);
+
+	if (!config || !room)
+		return drop(DROP_MALFORMED);
+	rewrite_packet(skb, room);
+	return send(skb, config, &room->action, room->tag);
+}
+
+/*
+ * Tail-called with what CB_… says: every member but the last gets a clone. One that is rewritten
+ * goes through the private veth, whose program does that and sends it on.
+ */
 SEC("tc") int flood(struct __sk_buff *skb)
 {
 	struct config *config = configuration();
@@ -219,12 +273,19 @@ SEC("tc") int flood(struct __sk_buff *skb)
 		tag = tag_wanted(skb->cb[CB_HAD], member->vlan ? member->vlan : skb->cb[CB_VLAN] & 0xffff);
 		if (retag(skb, skb->cb[CB_HAS], tag)) {
 			/* Without its tag it would be in another network: this copy is lost. */
-			count(COUNTER_DROP + DROP_MALFORMED);
+			drop(DROP_MALFORMED);
 			skb->cb[CB_HAS] = 0;
 			continue;
 		}
 		skb->cb[CB_HAS] = tag;
-		device = aim(skb, config, member->ifindex, member->tun_key, member->remote);
+		if (member->rewrite) {
+			decide(DECIDE_OUT, config->inject_ifindex, 0, 0);
+			skb->mark = member->rewrite;
+			device = config->inject_ifindex;
+		} else {
+			decide(DECIDE_OUT, member->ifindex, member->tun_key, member->remote);
+			device = aim(skb, config, member->ifindex, member->tun_key, member->remote);
+		}
 		/* For the compiler: with n - 1 in another register the verifier would not see what it is. */
 		asm volatile("" : "+r"(n));
 		if (i + 1 >= n)
@@ -238,8 +299,10 @@ SEC("tc") int flood(struct __sk_buff *skb)
 
 SEC("tc") int port_out(struct __sk_buff *skb)
 {
-	if (skb->mark != MARK_SENT)
+	if (skb->mark != MARK_SENT) {
+		decide_enter(skb, ENTER_OUT);
 		return drop(DROP_NOT_OURS);
+	}
 	skb->mark = 0;
 	return TC_ACT_OK;
 }

@@ -2,8 +2,9 @@
  * For tests: frames of every sort that the parser tells apart, whole and damaged, from a seed.
  */
 import fc from 'fast-check';
-import type { Actions, Output } from '#flow/flow.ts';
+import type { Actions, Output, Rewrites } from '#flow/flow.ts';
 import { MTU_MAX, MTU_MIN } from '#flow/flow.ts';
+import type { Ip4, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 
 const byte = fc.integer({ min: 0, max: 255 });
@@ -14,6 +15,8 @@ const u16 = (value: number): number[] => [value >> 8, value & 255];
 const l4 = fc.oneof(
   fc.record({ proto: fc.constant(6), body: bytes(20) }),
   fc.record({ proto: fc.constant(17), body: bytes(8) }),
+  // Without a checksum (RFC 768).
+  bytes(6).map((head) => ({ proto: 17, body: [...head, 0, 0] })),
   fc
     .tuple(fc.constantFrom(1, 58), fc.constantFrom(0, 3, 8, 11, 128, 129, 135), bytes(11))
     .map(([proto, type, rest]) => ({ proto, body: [type, ...rest] })),
@@ -143,20 +146,40 @@ export const frames = (min: number): fc.Arbitrary<Uint8Array> =>
 
 const mac = fc.integer({ min: 1, max: 0xffff }).map((low) => (0x020000000000 + low) as Mac);
 
-const vlan = fc.constantFrom(0, 0, 1, 5, 4095);
-const ownVlan = fc.option(vlan, { nil: undefined });
+const port16 = fc.oneof(fc.nat(65535), fc.constantFrom(0, 65535));
+const ip4s = fc.oneof(fc.nat(0xffffffff), fc.constantFrom(0, 0xffffffff)) as fc.Arbitrary<Ip4>;
+const ip6s = bytes(16).map((all) => Buffer.from(all).toString('hex') as Ip6);
 
-/** Some of these outputs, at least one, with tags of their own or without. */
+const optional = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<Partial<T>> =>
+  fc.record<T>(model, { requiredKeys: [], noNullPrototype: true }) as fc.Arbitrary<Partial<T>>;
+
+/** Every combination of fields, with addresses of one family. */
+const rewrites: fc.Arbitrary<Rewrites> = fc
+  .tuple(
+    optional({ ethSrc: mac, ethDst: mac, dscp: fc.nat(63), tpSrc: port16, tpDst: port16 }),
+    fc.oneof(optional({ ipSrc: ip4s, ipDst: ip4s }), optional({ ipSrc: ip6s, ipDst: ip6s })),
+  )
+  .map(([rest, addresses]) => ({ ...rest, ...addresses }));
+
+const vlan = fc.constantFrom(0, 0, 1, 5, 4095);
+/** What an output has of its own; most have nothing. */
+const own = fc.record(
+  {
+    vlan: fc.option(vlan, { nil: undefined }),
+    rewrite: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, rewrites),
+  },
+  { noNullPrototype: true },
+);
+
+/** Some of these outputs, at least one, with tags and rewrites of their own or without. */
 const outputsAmong = (places: readonly Output[]): fc.Arbitrary<Output[]> =>
   fc
-    .tuple(
-      fc.shuffledSubarray([...places], { minLength: 1 }),
-      fc.tuple(...places.map(() => ownVlan)),
-    )
-    .map(([some, vlans]) =>
+    .tuple(fc.shuffledSubarray([...places], { minLength: 1 }), fc.tuple(...places.map(() => own)))
+    .map(([some, owns]) =>
       some.map((each, i) => {
-        const own = vlans[i];
-        return own === undefined ? each : { ...each, vlan: own };
+        const { vlan: tag, rewrite } = owns[i] ?? {};
+        const tagged = tag === undefined ? each : { ...each, vlan: tag };
+        return rewrite === undefined ? tagged : { ...tagged, rewrite };
       }),
     );
 
@@ -164,19 +187,15 @@ const outputsAmong = (places: readonly Output[]): fc.Arbitrary<Output[]> =>
 export const actionsTo = (places: readonly Output[]): fc.Arbitrary<Actions> =>
   fc
     .tuple(
-      fc.record(
-        {
-          ethSrc: mac,
-          ethDst: mac,
-          decTtl: fc.integer({ min: 1, max: 5 }),
-          mtu: fc.integer({ min: MTU_MIN, max: MTU_MAX }),
-          vlan,
-        },
-        { requiredKeys: [], noNullPrototype: true },
-      ),
+      optional({
+        decTtl: fc.integer({ min: 1, max: 5 }),
+        mtu: fc.integer({ min: MTU_MIN, max: MTU_MAX }),
+        vlan,
+      }),
+      rewrites,
       outputsAmong(places),
     )
-    .map(([rest, outputs]) => ({ ...rest, outputs }));
+    .map(([guards, fields, outputs]) => ({ ...guards, ...fields, outputs }));
 
 /** A super-packet of TCP or UDP, and the payload bytes of its segments. */
 export interface SuperPacket {

@@ -3,18 +3,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { DpPort, Output, TunnelKey } from '#flow/flow.ts';
-import { GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
+import { ACTION_STRUCT, GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
 import { GRACE_MS, Groups } from './groups.ts';
 import type { Maps } from './maps.ts';
 
 const options = { seed: Number(process.env['SEED'] ?? 1), numRuns: 300 };
 const empty = (): Maps => {
+  const slots = LIMITS.SCRATCH_SLOTS + LIMITS.REWRITE_SLOTS;
   const memory = {
+    actions: new ArrayBuffer(slots * sizeOf(ACTION_STRUCT)),
     groups: new ArrayBuffer(LIMITS.GROUPS_MAX * sizeOf(GROUP)),
     members: new ArrayBuffer(LIMITS.MEMBERS_MAX * sizeOf(MEMBER)),
   };
-  return { memory } as unknown as Maps;
+  return { memory, slots: 0 } as unknown as Maps;
 };
 const port = (n: number): Output => ({ port: n as DpPort });
 const ports = (first: number, count: number): Output[] =>
@@ -96,4 +98,42 @@ test('a full table refuses and counts; what is released can be had after the gra
   now = GRACE_MS;
   assert.notEqual(groups.acquire(ports(5000, 2)), undefined);
   assert.equal(groups.acquire(ports(1, size + 1)), undefined, 'more than a group can have');
+});
+
+const withDscp = (n: number, dscp: number): Output => ({ port: n as DpPort, rewrite: { dscp } });
+
+test('what outputs rewrite is part of what a group is, and is read back', () => {
+  const groups = new Groups(empty(), () => 0);
+  const outputs = [withDscp(1, 5), withDscp(2, 5), port(3)];
+  const id = groups.acquire(outputs);
+  assert.ok(id !== undefined);
+  assert.equal(groups.acquire(outputs.toReversed()), id);
+  assert.notEqual(groups.acquire([withDscp(1, 6), withDscp(2, 5), port(3)]), id);
+  assert.deepEqual(text(groups.outputsOf(id)), text(outputs));
+});
+
+test('slots of rewrites have an end, go with their group, and are found again', () => {
+  let now = 0;
+  const maps = empty();
+  const groups = new Groups(maps, () => now);
+  const some = (dscp: number): Output[] =>
+    Array.from({ length: 256 }, (_, i) => withDscp(i + 1, dscp));
+  const ids = Array.from({ length: LIMITS.REWRITE_SLOTS / 256 }, (_, i) => groups.acquire(some(i)));
+  assert.ok(ids.every((id) => id !== undefined));
+  const more = [port(1), withDscp(2, 63)];
+  assert.equal(groups.acquire(more), undefined);
+  assert.deepEqual([groups.refused, groups.rewrites.refused], [1, 1]);
+  assert.notEqual(groups.acquire(ports(7, 2)), undefined, 'one without has room');
+
+  const next = new Groups(maps, () => now);
+  for (const id of ids) next.adopt(id ?? -1);
+  for (const [i, id] of ids.entries())
+    assert.deepEqual(text(next.outputsOf(id ?? -1)), text(some(i)));
+  assert.equal(next.acquire(more), undefined, 'those that were found are taken');
+  next.release(ids[3] ?? -1);
+  assert.equal(next.acquire(more), undefined, 'a copy may still be on its way');
+  now = GRACE_MS;
+  const id = next.acquire(more);
+  assert.ok(id !== undefined);
+  assert.deepEqual(text(next.outputsOf(id)), text(more));
 });

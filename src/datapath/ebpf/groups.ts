@@ -8,9 +8,11 @@
  * two that differ.
  */
 import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import { rewriteText } from '#flow/rewrite.ts';
 import { GROUP, LIMITS, MEMBER, offsets, sizeOf } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
 import type { Maps } from './maps.ts';
+import { RewriteSlots } from './rewrites.ts';
 import { vlanOf, vlanWord } from './vlan.ts';
 
 const AT = offsets(MEMBER);
@@ -36,7 +38,9 @@ interface Run {
 
 function textOf(output: Output): string {
   const tag = output.vlan === undefined ? '' : `.${output.vlan}`;
-  return 'remote' in output ? `1${output.remote}/${output.key}${tag}` : `0${output.port}${tag}`;
+  const own = output.rewrite === undefined ? '' : rewriteText(output.rewrite);
+  const to = 'remote' in output ? `1${output.remote}/${output.key}` : `0${output.port}`;
+  return `${to}${tag}${own}`;
 }
 const nameOf = (outputs: readonly Output[]): string => outputs.map(textOf).sort().join(' ');
 
@@ -46,6 +50,8 @@ const inOrder = (a: Output, b: Output): number =>
 
 export class Groups {
   refused = 0;
+  /** What single members rewrite. */
+  readonly rewrites: RewriteSlots;
   readonly #groups: DataView;
   readonly #members: DataView;
   readonly #byName = new Map<string, Group>();
@@ -58,6 +64,7 @@ export class Groups {
 
   constructor(maps: Maps, now: () => number) {
     this.#now = now;
+    this.rewrites = new RewriteSlots(maps);
     this.#groups = new DataView(maps.memory.groups);
     this.#members = new DataView(maps.memory.members);
     for (let id = LIMITS.GROUPS_MAX - 1; id >= 0; id--) this.#freeIds.push(id);
@@ -89,11 +96,12 @@ export class Groups {
     const first = this.#take(outputs.length);
     if (first === undefined) return this.#refuse();
     const id = this.#freeIds.pop();
-    if (id === undefined) {
+    const ordered = outputs.toSorted(inOrder);
+    if (id === undefined || !this.#writeAll(first, ordered)) {
+      if (id !== undefined) this.#freeIds.push(id);
       this.#give(first, outputs.length);
       return this.#refuse();
     }
-    for (const [i, output] of outputs.toSorted(inOrder).entries()) this.#write(first + i, output);
     this.#groups.setUint32(id * GROUP_SIZE + GROUP_AT.first, first, true);
     this.#groups.setUint32(id * GROUP_SIZE + GROUP_AT.count, outputs.length, true);
     this.#keep({ name, id, first, count: outputs.length, users: 1, retiredMs: 0 });
@@ -120,6 +128,7 @@ export class Groups {
     const count = this.#groups.getUint32(id * GROUP_SIZE + GROUP_AT.count, true);
     this.#freeIds = this.#freeIds.filter((each) => each !== id);
     this.#cut(first, count);
+    for (const mark of this.#marks(first, count)) this.rewrites.adopt(mark);
     this.#keep({
       name: nameOf(this.#read(first, count)),
       id,
@@ -152,28 +161,56 @@ export class Groups {
       if (group.users > 0 || group.retiredMs !== atMs) continue;
       this.#byName.delete(group.name);
       this.#byId.delete(group.id);
+      for (const mark of this.#marks(group.first, group.count)) this.rewrites.release(mark);
       this.#give(group.first, group.count);
       this.#freeIds.push(group.id);
     }
   }
 
-  #write(index: number, output: Output): void {
+  /** False when what they rewrite has no room: then nothing of them is kept. */
+  #writeAll(first: number, outputs: readonly Output[]): boolean {
+    for (const [i, output] of outputs.entries()) {
+      const { rewrite } = output;
+      const mark = rewrite === undefined ? 0 : this.rewrites.acquire(output, rewrite);
+      if (mark === undefined) {
+        for (const each of this.#marks(first, i)) this.rewrites.release(each);
+        return false;
+      }
+      this.#write(first + i, output, mark);
+    }
+    return true;
+  }
+
+  #write(index: number, output: Output, mark: number): void {
     const at = index * MEMBER_SIZE;
     const tunnel = 'remote' in output;
     this.#members.setUint32(at + AT.ifindex, tunnel ? 0 : output.port, true);
     this.#members.setUint32(at + AT.tun_key, tunnel ? output.key : 0, true);
     this.#members.setUint32(at + AT.remote, tunnel ? output.remote : 0, true);
     this.#members.setUint32(at + AT.vlan, vlanWord(output.vlan), true);
+    this.#members.setUint32(at + AT.rewrite, mark, true);
+  }
+
+  /** The marks of those that rewrite something. */
+  #marks(first: number, count: number): number[] {
+    const marks = Array.from({ length: count }, (_, i) =>
+      this.#members.getUint32((first + i) * MEMBER_SIZE + AT.rewrite, true),
+    );
+    return marks.filter((mark) => mark !== 0);
   }
 
   #read(first: number, count: number): Output[] {
     return Array.from({ length: count }, (_, i) => {
       const at = (first + i) * MEMBER_SIZE;
-      const vlan = vlanOf(this.#members.getUint32(at + AT.vlan, true));
+      const mark = this.#members.getUint32(at + AT.rewrite, true);
+      const own = {
+        ...vlanOf(this.#members.getUint32(at + AT.vlan, true)),
+        ...(mark !== 0 && { rewrite: this.rewrites.read(mark) }),
+      };
       const port = this.#members.getUint32(at + AT.ifindex, true) as DpPort;
-      if (port !== 0) return { port, ...vlan };
+      if (port !== 0) return { port, ...own };
       const key = this.#members.getUint32(at + AT.tun_key, true) as TunnelKey;
-      return { key, remote: this.#members.getUint32(at + AT.remote, true) as Ip4, ...vlan };
+      return { key, remote: this.#members.getUint32(at + AT.remote, true) as Ip4, ...own };
     });
   }
 
@@ -219,5 +256,6 @@ export class Groups {
   }
 }
 
-/** Whether actions need a group. */
-export const needsGroup = (actions: Actions): boolean => actions.outputs.length > 1;
+/** Whether actions need a group. An only output's own rewrites come after its tag. */
+export const needsGroup = ({ outputs }: Actions): boolean =>
+  outputs.length > 1 || outputs[0]?.rewrite !== undefined;

@@ -2,7 +2,7 @@
 /* Printed by src/flow/layout.ts; do not edit. */
 #pragma once
 
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 
 #define MASKS_MAX 32u
 #define GROUP_MEMBERS_MAX 512u
@@ -11,6 +11,7 @@
 #define KEYS_MAX 65536u
 #define SENDERS_MAX 262144u
 #define SCRATCH_SLOTS 1024u
+#define REWRITE_SLOTS 4096u
 #define MASK_CACHE_SIZE 1024u
 #define DROP_CODES_MAX 64u
 #define BUDGETS_MAX 65536u
@@ -27,6 +28,11 @@
 #define ACTION_GROUP 16u
 #define ACTION_TUNNEL 32u
 #define ACTION_NOT_BACK 64u
+#define ACTION_SET_IP_SRC 128u
+#define ACTION_SET_IP_DST 256u
+#define ACTION_SET_TP_SRC 512u
+#define ACTION_SET_TP_DST 1024u
+#define ACTION_IP6 2048u
 
 #define VLAN_SET 4096u
 #define VLAN_POP 8192u
@@ -82,9 +88,15 @@ struct action {
 	__u32 in_key;
 	__u16 dec_ttl;
 	__u16 mtu;
-	__u32 spare[3];
+	__u8 ip_src[16];
+	__u8 ip_dst[16];
+	__be16 tp_src;
+	__be16 tp_dst;
+	__u8 tos;
+	__u8 tos_mask;
+	__u16 spare[11];
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct action) == 64, "action");
+_Static_assert(sizeof(struct action) == 112, "action");
 
 struct flow_value {
 	__u32 slot;
@@ -111,8 +123,11 @@ struct member {
 	__u32 tun_key;
 	__u32 remote;
 	__u32 vlan;
+	__u32 rewrite;
+	__u32 flags;
+	__u32 spare[2];
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct member) == 16, "member");
+_Static_assert(sizeof(struct member) == 32, "member");
 
 struct key_target {
 	__u32 key;
@@ -160,5 +175,7 @@ struct config {
 	__u64 frames_full_ns;
 	__u64 group_ns;
 	__u64 groups_full_ns;
+	__u32 inject_ifindex;
+	__u32 spare;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct config) == 48, "config");
+_Static_assert(sizeof(struct config) == 56, "config");

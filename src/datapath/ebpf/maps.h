@@ -8,6 +8,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "decide.h"
 #include "layout.h"
 #include "parse.h"
 
@@ -23,6 +24,7 @@
 #define DROP_NOT_OURS 13u
 #define DROP_STALE_INJECTION 14u
 #define DROP_UPCALL_BUDGET 33u
+#define DROP_ADDRESS_HIDDEN 40u
 
 /* Only the names matter here: the agent creates the maps and puts their descriptors in. */
 #define MAP(name) \
@@ -41,6 +43,7 @@ MAP(budgets);
 MAP(upcalls);
 MAP(counters);
 MAP(tails);
+MAP(work);
 
 INLINE struct config *configuration(void)
 {
@@ -59,6 +62,7 @@ INLINE void count(__u32 slot)
 
 INLINE int drop(__u32 code)
 {
+	decide(DECIDE_DROP, code, 0, 0);
 	count(COUNTER_DROP + (code & (DROP_CODES_MAX - 1)));
 	return TC_ACT_SHOT;
 }

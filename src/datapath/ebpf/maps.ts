@@ -37,10 +37,12 @@ import type { UpcallBudget } from '../budget.ts';
 
 /** struct mask_hint of lookup.h, which only the kernel reads. */
 const MASK_HINT_BYTES = 8;
+/** struct work of rewrite.h: key, action and four words. */
+const WORK_BYTES = KEY_SIZE + sizeOf(ACTION_STRUCT) + 16;
 const CONFIG_AT = offsets(CONFIG);
 
-/** Flow slots must leave room for the scratch slots in what a mark can name. */
-export const SLOTS_MAX = 2 ** MARK_SLOT_BITS - 1 - LIMITS.SCRATCH_SLOTS;
+/** Flow slots must leave room for the others in what a mark can name. */
+export const SLOTS_MAX = 2 ** MARK_SLOT_BITS - 1 - LIMITS.SCRATCH_SLOTS - LIMITS.REWRITE_SLOTS;
 export const RING_BYTES_MIN = 2 ** 18;
 export const RING_BYTES_MAX = 2 ** 30;
 
@@ -72,7 +74,7 @@ function specs({ slots, ringBytes }: MapSizes) {
     valueSize,
     entries,
   });
-  const all = slots + LIMITS.SCRATCH_SLOTS;
+  const all = slots + LIMITS.SCRATCH_SLOTS + LIMITS.REWRITE_SLOTS;
   return {
     config: array('config', sizeOf(CONFIG), 1),
     flows: hash('flows', KEY_SIZE, sizeOf(FLOW_VALUE), slots),
@@ -102,7 +104,8 @@ function specs({ slots, ringBytes }: MapSizes) {
       entries: ringBytes,
     },
     counters: perCpu('counters', 8, COUNTERS_MAX),
-    tails: { name: 'tails', type: MAP_TYPE.progArray, keySize: 4, valueSize: 4, entries: 1 },
+    tails: { name: 'tails', type: MAP_TYPE.progArray, keySize: 4, valueSize: 4, entries: 2 },
+    work: perCpu('work', WORK_BYTES, 1),
   } as const satisfies Readonly<Record<string, MapSpec>>;
 }
 export type MapName = keyof ReturnType<typeof specs>;
@@ -119,6 +122,7 @@ export interface Maps extends Disposable {
   readonly memory: Readonly<Record<Mapped, ArrayBuffer>>;
   readonly config: {
     setTunnel(ifindex: number): void;
+    setInject(ifindex: number): void;
     setMasks(count: number): void;
     setBudget(budget: UpcallBudget): void;
   };
@@ -224,6 +228,8 @@ class OpenMaps implements Maps {
   readonly config = {
     setTunnel: (ifindex: number): void =>
       this.#config.setUint32(CONFIG_AT.tunnel_ifindex, ifindex, true),
+    setInject: (ifindex: number): void =>
+      this.#config.setUint32(CONFIG_AT.inject_ifindex, ifindex, true),
     setMasks: (count: number): void => this.#config.setUint32(CONFIG_AT.masks, count, true),
     setBudget: ({ frames, groups }: UpcallBudget): void => {
       const put = (at: number, ns: number): void => this.#config.setBigUint64(at, BigInt(ns), true);

@@ -43,7 +43,7 @@ import { Masks } from './masks.ts';
 import { removeAllPins, takeOverPins } from './pins.ts';
 import { attachOwn, closeLockFile, openLockFile, Ports } from './ports.ts';
 import { closePrograms, loadPrograms } from './programs.ts';
-import type { Programs } from './programs.ts';
+import type { Programs, ProgramVariant } from './programs.ts';
 import { Keys, Senders } from './targets.ts';
 import { UpcallRing } from './upcalls.ts';
 
@@ -59,6 +59,8 @@ export interface EbpfOptions {
   readonly upcallBudget?: UpcallBudget;
   /** Keys the mask cache; random unless told (tests). */
   readonly secret?: bigint;
+  /** The committed programs unless told (tests). */
+  readonly variant?: ProgramVariant;
 }
 
 /** What was refused for a limit, and what got lost on the way in. */
@@ -67,6 +69,8 @@ export interface EbpfRefusals {
   readonly masks: number;
   /** Flows whose outputs found no group: installed as drops, `flood-limit`. */
   readonly groups: number;
+  /** Outputs with rewrites of their own for which there was no slot: their flows are such drops. */
+  readonly rewrites: number;
   /** Flows that the kernel's table did not take. */
   readonly flows: number;
   /** Frames of the agent that the socket did not take. */
@@ -115,13 +119,14 @@ class Ebpf implements EbpfDatapath {
     this.tunnelPort = devices.tunnel as DpPort;
     this.upcallFd = maps.fds.upcalls;
     maps.config.setTunnel(devices.tunnel);
+    maps.config.setInject(devices.inject);
     maps.config.setBudget(upcallBudget);
     this.#masks = new Masks(maps);
     this.#groups = new Groups(maps, monotonicMs);
     this.#actions = new ActionArray(maps, this.#groups);
     this.#flows = new Flows(maps, this.#actions, this.#masks);
     this.#senders = new Senders(maps);
-    this.programs = undo.adopt(loadPrograms(maps), closePrograms);
+    this.programs = undo.adopt(loadPrograms(maps, options.variant), closePrograms);
     this.#ports = undo.use(new Ports(runDir, this.programs));
     this.#keys = new Keys(maps, (port) => this.#ports.has(port));
     this.#budgets = new BudgetMap(maps);
@@ -268,6 +273,7 @@ class Ebpf implements EbpfDatapath {
     return {
       masks: this.#masks.refused,
       groups: this.#groups.refused,
+      rewrites: this.#groups.rewrites.refused,
       flows: this.#flows.refused,
       injections: this.#injector.lost,
     };

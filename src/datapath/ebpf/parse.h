@@ -23,8 +23,12 @@
 #define EXTENSION_HEADERS_MAX 6
 #define FRAG_FIRST 1
 #define FRAG_LATER 3
+#define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+#define PROTO_ICMP6 58
+/* In units of 8 bytes without the first: the shortest header that a home address fits in. */
+#define HOME_ADDRESS_UNITS 2
 /* A gso_size that is none: the segments are as their sender made them (linux/skbuff.h, SCTP). */
 #define GSO_BY_FRAGS 0xffffu
 
@@ -34,6 +38,18 @@ struct frame {
 	__u16 l4;     /* behind the IP header and the extension headers that were passed */
 	__u8 ip;      /* 4 or 6: there is a readable IP header at L3 */
 };
+
+/*
+ * In skb->cb: the transport checksum may cover another IPv6 address than the header's. There it is
+ * any number to the verifier; in a register each of its values would be a state of its own to walk
+ * the lookup with.
+ */
+#define CB_HIDES 4
+
+INLINE int is_echo(__u8 icmp, __u8 type)
+{
+	return icmp == PROTO_ICMP ? type == 8 || type == 0 : type == 128 || type == 129;
+}
 
 /* Rule 7. */
 INLINE void parse_l4(struct __sk_buff *skb, struct flow_key *key, __u32 at, __u8 icmp, __u32 length)
@@ -49,7 +65,7 @@ INLINE void parse_l4(struct __sk_buff *skb, struct flow_key *key, __u32 at, __u8
 		if (at + 8 > length || bpf_skb_load_bytes(skb, at, head, 8))
 			return;
 		__builtin_memcpy(&key->tp_src, head, 2);
-		if (icmp == 1 ? head[0] == 8 || head[0] == 0 : head[0] == 128 || head[0] == 129)
+		if (is_echo(icmp, head[0]))
 			__builtin_memcpy(&key->tp_dst, head + 4, 2);
 	}
 }
@@ -76,7 +92,7 @@ INLINE void parse_ip4(struct __sk_buff *skb, struct flow_key *key, struct frame 
 	}
 	if (offset & bpf_htons(0x2000))
 		key->ip_frag = FRAG_FIRST;
-	parse_l4(skb, key, L3 + header, 1, frame->length);
+	parse_l4(skb, key, L3 + header, PROTO_ICMP, frame->length);
 }
 
 /* Rules 5 and 6. `ip`: 40 readable bytes. */
@@ -102,6 +118,9 @@ INLINE void parse_ip6(struct __sk_buff *skb, struct flow_key *key, struct frame 
 		bytes = proto == 44 ? 8 : (head[1] + 1) * 8;
 		if (at + bytes > length)
 			break;
+		/* As hidesAddress of src/flow/rewrite.ts says. */
+		if ((proto == 43 && head[3]) || (proto == 60 && head[1] >= HOME_ADDRESS_UNITS))
+			skb->cb[CB_HIDES] = 1;
 		if (proto == 44) {
 			if (head[2] || head[3] & 0xf8)
 				key->ip_frag = FRAG_LATER;
@@ -115,8 +134,11 @@ INLINE void parse_ip6(struct __sk_buff *skb, struct flow_key *key, struct frame 
 	}
 	frame->l4 = at;
 	key->ip_proto = proto;
-	if (key->ip_frag != FRAG_LATER)
-		parse_l4(skb, key, at, 58, length);
+	if (key->ip_frag == FRAG_LATER)
+		return;
+	if (proto == 0 || proto == 43 || proto == 44 || proto == 60)
+		skb->cb[CB_HIDES] = 1;
+	parse_l4(skb, key, at, PROTO_ICMP6, length);
 }
 
 /* Rule 3. `arp`: 28 readable bytes. */
@@ -164,6 +186,7 @@ INLINE int parse(struct __sk_buff *skb, struct flow_key *key, struct frame *fram
 
 	frame->ip = 0;
 	frame->l4 = 0;
+	skb->cb[CB_HIDES] = 0;
 	if (skb->len < ETH_BYTES || make_linear(skb))
 		return -1;
 	data = (void *)(long)skb->data;

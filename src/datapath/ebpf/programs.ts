@@ -6,24 +6,37 @@ import { linkProgram, readPrograms } from '#os/elf.ts';
 import { closeFd } from '#os/libc.ts';
 import type { Maps } from './maps.ts';
 
-const NAMES = ['port_in', 'tun_in', 'inject', 'sink', 'flood', 'port_out'] as const;
+const NAMES = ['port_in', 'tun_in', 'inject', 'sink', 'rewrite', 'flood', 'port_out'] as const;
+/** Which program is which entry of the map `tails`. */
+const TAILS = ['flood', 'rewrite'] as const;
 export type Programs = Readonly<Record<(typeof NAMES)[number], number>>;
 
+/** Another object than the one that is committed, and what it wants beside the usual maps. */
+export interface ProgramVariant {
+  readonly object: Uint8Array;
+  readonly maps: Readonly<Record<string, number>>;
+}
+
+const committed = (): Uint8Array =>
+  new Uint8Array(readFileSync(join(import.meta.dirname, 'datapath.bpf.o')));
+
 /** The descriptors; `closePrograms` when the links hold them. Throws with the verifier's words. */
-export function loadPrograms(maps: Maps): Programs {
-  const elf = readPrograms(
-    new Uint8Array(readFileSync(join(import.meta.dirname, 'datapath.bpf.o'))),
-  );
+export function loadPrograms(maps: Maps, variant?: ProgramVariant): Programs {
+  const elf = readPrograms(variant?.object ?? committed());
+  const fds = { ...maps.fds, ...variant?.maps };
   const programs: { [name: string]: number } = {};
   try {
     for (const name of NAMES) {
       const program = elf.find((each) => each.name === name);
       if (program === undefined) throw new Error(`datapath.bpf.o holds no program ${name}`);
-      programs[name] = loadProgram(name, linkProgram(program, maps.fds));
+      programs[name] = loadProgram(name, linkProgram(program, fds));
     }
     const tails = new BpfMap(maps.fds.tails, 4, 4);
-    tails.value.u32(0, programs['flood'] ?? 0);
-    tails.update();
+    for (const [at, name] of TAILS.entries()) {
+      tails.key.u32(0, at);
+      tails.value.u32(0, programs[name] ?? 0);
+      tails.update();
+    }
   } catch (error) {
     closePrograms(programs);
     throw error;

@@ -166,6 +166,12 @@ export class Testbed {
     ipBatch(this.guest, lines('g'));
   }
 
+  /** Lets the underlay carry packets of so many bytes. */
+  widenUnderlay(mtu: number): void {
+    ipBatch(this.host, [`link set u0 mtu ${mtu}`]);
+    ipBatch(this.guest, [`link set u1 mtu ${mtu}`]);
+  }
+
   rename(from: string, to: string): void {
     ip('-n', this.host, 'link', 'set', from, 'name', to);
   }
@@ -228,7 +234,8 @@ export function encapsulate(source: Ip4, key: TunnelKey, frame: Uint8Array): Uin
   return out;
 }
 
-function decapsulate(outer: Uint8Array): Tunnelled | undefined {
+/** What is in a VXLAN packet; undefined for any other. */
+export function decapsulate(outer: Uint8Array): Tunnelled | undefined {
   if (outer.length < OUTER.inner) return undefined;
   const view = new DataView(outer.buffer, outer.byteOffset, outer.length);
   if (view.getUint16(12) !== 0x0800 || outer[23] !== 17) return undefined;
@@ -236,6 +243,22 @@ function decapsulate(outer: Uint8Array): Tunnelled | undefined {
   const remote = view.getUint32(OUTER.ip + 16) as Ip4;
   const key = (view.getUint32(OUTER.vxlan + 4) >>> 8) as TunnelKey;
   return { remote, key, frame: outer.slice(OUTER.inner) };
+}
+
+const typeAt = (frame: Uint8Array, at: number): number => (frame[at]! << 8) | frame[at + 1]!;
+const isTag = (type: number): boolean => type === 0x8100 || type === 0x88a8;
+
+/**
+ * Whether a frame that leaves is seen at the other end. The tunnel device does not take one that
+ * lacks some of its IP header; whether a tagged one shorter than `bytesMin` gets past a cable's far
+ * end depends on where the kernel keeps its tag.
+ */
+export function carried(output: object, frame: Uint8Array, bytesMin: number): boolean {
+  if (!('remote' in output)) return frame.length >= bytesMin || !isTag(typeAt(frame, 12));
+  let at = 12;
+  while (isTag(typeAt(frame, at))) at += 4;
+  const header = { 0x0800: 20, 0x86dd: 40 }[typeAt(frame, at)] ?? 0;
+  return frame.length >= at + 2 + header;
 }
 
 /**
@@ -259,7 +282,10 @@ async function sendSoon(socket: PacketSocket | undefined, frame: Uint8Array, lin
 }
 
 /** A bench of the contract suite in kernel namespaces. */
-export function openBench(upcallBudget = AMPLE_BUDGET): Bench & {
+export function openBench(
+  upcallBudget = AMPLE_BUDGET,
+  options: Partial<EbpfOptions> = {},
+): Bench & {
   readonly testbed: Testbed;
   readonly datapath: EbpfDatapath;
 } {
@@ -267,7 +293,7 @@ export function openBench(upcallBudget = AMPLE_BUDGET): Bench & {
   const testbed = new Testbed();
   try {
     testbed.widen(WIDE_BYTES);
-    const datapath = testbed.open({ upcallBudget });
+    const datapath = testbed.open({ upcallBudget, ...options });
     const names = Array.from({ length: PORTS }, (_, i) => i + 1);
     const ports = names.map((i) => testbed.port(`v${i}`));
     const inside = new Map(ports.map((port, i) => [port, testbed.socket(`g${i + 1}`)]));
