@@ -27,7 +27,8 @@ test(
       const peer = ['peer', 'name', 'peer7', 'index', '78'];
       ip('link', 'add', 'tap7', 'index', '77', 'type', 'veth', ...peer);
     };
-    ip('netns', 'add', namespace);
+    const elsewhere = `${namespace}-2`;
+    for (const each of [namespace, elsewhere]) ip('netns', 'add', each);
     const stop = AbortSignal.timeout(DEADLINE_MS);
     try {
       enterNetns(netnsPath(namespace));
@@ -53,10 +54,15 @@ test(
       await carrier(true);
       ip('link', 'set', 'peer7', 'down');
       await carrier(false);
+      // The other end moves to another namespace: frames must not go where it was.
+      ip('link', 'set', 'peer7', 'netns', elsewhere);
+      ip('-n', elsewhere, 'link', 'set', 'peer7', 'up');
+      const moved = async () => (await next()).find(({ name }) => name === 'tap7');
+      for (let tap = await moved(); tap?.netns === undefined; tap = await moved());
       await lists.return?.();
     } finally {
       home.enter();
-      ip('netns', 'del', namespace);
+      for (const each of [namespace, elsewhere]) ip('netns', 'del', each);
     }
   },
 );

@@ -11,9 +11,14 @@ import { LIMITS } from './limits.ts';
 import type { LocalInterface } from './messages.ts';
 
 const now = (): LocalInterface[] =>
-  listLinks().map(({ name, index, up, lowerUp }) => ({ name, index, carrier: up && lowerUp }));
+  listLinks().map(({ name, index, up, lowerUp, linkNetns }) => ({
+    name,
+    index,
+    carrier: up && lowerUp,
+    ...(linkNetns === undefined ? {} : { netns: linkNetns }),
+  }));
 const textOf = (list: readonly LocalInterface[]): string =>
-  list.map(({ name, index, carrier }) => `${index} ${carrier} ${name}`).join('\n');
+  list.map((each) => `${each.index} ${each.carrier} ${each.netns} ${each.name}`).join('\n');
 
 export function openLinks(clock: Clock): Links {
   return {

@@ -39,6 +39,8 @@ const USAGE = `mn agent: carries virtual ports on this host.
   --tunnel-port N        UDP port of the overlay; default ${TUNNEL_UDP_PORT}
   --port-upcalls N       first packets a second that one port may have decided; default
                          ${LIMITS.upcallBudget.frames.perSecond}. More for a gateway, by whose port many come
+  --no-peer-redirect     frames for containers take the way through the host's end of the cable,
+                         where tcpdump, counters and traffic control see them; slower
 `;
 
 interface Settings {
@@ -49,6 +51,7 @@ interface Settings {
   readonly slots: number;
   readonly tunnelUdpPort: number;
   readonly upcallBudget: UpcallBudget;
+  readonly peerRedirect: boolean;
 }
 
 /** A setting that is wrong: told to whoever started the agent, who can mend it. */
@@ -72,6 +75,7 @@ const OPTIONS = {
   flows: { ...text, default: String(SLOTS_DEFAULT) },
   'tunnel-port': { ...text, default: String(TUNNEL_UDP_PORT) },
   'port-upcalls': { ...text, default: String(LIMITS.upcallBudget.frames.perSecond) },
+  'no-peer-redirect': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -95,6 +99,7 @@ function readSettings(argv: readonly string[]): Settings | undefined {
     slots: wholeNumber(values.flows, 'flows', [1024, 1_000_000]),
     tunnelUdpPort: wholeNumber(values['tunnel-port'], 'tunnel-port', [1, 65535]),
     upcallBudget: budgetOf(wholeNumber(values['port-upcalls'], 'port-upcalls', [1_000, 100_000])),
+    peerRedirect: !values['no-peer-redirect'],
   };
 }
 
@@ -204,13 +209,14 @@ async function run(settings: Settings): Promise<void> {
   const host = await hostId(client, settings, log, stop.signal);
   if (host === undefined) return;
   using bell = new EventFd();
-  const { runDir, slots, tunnelUdpPort, upcallBudget } = settings;
+  const { runDir, slots, tunnelUdpPort, upcallBudget, peerRedirect } = settings;
   const data = {
     host,
     runDir,
     slots,
     tunnelUdpPort,
     upcallBudget,
+    peerRedirect,
     ringBytes: RING_BYTES,
     bellFd: bell.fd,
     seed: randomInt(2 ** 31),

@@ -12,6 +12,8 @@ export interface LocalInterface {
   readonly index: number;
   /** False: it is set down, or the other end is: no frame comes or leaves. */
   readonly carrier?: boolean;
+  /** What this host calls the namespace that its other end is in; absent: its own, or no end. */
+  readonly netns?: number;
 }
 
 export type ToEdge =

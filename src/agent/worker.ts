@@ -29,6 +29,8 @@ export interface WorkerData {
   readonly tunnelUdpPort: number;
   /** Of each port, and of each host behind the tunnel. */
   readonly upcallBudget: UpcallBudget;
+  /** Whether frames for containers may go straight to their interface. */
+  readonly peerRedirect: boolean;
   /** The eventfd that the main thread rings when it posted messages. */
   readonly bellFd: number;
   /** A random number for the flow table's hash. */

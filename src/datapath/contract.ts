@@ -9,17 +9,25 @@ import type { Bench } from './contract/bench.ts';
 import { BUDGET, STORM_BUDGET } from './contract/budget.ts';
 import { FORWARDING } from './contract/forwarding.ts';
 import { LIFECYCLE } from './contract/lifecycle.ts';
-import { Rig } from './contract/rig.ts';
+import { Rig, type Case } from './contract/rig.ts';
 import { REWRITING } from './contract/rewriting.ts';
 import { ROUTING } from './contract/routing.ts';
 import { TAGS } from './contract/tags.ts';
 
 export type { Bench, Tunnelled } from './contract/bench.ts';
 
-/** Runs the suite; `open` gives a fresh bench for every test. */
-export function contract(name: string, open: (upcallBudget: UpcallBudget) => Promise<Bench>): void {
-  const others = { ...FORWARDING, ...ROUTING, ...REWRITING, ...TAGS, ...LIFECYCLE };
-  for (const [what, run] of Object.entries({ ...others, ...BUDGET }))
+type Cases = Readonly<Record<string, Case>>;
+const ALL: Cases = { ...FORWARDING, ...ROUTING, ...REWRITING, ...TAGS, ...LIFECYCLE, ...BUDGET };
+/** The part that is about wires more than about flows. */
+export const FORWARDING_ONLY: Cases = FORWARDING;
+
+/** Runs the suite, or a part of it; `open` gives a fresh bench for every test. */
+export function contract(
+  name: string,
+  open: (upcallBudget: UpcallBudget) => Promise<Bench>,
+  cases = ALL,
+): void {
+  for (const [what, run] of Object.entries(cases))
     test(`${name}: ${what}`, async () => {
       const bench = await open(what in BUDGET ? STORM_BUDGET : AMPLE_BUDGET);
       try {

@@ -92,7 +92,8 @@ export interface Datapath extends Disposable {
   removePort(port: DpPort): void;
   /**
    * What is taken over now. An interface that was deleted is not among them, even when there is
-   * another one under its number: that one has to be added.
+   * another one under its number: that one has to be added. Called whenever the host's interfaces
+   * are not as they were: what is remembered of them is looked up anew.
    */
   ports(): readonly DpPort[];
 

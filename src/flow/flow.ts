@@ -31,8 +31,8 @@ interface OutputOwn {
    */
   readonly vlan?: number;
   /**
-   * What else changes in this copy only. It is looked at as the common rewrites and its tag left it;
-   * one that has no key any more (`parse.ts` rule 1) is lost as `malformed`.
+   * What else changes in this copy only. It is looked at as the common rewrites and its tag left
+   * it; one that has no key any more (`parse.ts` rule 1) is lost as `malformed`.
    */
   readonly rewrite?: Rewrites;
 }
@@ -58,8 +58,8 @@ export interface Rewrites {
 /**
  * What happens to a frame. First it is looked at: one that the TTL or the MTU does not let through
  * is handed up as it came. Rewrites come next, in the order MAC, TTL, IP addresses and DSCP,
- * transport; then every output gets a copy, with its tag, and what is rewritten in that one only. No
- * output and no `drop` is not allowed: an empty flood is a drop with its reason.
+ * transport; then every output gets a copy, with its tag, and what is rewritten in that one only.
+ * No output and no `drop` is not allowed: an empty flood is a drop with its reason.
  */
 export interface Actions extends Rewrites {
   readonly drop?: DropReason;

@@ -38,7 +38,7 @@ test('every struct fills its alignment of 8, so that C adds no bytes', () => {
     [layout.FLOW_STATS, 32],
     [layout.GROUP, 8],
     [layout.MEMBER, 32],
-    [layout.KEY_TARGET, 16],
+    [layout.KEY_TARGET, 24],
     [layout.SENDER, 8],
     [layout.UPCALL, 32],
   ] as const;

@@ -75,8 +75,8 @@ export const FLOW_KEY = [
 /**
  * struct action: one slot. `flags`: ACTION bits. A live slot is never edited, except for
  * ACTION.STALE. `in_port`, `in_key`: the entry of its flow, which every mask holds; 0 in scratch
- * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none. `ip_src`, `ip_dst`: as in a key.
- * Bits of `tos_mask` in the type of service or traffic class are set to those of `tos`.
+ * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none. `ip_src`, `ip_dst`: as in a
+ * key. Bits of `tos_mask` in the type of service or traffic class are set to those of `tos`.
  */
 export const ACTION_STRUCT = [
   { name: 'flags', type: 'u32' },
@@ -119,6 +119,12 @@ export const ACTION = {
   SET_TP_DST: 1024,
   /** The addresses to set are IPv6 ones; else IPv4. */
   IP6: 2048,
+  /**
+   * Straight to the other end of `ifindex`, which is in another namespace and has the MAC that the
+   * frames are for. Only where a frame enters: a frame of the agent goes the ordinary way. The one
+   * flag that comes and goes while a slot lives; the way is right either way.
+   */
+  REDIRECT_PEER: 4096,
 } as const;
 
 /**
@@ -148,8 +154,8 @@ export const GROUP = [
 
 /**
  * struct member: one output. `ifindex` 0: the tunnel, to `remote` (host order) with `tun_key`.
- * `vlan`: see VLAN. `rewrite`: 0, or the mark with which this copy is sent through the private veth,
- * where the slot that it names says what else is rewritten, and the same output again.
+ * `vlan`: see VLAN. `rewrite`: 0, or the mark with which this copy is sent through the private
+ * veth, where the slot that it names says what else is rewritten, and the same output again.
  */
 export const MEMBER = [
   { name: 'ifindex', type: 'u32' },
@@ -164,13 +170,19 @@ export const MEMBER = [
 /**
  * struct key_target: what a port key of this host stands for. `key` comes first, again: the kernel
  * gives an entry that was deleted to another key at once, perhaps while a program reads it.
+ * `far_mac`: with KEY_FLAG.REDIRECT_PEER, the MAC of the interface's other end.
  */
 export const KEY_TARGET = [
   { name: 'key', type: 'u32' },
-  { name: 'spare', type: 'u32' },
+  { name: 'flags', type: 'u32' },
   { name: 'ifindex', type: 'u32' },
   { name: 'network', type: 'u32' },
+  { name: 'far_mac', type: 'net8', count: 6 },
+  { name: 'spare', type: 'u16' },
 ] as const satisfies readonly FieldRow[];
+
+/** As ACTION.REDIRECT_PEER, for frames to `far_mac`. */
+export const KEY_FLAG = { REDIRECT_PEER: 1 } as const;
 
 /**
  * In key_target.network while the interface is not taken over: its frames are dropped as `no-port`.
@@ -306,6 +318,7 @@ export const headerText = (): string =>
     `#define LAYOUT_VERSION ${LAYOUT_VERSION}u\n`,
     defines('', LIMITS),
     defines('ACTION_', ACTION),
+    defines('KEY_', KEY_FLAG),
     defines('VLAN_', VLAN),
     defines('UPCALL_', UPCALL_REASON),
     defines('COUNTER_', COUNTER),

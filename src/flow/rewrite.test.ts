@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { encodeFrame } from '#net/frame.ts';
 import type { Ipv4Layer, Ipv6Layer, Layers, TransportLayer } from '#net/frame.ts';
-import { fragments } from '#net/fragment.ts';
+import { fragments, fragments6 } from '#net/fragment.ts';
 import type { Ip, Ip4, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { Rewrites } from './flow.ts';
@@ -160,6 +160,23 @@ test('fragments of a rewritten packet are its rewritten fragments', () => {
       );
     }),
     runs(1500),
+  );
+});
+
+test('fragments of a rewritten IPv6 packet are its rewritten fragments', () => {
+  const body = fc.uint8Array({ minLength: 1400, maxLength: 1500 });
+  fc.assert(
+    fc.property(six as fc.Arbitrary<Whole>, body, what, (layers, long, rewrites) => {
+      const to = fitted(rewrites, layers);
+      const frame = encodeFrame({ ...layers, payload: long });
+      const parts = fragments6(frame, 1280, 7);
+      assert.ok(parts !== undefined && parts.length > 1);
+      assert.deepEqual(
+        parts.map((part) => rewritten(part, to)),
+        fragments6(rewritten(frame, to), 1280, 7),
+      );
+    }),
+    runs(200),
   );
 });
 

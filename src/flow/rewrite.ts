@@ -13,12 +13,13 @@
  *    packet: incremental update (RFC 1624) is right for it too. UDP's zero stays zero, for it says
  *    that there is none (RFC 768; RFC 6935 over IPv6), and a result of zero is 0xffff. ICMP's does
  *    not cover the addresses (RFC 792), ICMPv6's does (RFC 4443 §2.3). Checksums of other protocols
- *    do not follow.
+ *    do not follow, and an IPv4 source route, whose end they would cover, is not looked for:
+ *    routers drop such packets (RFC 7126 §4.3).
  * 4. IPv6 addresses that something hides are not changed: the frame is dropped (`hidesAddress`).
  *    Ports and DSCP of such frames are rewritten like those of others.
  *
- * Invariant: a checksum that was right stays right, one that was wrong stays wrong by as much. A
- * checksum that the sender left to its network interface is not known here as such: `net/partial.ts`
+ * Invariant: a checksum that was right stays right, one that was wrong stays wrong by as much. One
+ * that the sender left to its network interface is not known here as such: `net/partial.ts`
  * completes it first.
  */
 import { read16, read8, write16 } from '#net/bytes.ts';
@@ -81,18 +82,25 @@ function checksumAt(frame: Uint8Array, { version, l4 }: Layers): number {
 }
 
 /**
- * The form of a checksum that is never 0xffff: what a fresh sum gives, which is not over zeros only,
- * and what the kernel's 32-bit arithmetic gives (csum_fold).
+ * The form of a checksum that is never 0xffff: what a fresh sum gives, which is not over zeros
+ * only, and what the kernel's 32-bit arithmetic gives (csum_fold).
  */
 const canonical = (checksum: number): number => (checksum === 0xffff ? 0 : checksum);
 
-/** Writes words at `at`, even, and updates the checksums at these places (0: none). */
+/** A frame whose words are written, the checksums at the places named (0: none) updated. */
 class Patch {
   readonly #frame: Uint8Array;
   readonly #udp: boolean;
   constructor(frame: Uint8Array, udp: boolean) {
     this.#frame = frame;
     this.#udp = udp;
+  }
+  byte(at: number): number {
+    return read8(this.#frame, at);
+  }
+  /** Bytes of the frame from there on. */
+  left(at: number): number {
+    return this.#frame.length - at;
   }
   word(at: number, value: number, sums: readonly number[]): void {
     const before = read16(this.#frame, at);
@@ -149,21 +157,20 @@ function setDscp(patch: Patch, frame: Uint8Array, { version, ip }: Layers, dscp:
 
 function setTransport(
   patch: Patch,
-  frame: Uint8Array,
   { version, l4 }: Layers,
   { tpSrc, tpDst }: Rewrites,
   sum: number,
 ): void {
   const proto = upper();
   if (proto === PROTO.tcp || proto === PROTO.udp) {
-    if (frame.length - l4 < 4) return;
+    if (patch.left(l4) < 4) return;
     if (tpSrc !== undefined) patch.word(l4, tpSrc, [sum]);
     if (tpDst !== undefined) patch.word(l4 + 2, tpDst, [sum]);
     return;
   }
-  if (tpDst === undefined || frame.length - l4 < 8) return;
+  if (tpDst === undefined || patch.left(l4) < 8) return;
   if (proto !== (version === 4 ? PROTO.icmp : PROTO.icmp6)) return;
-  const type = read8(frame, l4);
+  const type = patch.byte(l4);
   const echo = version === 4 ? type === 8 || type === 0 : type === 128 || type === 129;
   if (echo) patch.word(l4 + 4, tpDst, [sum]);
 }
@@ -197,7 +204,7 @@ export function rewrite(frame: Uint8Array, what: Rewrites): void {
   if (what.dscp !== undefined) setDscp(patch, frame, layers, what.dscp);
   patch.transport(checksumAt(frame, layers), (sum) => {
     setAddresses(patch, layers, what, sum);
-    setTransport(patch, frame, layers, what, sum);
+    setTransport(patch, layers, what, sum);
   });
 }
 

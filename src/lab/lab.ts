@@ -11,10 +11,11 @@ import { createClient } from '#client/client.ts';
 import { connect } from '#client/connect.ts';
 import type { AgentCounters, Client } from '#client/types.ts';
 import { netnsPath } from '#os/netns.ts';
+import { startGuests, waitForGuests } from './guest/guest.ts';
 import { readJournal, writeJournal, type Journal } from './journal.ts';
 import { apiListen, apiSocket, apiUrl, API_PART, labDir, netnsOf } from './names.ts';
 import { end, find, isAlive, logPath, start, until, type Process } from './processes.ts';
-import type { Recipe } from './recipe.ts';
+import { workloadsOf, type Recipe } from './recipe.ts';
 import { createHosts, createNetworks } from './topology.ts';
 import { makeWires } from './wires.ts';
 
@@ -60,6 +61,7 @@ export async function makeLab(
   await makeWires(journal);
   tell(`${journal.namespaces.length} namespaces on an underlay`);
   const lab = labOf(journal);
+  await startGuests(lab);
   writeTools(lab);
   startApi(lab);
   await waitForApi(lab);
@@ -72,6 +74,9 @@ export async function makeLab(
   if (networks) await createNetworks(lab.client, recipe);
   const revision = await waitForAgents(lab);
   tell(`${Object.keys(recipe.workloads).length} ports up at revision ${revision}`);
+  await waitForGuests(lab);
+  const guests = workloadsOf(recipe, 'vm').map(([name]) => name);
+  if (guests.length > 0) tell(`VMs are up: ${guests.join(' ')}`);
   return lab;
 }
 

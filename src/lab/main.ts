@@ -7,13 +7,14 @@ import { Command } from 'commander';
 import { describeMatrix, isAsExpected, matrix } from './check.ts';
 import { cleanLab, remains } from './clean.ts';
 import { runDemo } from './demo/demo.ts';
+import { consolePath } from './guest/guest.ts';
 import { relation } from './expected.ts';
 import { labNames, readJournal } from './journal.ts';
 import { announce, makeLab, openLab, shellEnvironment, shellSettings, type Lab } from './lab.ts';
 import { lockLab } from './lock.ts';
 import { checkLabName, partsOf } from './names.ts';
 import { inside } from './processes.ts';
-import { addressOf, readRecipe, recipeNames } from './recipe.ts';
+import { addressOf, readRecipe, recipeNames, workloadsOf } from './recipe.ts';
 
 const print = (line: string): void => console.log(line);
 
@@ -38,6 +39,8 @@ const chosen = (choice: Choice): Lab => openLab(chosenName(choice));
 function partOf(lab: Lab, part: string): string {
   const parts = partsOf(lab.recipe);
   if (parts.includes(part)) return part;
+  if (lab.recipe.workloads[part] !== undefined)
+    throw new Error(`${part} is a VM; its console: ${consolePath(lab.name, part)}`);
   throw new Error(`lab ${lab.name} has no ${part}; it has: ${parts.join(' ')}`);
 }
 
@@ -126,7 +129,8 @@ async function pingTo(from: string, to: string, choice: PingChoice): Promise<voi
 async function check(choice: Choice): Promise<void> {
   const lab = chosen(choice);
   const cells = await matrix(lab);
-  for (const line of describeMatrix(Object.keys(lab.recipe.workloads), cells)) print(line);
+  const names = workloadsOf(lab.recipe, 'namespace').map(([name]) => name);
+  for (const line of describeMatrix(names, cells)) print(line);
   if (isAsExpected(cells)) return;
   print('NOT as the recipe wants it');
   process.exitCode = 1;

@@ -3,7 +3,7 @@
  * addresses of the underlay. Only names made here are ever created, and only these are ever
  * removed.
  */
-import type { Recipe } from './recipe.ts';
+import { workloadsOf, type Recipe } from './recipe.ts';
 
 export const LABS_DIR = '/run/midonet/labs';
 
@@ -34,13 +34,15 @@ export const apiListen = `172.30.0.${API_LAST_OCTET}:${API_PORT}`;
 /** The network namespace of one part of a lab, as `ip netns` knows it. */
 export const netnsOf = (lab: string, part: string): string => `mn.${lab}.${part}`;
 
-/** Every part of a lab that is a namespace of its own; the underlay first. */
+/**
+ * Every part of a lab that is a namespace of its own; the underlay first. VMs are in their host's.
+ */
 export const partsOf = (recipe: Recipe): string[] => [
   UNDERLAY_PART,
   API_PART,
   ...recipe.hosts,
   ...recipe.outsiders,
-  ...Object.keys(recipe.workloads),
+  ...workloadsOf(recipe, 'namespace').map(([name]) => name),
 ];
 
 export const namespacesOf = (lab: string, recipe: Recipe): string[] =>

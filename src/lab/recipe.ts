@@ -41,6 +41,8 @@ const gateway = z
   .refine((text) => parseIp(text) !== undefined, 'must be an address such as 10.0.0.1');
 
 const Workload = z.strictObject({
+  /** A machine on a tap, under emulation; else a namespace on a cable, as a container is. */
+  kind: z.enum(['namespace', 'vm']).optional(),
   host: partName,
   /** Not given: a port of a router names the workload. */
   bridge: partName.optional(),
@@ -215,6 +217,10 @@ export function addressOf(workload: Workload, family: 4 | 6): string | undefined
     return ip !== undefined && isIp6(ip) === (family === 6);
   });
 }
+
+/** The workloads of one kind, by name. */
+export const workloadsOf = ({ workloads }: Pick<Recipe, 'workloads'>, kind: 'namespace' | 'vm') =>
+  Object.entries(workloads).filter(([, workload]) => (workload.kind ?? 'namespace') === kind);
 
 /** The tenant whose network a workload is in. */
 export function tenantOf({ workloads, bridges, routers }: Recipe, name: string): string {

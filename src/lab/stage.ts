@@ -7,7 +7,7 @@ import { PacketSocket } from './packet-socket.ts';
 import { namespaceOf, type Lab } from './lab.ts';
 import { HELLO, type Mark, markOf, probeFrame, stationOf, type Station } from './probes.ts';
 import { until } from './processes.ts';
-import { tenantOf } from './recipe.ts';
+import { tenantOf, workloadsOf } from './recipe.ts';
 import { WORKLOAD_INTERFACE } from './wires.ts';
 
 /** A workload got a frame from outside. */
@@ -27,12 +27,12 @@ export interface HelloOptions {
   readonly timeoutMs?: number;
 }
 
-/** Who is in a lab: the workloads, by their place in the recipe. */
+/** Who is in a lab: the workloads with a namespace, by their place in the recipe. */
 export class Cast {
   readonly stations: readonly Station[];
 
   constructor({ recipe }: Lab) {
-    this.stations = Object.entries(recipe.workloads).map(([name, workload]) =>
+    this.stations = workloadsOf(recipe, 'namespace').map(([name, workload]) =>
       stationOf(name, workload, {
         tenant: tenantOf(recipe, name),
         network: networkOfWorkload(recipe, name),

@@ -18,7 +18,7 @@ import {
   type Machine,
 } from './names.ts';
 import { refuseWhenStopping } from './processes.ts';
-import type { Workload } from './recipe.ts';
+import { workloadsOf, type Workload } from './recipe.ts';
 
 const UNDERLAY_BRIDGE = 'underlay';
 /** What a workload sees of its port. */
@@ -106,7 +106,7 @@ export async function makeWires(journal: Journal): Promise<void> {
   await ipBatch(namespaces.map((name) => `netns add ${name}`));
   const underlay = netnsOf(lab, UNDERLAY_PART);
   const machines = machinesOf(recipe);
-  const workloads = Object.entries(recipe.workloads);
+  const workloads = workloadsOf(recipe, 'namespace');
   for (const [name] of workloads) setIpv6(netnsOf(lab, name), QUIET);
   for (const part of [UNDERLAY_PART, ...machines.map((machine) => machine.part)]) {
     setIpv6(netnsOf(lab, part), { 'default/disable_ipv6': '1' });
@@ -123,9 +123,14 @@ export async function makeWires(journal: Journal): Promise<void> {
   ]);
   await Promise.all(
     recipe.hosts.map((host) => {
-      const here = workloads.filter(([, workload]) => workload.host === host);
+      const onHost = ([, workload]: readonly [string, Workload]) => workload.host === host;
+      const taps = workloadsOf(recipe, 'vm').filter(onHost);
+      const here = [...workloads.filter(onHost), ...taps];
       return ipBatch(
-        here.map(([name]) => `link set dev ${name} up`),
+        [
+          ...taps.map(([name]) => `tuntap add dev ${name} mode tap vnet_hdr`),
+          ...here.map(([name]) => `link set dev ${name} up`),
+        ],
         netnsOf(lab, host),
       );
     }),
@@ -156,6 +161,7 @@ const workloadLines = (workload: Workload): string[] => [
 
 /** Plugs a workload into another host: the same interface, MAC and addresses, a new cable. */
 export async function moveCable(lab: string, name: string, workload: Workload): Promise<void> {
+  if (workload.kind === 'vm') throw new Error(`${name} is a VM: its tap stays where it is`);
   const inside = netnsOf(lab, name);
   // Both ends of a veth go together.
   await ipBatch([`link delete dev ${WORKLOAD_INTERFACE}`], inside);

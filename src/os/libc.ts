@@ -18,6 +18,7 @@ const native = libc.func(
 const X64 = {
   read: 0,
   rt_sigprocmask: 14,
+  ioctl: 16,
   write: 1,
   close: 3,
   mmap: 9,
@@ -45,6 +46,7 @@ const X64 = {
 const ARM64: Readonly<Record<keyof typeof X64, number>> = {
   read: 63,
   rt_sigprocmask: 135,
+  ioctl: 29,
   write: 64,
   close: 57,
   mmap: 222,
@@ -78,6 +80,7 @@ export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,
   EINTR: 4,
+  EIO: 5,
   ENXIO: 6,
   E2BIG: 7,
   EBADF: 9,

@@ -9,6 +9,7 @@ const SOCK_RAW_NONBLOCK = 3 | 0x80000 | 0x800;
 const ETH_P_ALL_NET = 0x0300;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
+const SO_RCVMARK = 75;
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
 const PACKET_STATISTICS = 6;
@@ -23,11 +24,15 @@ const AUX = { status: 16, tci: 32, tpid: 34, vlanValid: 0x10, tpidValid: 0x40 } 
 const RECEIVE_BUFFER_BYTES = 32 << 20;
 const FRAME_BYTES_MAX = 65536 + 64;
 const CONTROL_BYTES = 64;
+/** The control message with the mark, when asked for, comes first: its size, where the mark is. */
+const MARK = { size: 24, value: 16 } as const;
 const TPID_DEFAULT = 0x8100;
 
 export interface PacketSocketOptions {
   /** See what other stations are sent too, and what leaves by the interface. */
   readonly everything?: boolean;
+  /** Tell the mark of each frame. */
+  readonly marks?: boolean;
 }
 
 export class PacketSocket implements Disposable {
@@ -37,12 +42,15 @@ export class PacketSocket implements Disposable {
   readonly #control = new Memory(CONTROL_BYTES);
   readonly #vector = new Memory(16);
   readonly #header = new Memory(56);
+  readonly #auxAt: number;
 
   /** In the network namespace of the calling thread; it stays there. */
-  constructor(ifindex: number, { everything = false }: PacketSocketOptions = {}) {
+  constructor(ifindex: number, { everything = false, marks = false }: PacketSocketOptions = {}) {
+    this.#auxAt = marks ? MARK.size : 0;
     this.fd = must(syscall(SYS.socket, AF_PACKET, SOCK_RAW_NONBLOCK, 0), 'open a packet socket');
     try {
       this.#set(SOL_SOCKET, SO_RCVBUFFORCE, new Memory(4).u32(0, RECEIVE_BUFFER_BYTES));
+      if (marks) this.#set(SOL_SOCKET, SO_RCVMARK, new Memory(4).u32(0, 1));
       this.#set(SOL_PACKET, PACKET_AUXDATA, new Memory(4).u32(0, 1));
       this.#set(SOL_PACKET, PACKET_IGNORE_OUTGOING, new Memory(4).u32(0, everything ? 0 : 1));
       const membership = new Memory(16).u32(0, ifindex).u16(4, PACKET_MR_PROMISC);
@@ -85,20 +93,33 @@ export class PacketSocket implements Disposable {
     if (n === -ERRNO.EAGAIN || n === -ERRNO.ENETDOWN) return undefined;
     must(n, 'receive a frame');
     const control = this.#control.view;
-    const status = control.getUint32(AUX.status, true);
+    const aux = this.#auxAt;
+    const status = control.getUint32(aux + AUX.status, true);
     if ((status & AUX.vlanValid) === 0) return this.#frame.bytes.slice(0, n);
-    const tpid = (status & AUX.tpidValid) === 0 ? TPID_DEFAULT : control.getUint16(AUX.tpid, true);
+    const tpid =
+      (status & AUX.tpidValid) === 0 ? TPID_DEFAULT : control.getUint16(aux + AUX.tpid, true);
     const out = new Uint8Array(n + 4);
     out.set(this.#frame.bytes.subarray(0, 12));
     new DataView(out.buffer).setUint16(12, tpid);
-    new DataView(out.buffer).setUint16(14, control.getUint16(AUX.tci, true));
+    new DataView(out.buffer).setUint16(14, control.getUint16(aux + AUX.tci, true));
     out.set(this.#frame.bytes.subarray(12, n), 16);
     return out;
   }
 
+  /** The mark of the frame that `receive` answered last; only of a socket that tells marks. */
+  get mark(): number {
+    if (this.#auxAt === 0) throw new Error('this packet socket does not tell marks');
+    return this.#control.view.getUint32(MARK.value, true);
+  }
+
+  /** Whom the frame that `receive` answered last is for, as the kernel sees it (packet(7)). */
+  get packetType(): number {
+    return this.#address.bytes[ADDRESS.packetType] ?? 0;
+  }
+
   /** Whether the frame that `receive` answered last was on its way out. */
   get wasOutgoing(): boolean {
-    return this.#address.bytes[ADDRESS.packetType] === PACKET_OUTGOING;
+    return this.packetType === PACKET_OUTGOING;
   }
 
   /** Frames the kernel had no room for since this was last asked (struct tpacket_stats). */

@@ -1,5 +1,7 @@
 /** Runs a command of the host to its end. No shell: arguments are passed as they are. */
 import { spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
 
 export interface Ran {
   readonly code: number;
@@ -57,6 +59,18 @@ export function run(
     });
     child.stdin.on('error', () => {});
     child.stdin.end(options.input ?? '');
+  });
+}
+
+/** Whether there is such a command on the PATH. */
+export function have(command: string): boolean {
+  return (process.env['PATH'] ?? '').split(':').some((dir) => {
+    try {
+      accessSync(join(dir, command), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
   });
 }
 

@@ -3,7 +3,9 @@
  * or one output's own rewrites.
  *
  * Invariant: while a slot changes hands its flags say STALE and its generation is already the new
- * one, so a program that copies it meanwhile notices by either. After that only STALE is ever set.
+ * one, so a program that copies it meanwhile notices by either. After that only STALE is set, once,
+ * and REDIRECT_PEER comes and goes: a frame may take either way while the interface's other end is
+ * where it was.
  * Stores are made in this order and seen in it on x86; the words that decide are stored atomically.
  */
 import type { DpPort, Output, Rewrites, TunnelKey } from '#flow/flow.ts';
@@ -62,6 +64,12 @@ export class ActionSlots {
   /** From now on frames of the slot are handed up; injections are dropped. */
   invalidate(slot: number): void {
     Atomics.or(this.#words, slot * WORDS + AT.flags / 4, ACTION.STALE);
+  }
+  /** Sets or clears one flag of a live slot. */
+  turn(slot: number, flag: number, to: number): void {
+    const at = slot * WORDS + AT.flags / 4;
+    if (to === 0) Atomics.and(this.#words, at, ~flag);
+    else Atomics.or(this.#words, at, flag);
   }
   /** Begins to write a slot anew; `publish` ends it. */
   claim(slot: number, generation: number): void {

@@ -6,6 +6,7 @@
  */
 import type { Actions, DpPort, FlowRef, Output } from '#flow/flow.ts';
 import { ACTION, FLOW_STATS, LIMITS, offsets, sizeOf } from '#flow/layout.ts';
+import type { Mac } from '#net/mac.ts';
 import { dropReasonOf, DROPS } from '#virtual/drop.ts';
 import { ActionSlots } from './action-slots.ts';
 import type { Groups } from './groups.ts';
@@ -16,10 +17,14 @@ import { vlanOf, vlanWord } from './vlan.ts';
 const STATS_WORDS = sizeOf(FLOW_STATS) / 4;
 const STAT = offsets(FLOW_STATS);
 
-/** Where the frames of a flow enter: the interface, and 0 or the flood key they come under. */
+/**
+ * Where the frames of a flow enter: the interface, and 0 or the flood key they come under; and
+ * which MAC all of them are for, if that is known.
+ */
 export interface ActionEntry {
   readonly port: number;
   readonly key: number;
+  readonly ethDst?: Mac | undefined;
 }
 const NO_ENTRY: ActionEntry = { port: 0, key: 0 };
 
@@ -53,8 +58,15 @@ export class ActionArray {
   readonly #stats: Uint32Array;
   readonly #statsView: DataView;
   readonly #groups: Groups;
+  readonly #farMac: (port: DpPort) => Mac | undefined;
 
-  constructor(maps: Maps, groups: Groups) {
+  /** `farMac`: of the other end of an interface, where frames may go straight to it. */
+  constructor(
+    maps: Maps,
+    groups: Groups,
+    farMac: (port: DpPort) => Mac | undefined = () => undefined,
+  ) {
+    this.#farMac = farMac;
     this.#slots = new ActionSlots(maps);
     this.#stats = new Uint32Array(maps.memory.stats);
     this.#statsView = new DataView(maps.memory.stats);
@@ -94,6 +106,8 @@ export class ActionArray {
     });
     let flags = slots.putRewrites(slot, actions) | slots.putOutput(slot, only) | sent.flags;
     if (dropCode !== 0) flags |= ACTION.DROP;
+    if (only !== undefined && 'port' in only)
+      flags |= this.#crossing(only.port, actions.ethDst ?? entry.ethDst);
     slots.publish(slot, flags);
   }
 
@@ -104,6 +118,24 @@ export class ActionArray {
     const group = this.#groups.acquireOneOf(shared.length > 0 ? shared : [actions.outputs]);
     if (group === undefined) return { dropCode: DROPS['flood-limit'].code, flags: 0 };
     return { group, flags: ACTION.GROUP | (shared.length > 0 ? ACTION.NOT_BACK : 0) };
+  }
+
+  /** The flag of a slot whose only output is that interface, for frames to that MAC. */
+  #crossing(port: DpPort, ethDst: Mac | undefined): number {
+    return ethDst !== undefined && ethDst === this.#farMac(port) ? ACTION.REDIRECT_PEER : 0;
+  }
+
+  /** Decides anew whether frames go straight to the other end. `ethDst`: of the entry. */
+  cross(slot: number, ethDst: Mac | undefined): void {
+    const slots = this.#slots;
+    const flags = slots.flags(slot);
+    let crossing = 0;
+    if ((flags & (ACTION.GROUP | ACTION.DROP | ACTION.TUNNEL)) === 0) {
+      const port = slots.u32(slot, 'ifindex') as DpPort;
+      crossing = this.#crossing(port, slots.rewrites(slot).ethDst ?? ethDst);
+    }
+    if (crossing !== (flags & ACTION.REDIRECT_PEER))
+      slots.turn(slot, ACTION.REDIRECT_PEER, crossing);
   }
 
   /**

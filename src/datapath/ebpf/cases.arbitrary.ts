@@ -126,7 +126,7 @@ function build(draw: Draw): Case {
   const guards = {
     ...(decTtl !== undefined && misfit % 2 === 0 && { decTtl }),
     // How large a segment is, another test looks at.
-    ...(mtu !== undefined && misfit % 2 === 1 && !offload && { mtu: MTU_MIN + misfit * 3 }),
+    ...(mtu !== undefined && misfit % 2 === 1 && !offload && { mtu: MTU_MIN + (misfit >> 2) }),
   };
   const outputs = fields.outputs.map((output) => outputFitted(output, six));
   const actions: Actions =
@@ -151,10 +151,10 @@ function shortened(frame: Uint8Array): Uint8Array {
 }
 
 /** Cases with outputs among these places. */
-export const casesTo = (places: readonly Output[], frameBytesMin: number): fc.Arbitrary<Case> =>
+const casesTo = (places: readonly Output[], frameBytesMin: number): fc.Arbitrary<Case> =>
   fc
     .record({
-      bytes: fc.oneof({ weight: 3, arbitrary: soundFrames(frameBytesMin) }, frames(frameBytesMin)),
+      bytes: fc.oneof({ weight: 4, arbitrary: soundFrames(frameBytesMin) }, frames(frameBytesMin)),
       big: superPackets,
       whole: fc.boolean(),
       way: ways,
@@ -168,6 +168,17 @@ export const casesTo = (places: readonly Output[], frameBytesMin: number): fc.Ar
 
 const MASKS = 8;
 /** Sets of fields that flows of one batch match: disjoint, for each has a source MAC of its own. */
-export const fieldSets: fc.Arbitrary<FieldSet[]> = fc
+const fieldSets: fc.Arbitrary<FieldSet[]> = fc
   .array(fc.nat(EXACT), { minLength: MASKS, maxLength: MASKS })
   .map((sets) => [EXACT, ...sets.map((set) => set | fieldSet(['ethSrc']))]);
+
+/** Cases with outputs among these places, and the sets of fields that their flows match. */
+export function drawBatch(
+  places: readonly Output[],
+  frameBytesMin: number,
+  { seed, count }: { readonly seed: number; readonly count: number },
+): { cases: Case[]; fields: FieldSet[] } {
+  const cases = fc.sample(casesTo(places, frameBytesMin), { seed, numRuns: count });
+  const [fields = [EXACT]] = fc.sample(fieldSets, { seed, numRuns: 1 });
+  return { cases, fields };
+}

@@ -74,6 +74,8 @@ INLINE int send(struct __sk_buff *skb, struct config *config, struct action *act
 	if (retag(skb, tag, tag_wanted(tag, action->vlan)))
 		return drop(DROP_MALFORMED);
 	decide(DECIDE_OUT, action->ifindex, action->tun_key, action->remote);
+	if (flags & ACTION_REDIRECT_PEER && !skb->vlan_present)
+		return cross(skb, action->ifindex);
 	return bpf_redirect(aim(skb, config, action->ifindex, action->tun_key, action->remote), 0);
 }
 
@@ -154,12 +156,13 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 	sender.source = tunnel.remote_ipv4;
 	if (!(tunnel.tunnel_id & KEY_FLOOD)) {
 		struct key_target *target = bpf_map_lookup_elem(&keys, &tunnel.tunnel_id);
-		__u32 device, network;
+		__u32 device, network, near;
 
 		if (!target)
 			return drop(DROP_UNKNOWN_KEY);
 		device = READ_ONCE(target->ifindex);
 		network = READ_ONCE(target->network);
+		near = READ_ONCE(target->flags) & KEY_REDIRECT_PEER && is_for(skb, target->far_mac);
 		/* Last: whoever takes the entry over writes its key first. */
 		if (READ_ONCE(target->key) != tunnel.tunnel_id || !device)
 			return drop(DROP_UNKNOWN_KEY);
@@ -170,6 +173,8 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 			return drop(DROP_NO_PORT);
 		count(COUNTER_TUNNEL_HIT);
 		decide(DECIDE_OUT, device, 0, 0);
+		if (near)
+			return cross(skb, device);
 		return bpf_redirect(aim(skb, config, device, 0, 0), 0);
 	}
 	sender.network = tunnel.tunnel_id;
@@ -200,6 +205,8 @@ INLINE int send_injected(struct __sk_buff *skb)
 		return drop(DROP_MALFORMED);
 	if (!copy_action(slot, &action, generation, ~0u >> MARK_SLOT_BITS) || action.flags & ACTION_STALE)
 		return drop(DROP_STALE_INJECTION);
+	/* This is an egress hook: there is no short way from here. */
+	action.flags &= ~ACTION_REDIRECT_PEER;
 	/* Handing it up again would not end: there is no way on for it. */
 	if (expires(&key, &action))
 		return drop(DROP_MALFORMED);

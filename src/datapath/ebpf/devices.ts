@@ -37,10 +37,21 @@ export function quieten({ index, name, up, arp }: Link): void {
   if (arp || !up) setLink(index, { up: true, arp: false });
 }
 
+/**
+ * Behind these kinds everything that is sent arrives. Others, such as the cards of this host and
+ * VLANs on them, take frames for their own MAC, and workloads have MACs of their own.
+ */
+const UNFILTERED: ReadonlySet<string | undefined> = new Set(['veth', 'tun']);
+
+/** Lets frames in whomever they are for. */
+export function takeAll({ index, kind, promiscuous }: Link): void {
+  if (!UNFILTERED.has(kind) && !promiscuous) setLink(index, { promiscuous: true });
+}
+
 /** Sets an interface down; one that has just vanished is down enough. */
 export function setDown(index: number): void {
   try {
-    setLink(index, { up: false });
+    setLink(index, { up: false, promiscuous: false });
   } catch (error) {
     if (!(error instanceof SystemError) || error.code !== ERRNO.ENODEV) throw error;
   }

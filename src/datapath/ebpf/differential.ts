@@ -10,7 +10,6 @@
  * Invariant: a batch begins and ends with nothing on the way and no flow installed.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import type { DpPort, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
 import { OUTPUTS_PER_FLOW_MAX } from '#flow/flow.ts';
 import { KEY_SIZE, LIMITS, UPCALL_REASON } from '#flow/layout.ts';
@@ -29,7 +28,7 @@ import type { UpcallBudget } from '../budget.ts';
 import type { DatapathCounters, Upcall } from '../datapath.ts';
 import { openMemory } from '../memory.ts';
 import { AMPLE_BUDGET } from '../contract/bench.ts';
-import { casesTo, fieldSets, numbered } from './cases.arbitrary.ts';
+import { drawBatch, numbered } from './cases.arbitrary.ts';
 import type { Case } from './cases.arbitrary.ts';
 import { Decisions, outText } from './decisions.ts';
 import type { Decision } from './decisions.ts';
@@ -47,7 +46,10 @@ const SMALL_BUDGET: UpcallBudget = {
 const BATCH = 400;
 const RING_BYTES = 1 << 23;
 const { UPCALL_LARGE_BYTES, UPCALL_MIDDLE_BYTES } = LIMITS;
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 15_000;
+const SETTLE_MS = 5;
+/** The number of frames that are no case. */
+const PROBE = 0;
 const UNDERLAY_MTU = 20_000;
 const PORT_MTU = 20_000;
 const FRAME_BYTES_MIN = 20;
@@ -63,7 +65,7 @@ const NOBODYS_PORT = 0x7ffffff0 as DpPort;
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-/** Checksums that are still to be computed are: a program that changed one of these did it right. */
+/** Checksums that are still to be computed are. */
 function finished(frame: Uint8Array): Uint8Array {
   const decoded = decodeFrame(frame);
   return decoded === undefined ? frame : completed(frame, decoded);
@@ -134,12 +136,10 @@ export class Differential implements Disposable {
   /** So many cases; throws at the first batch in which the two differ. */
   async run(count: number, seed: number): Promise<void> {
     if (this.#nextId === 1) await this.#settle();
-    const cases = casesTo(this.#places, FRAME_BYTES_MIN);
     for (let done = 0; done < count; done += BATCH) {
-      const numRuns = Math.min(BATCH, count - done);
-      const drawn = fc.sample(cases, { seed: seed + done, numRuns });
-      const [fields = []] = fc.sample(fieldSets, { seed: seed + done, numRuns: 1 });
-      await this.#batch(drawn.map((each, i) => this.#ready(each, i, fields)));
+      const size = { seed: seed + done, count: Math.min(BATCH, count - done) };
+      const { cases, fields } = drawBatch(this.#places, FRAME_BYTES_MIN, size);
+      await this.#batch(cases.map((each, i) => this.#ready(each, i, fields)));
     }
   }
 
@@ -158,20 +158,33 @@ export class Differential implements Disposable {
     return { ...each, frame, way, id, ref, fields: fields[id % fields.length]! };
   }
 
-  /** Until frames pass both ends of every cable. */
+  /** Until frames pass every cable both ways, and nothing is on the way any more. */
   async #settle(): Promise<void> {
-    const probe = numbered(new Uint8Array(60), 0);
+    const probe = numbered(new Uint8Array(60), PROBE);
     const deadline = performance.now() + DEADLINE_MS;
-    const seen = new Set<number>();
-    while (seen.size < this.#ends.length) {
-      assert.ok(performance.now() < deadline, 'the cables come up');
-      for (const end of this.#ends) end.send(probe);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      this.#kernel.upcalls(({ entry }) => seen.add(entry.port), 1000);
+    const passed = new Set<string>();
+    const wanted = 2 * (this.#ends.length + 1);
+    let last = '';
+    for (let now = this.#state(); passed.size < wanted || now !== last; now = this.#state()) {
+      assert.ok(performance.now() < deadline, `cables come up: ${[...passed].join()}`);
+      last = now;
+      if (passed.size < wanted) {
+        for (const end of this.#ends) end.send(probe);
+        this.#far.send(encapsulate(STRANGER, FLOOD_KEY, probe));
+        this.#kernel.execute(probe, { outputs: this.#places }, 0);
+        this.#kernel.commit();
+      }
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+      this.#kernel.upcalls(({ entry }) => passed.add(`in ${entry.port}`), Infinity);
+      if (this.#kernel.counters().drops['unknown-sender']) passed.add('in tunnel');
+      for (const [i, end] of [...this.#ends, this.#far].entries())
+        while (end.receive() !== undefined) passed.add(`out ${i}`);
     }
-    for (const end of this.#ends) while (end.receive() !== undefined);
     this.#decisions?.drain(new Map(), 0, this.#inject);
     this.#base = this.#kernel.counters();
+  }
+  #state(): string {
+    return JSON.stringify(this.#kernel.counters());
   }
   /** What the kernel counted before the first batch. */
   #base: DatapathCounters = { hits: 0, misses: 0, tunnelHits: 0, drops: {} };
@@ -317,9 +330,9 @@ export class Differential implements Disposable {
   }
 
   /**
-   * Drops that no flow makes, so many of each: the host's own frames, floods beyond what a group can
-   * have, first packets for which the ring has no room. To be called last: the reference knows none
-   * of them.
+   * Drops that no flow makes, so many of each: the host's own frames, floods beyond what a group
+   * can have, first packets for which the ring has no room. To be called last: the reference knows
+   * none of them.
    */
   async rareDrops(count: number): Promise<void> {
     const { drops: before } = this.#kernel.counters();

@@ -8,8 +8,12 @@
 import type { Flow, FlowRef } from '#flow/flow.ts';
 import { FLOW_VALUE, KEY, KEY_SIZE, offsets, sizeOf } from '#flow/layout.ts';
 import { entryOf } from '#flow/parse.ts';
+import { readMac } from '#net/mac.ts';
+import type { Mac } from '#net/mac.ts';
 import { BpfBatch } from '#os/bpf.ts';
 import { ERRNO } from '#os/libc.ts';
+import { hasField } from '#virtual/match.ts';
+import type { FieldSet } from '#virtual/match.ts';
 import { checkActions } from '../check.ts';
 import type { FlowStats, Installed } from '../datapath.ts';
 import type { ActionArray } from './actions.ts';
@@ -28,6 +32,10 @@ const NO_STATS: FlowStats = { packets: 0, bytes: 0, lastUsedMs: 0 };
 /** `outside`: live, but without a place in the kernel's table (replaced, or it was refused). */
 const STATE = { free: 0, queued: 1, inside: 2, outside: 3 } as const;
 const NO_MASK = 0xff;
+
+/** Which MAC all frames of a flow are for; undefined when it does not match that. */
+const ethDstOf = (key: Uint8Array, fields: FieldSet): Mac | undefined =>
+  hasField(fields, 'ethDst') ? readMac(key, KEY.eth_dst) : undefined;
 
 export class Flows {
   /** Flows that the kernel's table did not take; their frames go on being handed up. */
@@ -100,7 +108,8 @@ export class Flows {
     checkActions(actions);
     const mask = this.#masks.acquire(fields);
     const { port, tunnel } = entryOf(key);
-    this.#actions.write(ref, actions, { port, key: tunnel?.key ?? 0 });
+    const ethDst = ethDstOf(key, fields);
+    this.#actions.write(ref, actions, { port, key: tunnel?.key ?? 0, ethDst });
     if (mask < 0) {
       this.#mask[slot] = NO_MASK;
       this.#state[slot] = STATE.outside;
@@ -209,6 +218,17 @@ export class Flows {
     const replaced = this.#index.set(slot);
     this.#state[slot] = STATE.inside;
     if (replaced >= 0 && replaced !== slot) this.#state[replaced] = STATE.outside;
+  }
+
+  /** What is behind interfaces is not as it was: of every flow, whether it goes straight there. */
+  cross(): void {
+    const keys = new Uint8Array(this.#index.words.buffer);
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const mask = this.#mask[slot]!;
+      if (this.#state[slot] === STATE.free || mask === NO_MASK) continue;
+      const key = keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
+      this.#actions.cross(slot, ethDstOf(key, this.#masks.fieldsAt(mask)));
+    }
   }
 
   stats(ref: FlowRef): FlowStats {

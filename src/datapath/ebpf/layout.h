@@ -33,6 +33,9 @@
 #define ACTION_SET_TP_SRC 512u
 #define ACTION_SET_TP_DST 1024u
 #define ACTION_IP6 2048u
+#define ACTION_REDIRECT_PEER 4096u
+
+#define KEY_REDIRECT_PEER 1u
 
 #define VLAN_SET 4096u
 #define VLAN_POP 8192u
@@ -131,11 +134,13 @@ _Static_assert(sizeof(struct member) == 32, "member");
 
 struct key_target {
 	__u32 key;
-	__u32 spare;
+	__u32 flags;
 	__u32 ifindex;
 	__u32 network;
+	__u8 far_mac[6];
+	__u16 spare;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct key_target) == 16, "key_target");
+_Static_assert(sizeof(struct key_target) == 24, "key_target");
 
 struct sender {
 	__u32 source;

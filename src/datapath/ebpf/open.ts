@@ -34,6 +34,7 @@ import { ActionArray } from './actions.ts';
 import { BudgetMap } from './budgets.ts';
 import type { Payer } from './budgets.ts';
 import { ensureDevices, removeDevices } from './devices.ts';
+import { FarEnds } from './far-ends.ts';
 import { Flows } from './flows.ts';
 import { Groups } from './groups.ts';
 import { Injector } from './inject.ts';
@@ -57,6 +58,11 @@ export interface EbpfOptions {
   readonly tunnelUdpPort: number;
   /** What each entry may hand up; UPCALL_BUDGET unless told. Each process sets its own. */
   readonly upcallBudget?: UpcallBudget;
+  /**
+   * Frames for a container go straight to its interface, past the queues of the host's end: true
+   * unless told. Then counters, captures and traffic control on the host's end do not see them.
+   */
+  readonly peerRedirect?: boolean;
   /** Keys the mask cache; random unless told (tests). */
   readonly secret?: bigint;
   /** The committed programs unless told (tests). */
@@ -94,6 +100,7 @@ class Ebpf implements EbpfDatapath {
   readonly #lock: number;
   readonly #maps: Maps;
   readonly #ports: Ports;
+  readonly #farEnds: FarEnds;
   readonly #keys: Keys;
   readonly #senders: Senders;
   readonly #budgets: BudgetMap;
@@ -109,7 +116,7 @@ class Ebpf implements EbpfDatapath {
   #scratchGeneration = 0;
 
   constructor(options: EbpfOptions, lock: number, undo: DisposableStack) {
-    const { runDir, tunnelUdpPort, upcallBudget = UPCALL_BUDGET } = options;
+    const { runDir, tunnelUdpPort, upcallBudget = UPCALL_BUDGET, peerRedirect = true } = options;
     this.#lock = lock;
     const devices = ensureDevices(tunnelUdpPort);
     const maps = undo.use(openMaps(runDir, options, options.secret));
@@ -123,12 +130,16 @@ class Ebpf implements EbpfDatapath {
     maps.config.setBudget(upcallBudget);
     this.#masks = new Masks(maps);
     this.#groups = new Groups(maps, monotonicMs);
-    this.#actions = new ActionArray(maps, this.#groups);
+    this.#farEnds = new FarEnds(peerRedirect);
+    const farMac = (port: DpPort) => this.#farEnds.macOf(port);
+    this.#actions = new ActionArray(maps, this.#groups, farMac);
     this.#flows = new Flows(maps, this.#actions, this.#masks);
     this.#senders = new Senders(maps);
     this.programs = undo.adopt(loadPrograms(maps, options.variant), closePrograms);
     this.#ports = undo.use(new Ports(runDir, this.programs));
-    this.#keys = new Keys(maps, (port) => this.#ports.has(port));
+    this.#farEnds.look(this.#ports.list());
+    this.#flows.cross();
+    this.#keys = new Keys(maps, (port) => this.#ports.has(port), farMac);
     this.#budgets = new BudgetMap(maps);
     const ports = this.#ports.list().map((port) => ({ port }));
     const sources = this.#senders.sources().map((source) => this.#sender(source));
@@ -158,16 +169,23 @@ class Ebpf implements EbpfDatapath {
       this.#budgets.remove({ port });
       throw error;
     }
+    if (this.#farEnds.look([port])) this.#flows.cross();
     this.#keys.portChanged(port, true);
   }
   removePort(port: DpPort): void {
+    if (this.#farEnds.forget(port)) this.#flows.cross();
     this.#keys.portChanged(port, false);
     this.#ports.release(port);
     this.#budgets.remove({ port });
   }
   ports(): readonly DpPort[] {
     for (const port of this.#ports.vanished()) this.removePort(port);
-    return this.#ports.list();
+    const ports = this.#ports.list();
+    if (this.#farEnds.look(ports)) {
+      this.#flows.cross();
+      this.#keys.cross();
+    }
+    return ports;
   }
 
   setKey(target: KeyTarget): void {

@@ -15,7 +15,7 @@ import type { DpPort } from '#flow/flow.ts';
 import { ATTACH, attachTcx, linkIfindex, openPinned, pin, updateLink } from '#os/bpf.ts';
 import { closeFd } from '#os/libc.ts';
 import { linkByIndex } from '#os/netlink/links.ts';
-import { quieten, setDown } from './devices.ts';
+import { quieten, setDown, takeAll } from './devices.ts';
 import { versionDir } from './maps.ts';
 import type { Programs } from './programs.ts';
 
@@ -82,6 +82,7 @@ export class Ports implements Disposable {
       this.#links(port).set(direction, { path, fd });
     }
     quieten(link);
+    takeAll(link);
   }
 
   add(port: DpPort): void {

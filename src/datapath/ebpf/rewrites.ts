@@ -1,11 +1,11 @@
 /**
- * What single outputs rewrite in their own copy: a slot of the action array each, behind the scratch
- * slots. A member of a group names its slot by the mark with which the program sends the copy
- * through the private veth.
+ * What single outputs rewrite in their own copy: a slot of the action array each, behind the
+ * scratch slots. A member of a group names its slot by the mark with which the program sends the
+ * copy through the private veth.
  *
- * Invariants: a slot is taken from when its group is made until that is given back, which is a grace
- * time after its last flow went; each tenant has a generation of its own, so a copy that comes later
- * still finds the slot stale. Behaviour when full: the group is refused, and counted.
+ * Invariants: a slot is taken from when its group is made until that is given back, which is a
+ * grace time after its last flow went; each tenant has a generation of its own, so a copy that
+ * comes later still finds the slot stale. Behaviour when full: the group is refused, and counted.
  */
 import type { Output, Rewrites } from '#flow/flow.ts';
 import { LIMITS, MARK_SLOT_BITS } from '#flow/layout.ts';

@@ -29,6 +29,10 @@ const tcp: fc.Arbitrary<Upper> = fc
 const udp: fc.Arbitrary<Upper> = fc
   .tuple(bytes(6), sum, payload)
   .map(([head, check, rest]) => ({ proto: 17, body: [...head, ...check, ...rest] }));
+/** Without a checksum (RFC 768, RFC 6935). */
+const bare: fc.Arbitrary<Upper> = fc
+  .tuple(bytes(6), payload)
+  .map(([head, rest]) => ({ proto: 17, body: [...head, 0, 0, ...rest] }));
 const icmp = (six: boolean): fc.Arbitrary<Upper> =>
   fc
     .tuple(
@@ -48,7 +52,7 @@ const other = (six: boolean): fc.Arbitrary<Upper> =>
     .tuple(fc.constantFrom(136, 50, six ? 1 : 58, 200), fc.array(byte, { maxLength: 30 }))
     .map(([proto, body]) => ({ proto, body }));
 const uppers = (six: boolean): fc.Arbitrary<Upper> =>
-  fc.oneof(tcp, udp, icmp(six), icmp(six), other(six));
+  fc.oneof(tcp, udp, bare, icmp(six), icmp(six), other(six));
 
 type Fragment = 'none' | 'first' | 'later';
 const fragments = fc.oneof(
@@ -96,7 +100,7 @@ const ip6 = fc
     to: bytes(32),
     chain: fc.oneof(
       { weight: 2, arbitrary: fc.constant([]) },
-      fc.array(extension, { maxLength: 3 }),
+      fc.array(extension, { maxLength: 2 }),
     ),
     upper: uppers(true),
   })
@@ -120,7 +124,7 @@ const ip6 = fc
 const arp = bytes(20).map((rest) => [0, 1, 8, 0, 6, 4, 0, 1, ...rest]);
 const network = fc.oneof(
   { weight: 9, arbitrary: ip4.map((body) => ({ type: 0x0800, body })) },
-  { weight: 9, arbitrary: ip6.map((body) => ({ type: 0x86dd, body })) },
+  { weight: 10, arbitrary: ip6.map((body) => ({ type: 0x86dd, body })) },
   { weight: 1, arbitrary: arp.map((body) => ({ type: 0x0806, body })) },
   { weight: 1, arbitrary: payload.map((body) => ({ type: 0x88b5, body })) },
 );

@@ -5,8 +5,10 @@
  * dropped and counted instead of reaching an interface without its egress program.
  */
 import type { DpPort, TunnelKey } from '#flow/flow.ts';
-import { KEY_TARGET, NETWORK_NO_PORT, offsets, SENDER, sizeOf } from '#flow/layout.ts';
+import { KEY_FLAG, KEY_TARGET, NETWORK_NO_PORT, offsets, SENDER, sizeOf } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
+import { writeMac, ZERO_MAC } from '#net/mac.ts';
+import type { Mac } from '#net/mac.ts';
 import { BpfMap } from '#os/bpf.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { KeyTarget } from '../datapath.ts';
@@ -19,9 +21,18 @@ export class Keys {
   readonly #map: BpfMap;
   readonly #targets = new Map<TunnelKey, KeyTarget>();
   readonly #taken: (port: DpPort) => boolean;
+  readonly #farMac: (port: DpPort) => Mac | undefined;
 
-  /** `taken`: whether an interface is taken over now. */
-  constructor(maps: Maps, taken: (port: DpPort) => boolean) {
+  /**
+   * `taken`: whether an interface is taken over now. `farMac`: of its other end, where frames may
+   * go straight to it.
+   */
+  constructor(
+    maps: Maps,
+    taken: (port: DpPort) => boolean,
+    farMac: (port: DpPort) => Mac | undefined,
+  ) {
+    this.#farMac = farMac;
     const map = new BpfMap(maps.fds.keys, 4, sizeOf(KEY_TARGET));
     this.#map = map;
     this.#taken = taken;
@@ -59,6 +70,9 @@ export class Keys {
       .u32(TARGET.key, key)
       .u32(TARGET.ifindex, port)
       .u32(TARGET.network, taken ? network : network + NETWORK_NO_PORT);
+    const mac = this.#farMac(port);
+    this.#map.value.u32(TARGET.flags, mac === undefined ? 0 : KEY_FLAG.REDIRECT_PEER);
+    writeMac(this.#map.value.bytes, TARGET.far_mac, mac ?? ZERO_MAC);
     this.#map.update();
   }
 
@@ -66,6 +80,11 @@ export class Keys {
   portChanged(port: DpPort, taken: boolean): void {
     for (const target of this.#targets.values())
       if (target.port === port) this.#write(target, taken);
+  }
+
+  /** What is behind interfaces is not as it was. */
+  cross(): void {
+    for (const target of this.#targets.values()) this.#write(target, this.#taken(target.port));
   }
 
   list(): KeyTarget[] {

@@ -13,6 +13,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DpPort, TunnelKey } from '#flow/flow.ts';
 import { checksum } from '#net/checksum.ts';
+import { formatMac } from '#net/mac.ts';
+import type { Mac } from '#net/mac.ts';
 import type { Ip4 } from '#net/ip.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { enterNetns, HeldNetns, inNetns, netnsPath } from '#os/netns.ts';
@@ -20,9 +22,11 @@ import { linkByName } from '#os/netlink/links.ts';
 import type { Link } from '#os/netlink/links.ts';
 import { unmount } from '#os/mount.ts';
 import { PacketSocket } from '#os/packet-socket.ts';
+import type { PacketSocketOptions } from '#os/packet-socket.ts';
 import { writeSysctl } from '#os/sysctl.ts';
 import type { Bench, Tunnelled } from '../contract.ts';
 import { AMPLE_BUDGET } from '../contract/bench.ts';
+import { mac } from '../contract/frames.ts';
 import { destroyEbpf, openEbpf } from './open.ts';
 import type { EbpfDatapath, EbpfOptions } from './open.ts';
 
@@ -137,9 +141,9 @@ export class Testbed {
     return link.index as DpPort;
   }
 
-  socket(name: string, namespace = this.guest): PacketSocket {
+  socket(name: string, namespace = this.guest, options: PacketSocketOptions = {}): PacketSocket {
     const { index } = this.guestLink(name, namespace);
-    return inNetns(netnsPath(namespace), () => new PacketSocket(index));
+    return inNetns(netnsPath(namespace), () => new PacketSocket(index, options));
   }
 
   guestLink(name: string, namespace = this.guest): Link {
@@ -170,6 +174,16 @@ export class Testbed {
   widenUnderlay(mtu: number): void {
     ipBatch(this.host, [`link set u0 mtu ${mtu}`]);
     ipBatch(this.guest, [`link set u1 mtu ${mtu}`]);
+  }
+  /** Gives workloads these MACs: frames for them are then for the interface that they come by. */
+  answerTo(macOf: (i: number) => Mac): void {
+    ipBatch(
+      this.guest,
+      Array.from(
+        { length: PORTS },
+        (_, i) => `link set g${i + 1} address ${formatMac(macOf(i + 1))}`,
+      ),
+    );
   }
 
   rename(from: string, to: string): void {
@@ -282,10 +296,7 @@ async function sendSoon(socket: PacketSocket | undefined, frame: Uint8Array, lin
 }
 
 /** A bench of the contract suite in kernel namespaces. */
-export function openBench(
-  upcallBudget = AMPLE_BUDGET,
-  options: Partial<EbpfOptions> = {},
-): Bench & {
+export function openBench(options: Partial<EbpfOptions> = {}): Bench & {
   readonly testbed: Testbed;
   readonly datapath: EbpfDatapath;
 } {
@@ -293,7 +304,11 @@ export function openBench(
   const testbed = new Testbed();
   try {
     testbed.widen(WIDE_BYTES);
-    const datapath = testbed.open({ upcallBudget, ...options });
+    testbed.answerTo((i) => mac(i));
+    const datapath = testbed.open({
+      ...options,
+      upcallBudget: options.upcallBudget ?? AMPLE_BUDGET,
+    });
     const names = Array.from({ length: PORTS }, (_, i) => i + 1);
     const ports = names.map((i) => testbed.port(`v${i}`));
     const inside = new Map(ports.map((port, i) => [port, testbed.socket(`g${i + 1}`)]));

@@ -24,14 +24,17 @@ import { Netlink } from './socket.ts';
 
 export const RTM = { newLink: 16, delLink: 17, getLink: 18 } as const;
 const IFINFO_BYTES = 16;
-const FLAG = { up: 1, running: 0x40, noArp: 0x80, lowerUp: 0x10000 } as const;
+const FLAG = { up: 1, running: 0x40, noArp: 0x80, promiscuous: 0x100, lowerUp: 0x10000 } as const;
 const IFLA = {
   address: 1,
   name: 3,
   mtu: 4,
+  link: 5,
   master: 10,
   linkInfo: 18,
   netnsFd: 28,
+  linkNetnsId: 37,
+  targetNetnsId: 46,
   infoKind: 1,
   infoData: 2,
 } as const;
@@ -50,12 +53,18 @@ export interface Link {
   /** The kernel has taken note of the carrier: before, frames sent are lost without an error. */
   readonly running: boolean;
   readonly arp: boolean;
+  /** Somebody set it to take frames for other stations too. */
+  readonly promiscuous: boolean;
   readonly mtu: number;
   readonly mac: Uint8Array;
   /** `veth`, `vxlan`, …; undefined for hardware. */
   readonly kind: string | undefined;
   /** The bridge or bond it belongs to. */
   readonly master: number | undefined;
+  /** The index of what it stands on, or of its other end (veth); there, if not here. */
+  readonly link: number | undefined;
+  /** What this namespace calls the one that `link` is in; undefined: it is this one. */
+  readonly linkNetns: number | undefined;
   /** The UDP port of a VXLAN device. */
   readonly vxlanPort: number | undefined;
 }
@@ -79,10 +88,13 @@ export function decodeLink({ body }: Message): Link | undefined {
     lowerUp: (flags & FLAG.lowerUp) !== 0,
     running: (flags & FLAG.running) !== 0,
     arp: (flags & FLAG.noArp) === 0,
+    promiscuous: (flags & FLAG.promiscuous) !== 0,
     mtu: readU32(find(attributes, IFLA.mtu)) ?? 0,
     mac: find(attributes, IFLA.address) ?? new Uint8Array(),
     kind,
     master: readU32(find(attributes, IFLA.master)),
+    link: readU32(find(attributes, IFLA.link)),
+    linkNetns: readU32(find(attributes, IFLA.linkNetnsId)),
     vxlanPort: readU16be(find(data, VXLAN.port)),
   };
 }
@@ -122,12 +134,27 @@ export const listLinks = (): Link[] => ask('list interfaces', NLM.dump, ifinfo(0
 export const linkByIndex = (index: number): Link | undefined =>
   oneOf(`look up interface ${index}`, ifinfo(index));
 
+/**
+ * An interface of another namespace, by what this one calls that (`Link.linkNetns`). Undefined also
+ * when there is no such namespace (any more).
+ */
+export function linkInNetns(netns: number, index: number): Link | undefined {
+  const body = concat(ifinfo(index), attribute(IFLA.targetNetnsId, u32(netns)));
+  try {
+    return oneOf(`look up interface ${index} of namespace ${netns}`, body);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === ERRNO.EINVAL) return undefined;
+    throw error;
+  }
+}
+
 export const linkByName = (name: string): Link | undefined =>
   oneOf(`look up interface ${name}`, concat(ifinfo(0), attribute(IFLA.name, text(name))));
 
 export interface LinkChange {
   readonly up?: boolean;
   readonly arp?: boolean;
+  readonly promiscuous?: boolean;
   readonly mtu?: number;
   readonly mac?: Uint8Array;
   /** An open network namespace to move the interface to. */
@@ -151,6 +178,10 @@ export function setLink(index: number, change: LinkChange): void {
   if (change.arp !== undefined) {
     mask |= FLAG.noArp;
     if (!change.arp) flags |= FLAG.noArp;
+  }
+  if (change.promiscuous !== undefined) {
+    mask |= FLAG.promiscuous;
+    if (change.promiscuous) flags |= FLAG.promiscuous;
   }
   using netlink = new Netlink();
   const body = concat(ifinfo(index, flags, mask), attributesOf(change));
