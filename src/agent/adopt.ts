@@ -80,6 +80,7 @@ export class Adoption {
       if (right && table.reconcile(ref, because(now))) this.counters.kept += 1;
       else wrong.push(ref);
     }
+    if (wrong.length === 0) return;
     this.counters.retired += wrong.length;
     packets.retire(wrong);
     packets.flushRemovals();

@@ -51,7 +51,9 @@ export class Edge {
     this.#now = now;
     const { flowIdleMs: idleMs, flowAgeMs: ageMaxMs } = LIMITS;
     const macs = new MacTable({ perPortMax: LIMITS.learnedPerPortMax, ageMs: LIMITS.learnedAgeMs });
-    const table = new FlowTable({ slots: datapath.slots, idleMs, ageMaxMs, seed });
+    const { slots } = datapath;
+    const quota = Math.floor(slots * LIMITS.flowQuota);
+    const table = new FlowTable({ slots, quota, idleMs, ageMaxMs, seed });
     const bindings = new Bindings({ host, topology, datapath });
     const learning = new Learning({ host, topology, macs, now });
     const neighbours = new Neighbours({ host, topology, now });
@@ -86,6 +88,11 @@ export class Edge {
     return handled;
   }
 
+  /** Whether `pump` has to be called again though the datapath has nothing to tell. */
+  get busy(): boolean {
+    return this.#packets.waiting > 0;
+  }
+
   /** Expiry, renewal and a fresh state; every `LIMITS.tickMs`. */
   tick(post: Post): void {
     if (this.#ready) {
@@ -118,7 +125,7 @@ export class Edge {
   /** Forgets every flow: each frame is decided anew. */
   forgetFlows(): void {
     this.#packets.invalidate('all');
-    this.#packets.flushRemovals();
+    while (this.#packets.stale > 0) this.#packets.flushRemovals();
   }
   /** Installed flows that would not be installed so now, as text: none, or there is a bug. */
   wrongFlows(): string[] {

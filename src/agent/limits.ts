@@ -9,6 +9,12 @@ export const LIMITS = {
   upcallBudget: UPCALL_BUDGET,
   /** Upcalls decided before their flows are installed: a storm must not delay installation. */
   upcallsPerBatchMax: 256,
+  /**
+   * When more wait than one batch takes, entries take turns: frames read from the datapath at once
+   * for that, and the room for those whose turn has not come. Nobody has more than its part of it;
+   * further frames are dropped as `upcall-share`.
+   */
+  turns: { readMax: 4_096, bytesMax: 4 * 1024 * 1024 },
   /** A flow that carried nothing for so long is removed; its next frame is decided anew. */
   flowIdleMs: 60_000,
   /**
@@ -18,8 +24,17 @@ export const LIMITS = {
   flowAgeMs: 3_600_000,
   /** Slots looked at for expiry in one tick; a full turn over 256 k slots takes 32 ticks. */
   expirySlotsPerTick: 8_192,
-  /** Flows of the entry that has the most, made stale at once when another finds no room. */
+  /**
+   * What part of all flows one port, or one host behind the tunnel, may have. At its quota the
+   * oldest idle ones of its own go for the new one; so they do at its equal share of a full table.
+   */
+  flowQuota: 1 / 2,
+  /** Flows of one entry made stale at once to make room, for others or for its own. */
   evictedAtOnceMax: 256,
+  /** A flow used so recently is passed over, while its entry has others. */
+  evictIdleMs: 2_000,
+  /** Stale flows deleted in one turn; the others follow, a turn of first packets between them. */
+  removedAtOnceMax: 4_096,
   /** How often the worker ticks: expiry, renewal, retries. */
   tickMs: 500,
   /** MACs one port may teach; further ones are flooded to, not learned. */

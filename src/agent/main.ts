@@ -21,6 +21,7 @@ import { HostGone, runControl, type Clock, type Log } from './control.ts';
 import { LIMITS } from './limits.ts';
 import { openLinks } from './links.ts';
 import type { FromEdge, ToEdge } from './messages.ts';
+import { runStats } from './stats.ts';
 import type { WorkerData } from './worker.ts';
 
 export const VERSION = '0.1.0';
@@ -30,6 +31,7 @@ const SLOTS_DEFAULT = 65_536;
 const RING_BYTES = 8 * 1024 * 1024;
 
 const USAGE = `mn agent: carries virtual ports on this host.
+mn agent stats: what the kernel counts, port by port; also when no agent runs (--help).
 
   --host NAME|ID         which host of the API this is (required)
   --api URL[,URL]        API nodes: http://ADDRESS:PORT or unix:/PATH (required)
@@ -103,10 +105,11 @@ function readSettings(argv: readonly string[]): Settings | undefined {
   };
 }
 
-/** Bursts stay as they are: they are what the ring has room for. */
+/** New flows, and flows that an edit made stale, as many; bursts stay as they are. */
 const budgetOf = (perSecond: number): UpcallBudget => ({
   ...LIMITS.upcallBudget,
   frames: { ...LIMITS.upcallBudget.frames, perSecond },
+  stale: { ...LIMITS.upcallBudget.stale, perSecond },
 });
 
 /** Carries out what the user's settings ask for; what goes wrong is the setting's fault. */
@@ -250,6 +253,10 @@ async function run(settings: Settings): Promise<void> {
 }
 
 export async function main(argv: readonly string[]): Promise<void> {
+  if (argv[0] === 'stats') {
+    process.exitCode = runStats(argv.slice(1));
+    return;
+  }
   try {
     const settings = readSettings(argv);
     if (settings === undefined) process.stdout.write(USAGE);

@@ -10,12 +10,13 @@
  */
 import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
+import { Turns } from '#datapath/turns.ts';
 import { compile, compileTell } from '#flow/compile.ts';
 import type { Actions, Entry, FlowRef } from '#flow/flow.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { entryOf, headersOf, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
-import type { FlowTable } from '#flow/table.ts';
+import type { Added, FlowTable, NewFlow } from '#flow/table.ts';
 import { read16 } from '#net/bytes.ts';
 import { fragments, fragments6 } from '#net/fragment.ts';
 import { readMac } from '#net/mac.ts';
@@ -88,12 +89,17 @@ export class PacketPath {
   readonly #table: FlowTable;
   readonly #bindings: Bindings;
   readonly #learning: Learning;
+  readonly #turns: Turns;
   readonly #drops: Partial<Record<DropReason, number>> = {};
   #upcalls = 0;
   #flowsInstalled = 0;
   #injected = 0;
   #opened = false;
-  #removals: FlowRef[] = [];
+  /** Whose frame is looked at, or brought about what is. */
+  #onBehalfOf: Entry | undefined;
+  /** Of the reassembly, as the datapath was told. */
+  #toldDropped = 0;
+  readonly #removals: FlowRef[] = [];
   /** In their order. */
   #outbox: Outgoing[] = [];
   readonly #reassembly = new Reassembly({
@@ -106,6 +112,7 @@ export class PacketPath {
 
   constructor(options: PacketPathOptions) {
     this.#datapath = options.datapath;
+    this.#turns = new Turns(options.datapath, LIMITS.turns);
     this.#topology = options.topology;
     this.#state = options.state;
     this.#table = options.table;
@@ -121,9 +128,18 @@ export class PacketPath {
   /** Decides waiting upcalls, at most one batch; how many there were. */
   pump(): number {
     this.flushRemovals();
-    const handled = this.#datapath.upcalls(this.#take, LIMITS.upcallsPerBatchMax);
+    const handled = this.#turns.serve(this.#take, LIMITS.upcallsPerBatchMax);
     if (handled > 0) this.#datapath.commit();
     return handled;
+  }
+
+  /** First packets that wait for their turn, and stale flows to delete: `pump` is to go on. */
+  get waiting(): number {
+    return this.#turns.waiting + this.stale;
+  }
+  /** Flows that were invalidated and are not deleted yet. */
+  get stale(): number {
+    return this.#removals.length;
   }
 
   /**
@@ -132,6 +148,7 @@ export class PacketPath {
    */
   settle(): void {
     const { neighbours } = this.#state;
+    this.#onBehalfOf = undefined;
     const questions = neighbours.questions();
     for (const parked of neighbours.released()) {
       this.#resume(parked);
@@ -167,18 +184,30 @@ export class PacketPath {
     for (const ref of refs) this.#removals.push(ref);
   }
 
-  /** Deletes what was invalidated. */
+  /**
+   * Deletes of what was invalidated as much as is done in one turn: stale flows carry nothing, and
+   * first packets do not wait for 100,000 of them to go.
+   */
   flushRemovals(): void {
     if (this.#removals.length === 0) return;
-    this.#datapath.remove(this.#removals);
-    this.#table.remove(this.#removals);
-    this.#removals = [];
+    const now = this.#removals.splice(0, LIMITS.removedAtOnceMax);
+    this.#datapath.remove(now);
+    this.#table.remove(now);
   }
 
   /** Removes idle flows, notes which senders are still there, and gives up datagrams. */
   expire(): void {
     const now = this.#datapath.now();
     this.#reassembly.expire(now);
+    const { dropped } = this.#reassembly;
+    if (dropped > this.#toldDropped)
+      this.#datapath.dropped('reassembly-limit', undefined, dropped - this.#toldDropped);
+    this.#toldDropped = dropped;
+    this.#datapath.note({
+      ...this.#table.counters(),
+      upcalls: this.#upcalls,
+      flowsInstalled: this.#flowsInstalled,
+    });
     this.#forget(this.#table.expire(now, this.#lastUsedMs, LIMITS.expirySlotsPerTick));
   }
 
@@ -202,6 +231,7 @@ export class PacketPath {
     const all: Record<string, number> = { ...drops };
     const own = { ...this.#drops };
     if (this.#reassembly.dropped > 0) own['reassembly-limit'] = this.#reassembly.dropped;
+    if (this.#turns.dropped > 0) own['upcall-share'] = this.#turns.dropped;
     for (const [reason, n] of Object.entries(own)) all[reason] = (all[reason] ?? 0) + n;
     return {
       upcalls: this.#upcalls,
@@ -217,6 +247,7 @@ export class PacketPath {
 
   #count(reason: DropReason): void {
     this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+    this.#datapath.dropped(reason, this.#onBehalfOf);
   }
 
   #ingressOf(entry: Entry): Ingress | undefined {
@@ -267,6 +298,7 @@ export class PacketPath {
 
   readonly #take = (upcall: Upcall): void => {
     this.#upcalls += 1;
+    this.#onBehalfOf = upcall.entry;
     if (!this.#opened) return this.#count('upcall-refused');
     // The workload sent it into the network that the interface belonged to then.
     if (this.#bindings.changedHandsSince(upcall.entry.port, upcall.timeMs))
@@ -360,6 +392,12 @@ export class PacketPath {
   }
 
   #resume(parked: Parked): void {
+    const before = this.#onBehalfOf;
+    this.#onBehalfOf = 'out' in parked ? undefined : parked.entry;
+    this.#goOn(parked);
+    this.#onBehalfOf = before;
+  }
+  #goOn(parked: Parked): void {
     if ('out' in parked) return this.#send(parked.out, parked.frame);
     if (this.#bindings.changedHandsSince(parked.entry.port, parked.timeMs))
       return this.#count('no-port');
@@ -402,10 +440,10 @@ export class PacketPath {
     if (actions.drop !== undefined) this.#count(actions.drop);
     const cause = { steps: outcome.steps, verdict: outcome.verdict };
     const now = this.#datapath.now();
+    const flow = { key, fields, tags, cause, now };
     const added = outcome.cacheable
-      ? this.#table.add({ key, fields, tags, cause, now })
+      ? (this.#table.add(flow) ?? this.#addWhereRoom(flow))
       : undefined;
-    if (outcome.cacheable && added === undefined) this.#makeRoom(key);
     if (added?.fresh === true) {
       this.#datapath.install(added.ref, { key: added.key, fields: added.fields, actions });
       this.#flowsInstalled += 1;
@@ -416,9 +454,19 @@ export class PacketPath {
     else this.#datapath.inject(added.ref, frame, gsoSize);
   }
 
-  /** The table is full: this frame goes without a flow, but its entry shall have its share. */
-  #makeRoom(key: Uint8Array): void {
-    this.#forget(this.#table.evictFor(key, LIMITS.evictedAtOnceMax));
+  /**
+   * There is no room for a flow: its entry has its quota, or the table is full. Room is made; in
+   * the latter case for the next one, and this frame goes without.
+   */
+  #addWhereRoom(flow: NewFlow): Added | undefined {
+    const evicted = this.#table.evictFor(flow.key, {
+      most: LIMITS.evictedAtOnceMax,
+      sinceMs: flow.now - LIMITS.evictIdleMs,
+      lastUsedMs: (ref) => this.#datapath.stats(ref).lastUsedMs,
+    });
+    if (evicted.length === 0) return undefined;
+    this.#forget(evicted);
+    return this.#table.full ? undefined : this.#table.add(flow);
   }
 
   /** Asked of flows that are old enough to expire: what still sends keeps its MAC from ageing. */

@@ -132,26 +132,61 @@ test('words about MACs that wait for a location are kept once each', () => {
 test('a port that fills the flow table does not keep the others from having flows', () => {
   const rows = [bridge(RED), port(1, RED, 'a'), port(2, RED, 'b'), port(3, RED, 'c')];
   const one = new OneHost(undefined, 256).begin(rows, { a: 1, b: 2, c: 3 });
-  const noise = (from: number, to: number): void => {
+  const noise = (at: number, from: number, to: number): void => {
     for (let i = from; i < to; i++) {
-      const src = `02:00:01:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 255).toString(16).padStart(2, '0')}`;
-      one.arrive(1, frame(REQUEST, src));
+      const src = `02:00:01:0${at}:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 255).toString(16).padStart(2, '0')}`;
+      one.arrive(at, frame(REQUEST, src));
       one.pump();
     }
   };
-  noise(0, 600);
-  const full = one.edge.state().counters;
-  assert.equal(full.flowsNow, 256, 'its own flows stay: it gains nothing by more');
+  const flows = () => one.edge.state().counters.flowsNow;
+  noise(1, 0, 600);
+  assert.equal(flows(), 128, 'its quota: it gains nothing by more');
+  noise(3, 0, 600);
+  assert.ok(flows() <= 256 && flows() >= 250, `${flows()}: the table is full`);
   for (let i = 0; i < 4; i++) {
     one.arrive(2, frame(REQUEST, '02:00:00:00:00:02'));
     assert.deepEqual(one.pump(), [1, 3], 'with or without a flow');
   }
   assert.ok(one.datapath.counters().hits >= 2, 'the first makes room, the second gets it');
-  noise(600, 900);
+  noise(1, 600, 900);
+  noise(3, 600, 900);
   const { hits } = one.datapath.counters();
   one.arrive(2, frame(REQUEST, '02:00:00:00:00:02'));
   one.pump();
   assert.equal(one.datapath.counters().hits, hits + 1, 'and keeps it');
+});
+
+test('when more wait than a batch takes, a quiet port waits for one frame of each noisy one', () => {
+  const rows = [bridge(RED), ...[1, 2, 3].map((n) => port(n, RED, `p${n}`))];
+  const one = new OneHost().begin(rows, { p1: 1, p2: 2, p3: 3 });
+  const source = (at: number, i: number) =>
+    `02:00:0${at}:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 255).toString(16).padStart(2, '0')}`;
+  const backlog = 4 * LIMITS.upcallsPerBatchMax;
+  for (let i = 0; i < backlog; i++)
+    for (const at of [1, 2]) one.arrive(at, frame(REQUEST, source(at, i)));
+  for (let i = 0; i < 3; i++) one.arrive(3, frame(REQUEST, source(3, i)));
+  const order: number[] = [];
+  const sequence = new Map<number, number[]>([1, 2, 3].map((at) => [at, []]));
+  let pumps = 0;
+  one.datapath.onTransmit((_, bytes) => {
+    order.push(bytes[8]!);
+    sequence.get(bytes[8]!)?.push(bytes[10]! * 256 + bytes[11]!);
+  });
+  for (let handled = 1; handled > 0; pumps++) handled = one.edge.pump(() => {});
+  // Each frame floods to two ports; the first batch is decided as it came.
+  const firstQuiet = order.indexOf(3) / 2;
+  const last = order.lastIndexOf(3) / 2;
+  assert.ok(firstQuiet <= LIMITS.upcallsPerBatchMax + 3, `${firstQuiet}`);
+  assert.ok(last <= LIMITS.upcallsPerBatchMax + 9.5, `${last}`);
+  assert.ok(order.length / 2 >= 2 * backlog + 3, 'all are decided');
+  assert.ok(!one.edge.busy && pumps > 8);
+  for (const [at, own] of sequence)
+    assert.deepEqual(
+      own,
+      own.toSorted((a, b) => a - b),
+      `the frames of port ${at} keep their order`,
+    );
 });
 
 test('floods of a host with many ports take no more room than other flows', () => {
@@ -191,4 +226,42 @@ test('floods follow a host to another tunnel address', () => {
   one.arrive(1, frame(REQUEST));
   one.pump();
   assert.deepEqual(remotes, [0xac100002, 0xac100003, 0xac100004]);
+});
+
+test('a port whose new flows wait does not wait with what is urgent', () => {
+  const rows = [bridge(RED), ...[1, 2].map((n) => port(n, RED, `p${n}`))];
+  const one = new OneHost().begin(rows, { p1: 1, p2: 2 });
+  const backlog = 3 * LIMITS.upcallsPerBatchMax;
+  for (let i = 0; i < backlog; i++)
+    one.arrive(1, frame(`${SOURCE} > ff:ff:ff:ff:ff:ff type 0x88b5 data 0${i % 10}`, SOURCE));
+  one.arrive(1, frame(REQUEST, SOURCE));
+  const types: number[] = [];
+  one.datapath.onTransmit((_, bytes) => types.push(bytes[12]! * 256 + bytes[13]!));
+  while (one.edge.pump(() => {}) > 0);
+  const arp = types.indexOf(0x0806);
+  assert.ok(arp >= 0 && arp <= LIMITS.upcallsPerBatchMax + 1, `${arp} of ${types.length}`);
+  assert.equal(types.length, backlog + 1);
+});
+
+test('stale flows are deleted a part at a time, and first packets are decided between', () => {
+  const one = new OneHost(undefined, 16_384).begin(
+    [bridge(RED), ...[1, 2, 3].map((n) => port(n, RED, `p${n}`))],
+    { p1: 1, p2: 2, p3: 3 },
+  );
+  const count = LIMITS.removedAtOnceMax + 1_000;
+  for (let i = 0; i < count; i++) {
+    const src = `02:00:01:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 255).toString(16).padStart(2, '0')}`;
+    one.arrive(1, frame(REQUEST, src));
+    if (i % 200 === 0) one.pump();
+  }
+  one.pump();
+  const flows = () => one.edge.state().counters.flowsNow;
+  assert.equal(flows(), count);
+  one.arrive(2, frame(REQUEST, '02:00:00:00:00:02'));
+  one.change(port(4, RED, 'p4', OTHER), location(4, 9, OTHER));
+  assert.equal(flows(), 0, 'stale at once');
+  assert.ok(one.edge.busy, 'some are left to delete');
+  assert.deepEqual(one.pump(), [1, 3], 'a first packet meanwhile');
+  assert.ok(!one.edge.busy);
+  assert.equal(one.datapath.dump().length, flows());
 });

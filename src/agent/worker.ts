@@ -55,7 +55,7 @@ function run(port: MessagePort, data: WorkerData): void {
   const post = (message: FromEdge) => port.postMessage(message);
   post({ type: 'state', state: edge.state() });
   for (let stopping = false; !stopping;) {
-    const ready = epoll.wait(-1);
+    const ready = epoll.wait(edge.busy ? 0 : -1);
     if (ready.includes(bell.fd)) bell.clear();
     for (let m = receiveMessageOnPort(port); m !== undefined; m = receiveMessageOnPort(port)) {
       const message = m.message as ToEdge;

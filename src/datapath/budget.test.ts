@@ -1,10 +1,9 @@
 /** The default budget keeps to what is said of it; numbers that are none are refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { KEY_SIZE, LIMITS, sizeOf, UPCALL } from '#flow/layout.ts';
-import { checkBudget, fullNs, tokenNs, UPCALL_BUDGET } from './budget.ts';
+import { KEY, KEY_SIZE, LIMITS, sizeOf, UPCALL, UPCALL_CLASS } from '#flow/layout.ts';
+import { checkBudget, CLASSES, classOf, fullNs, Shares, tokenNs, UPCALL_BUDGET } from './budget.ts';
 
-const RING_BYTES = 8 * 1024 * 1024;
 /** What the ring itself puts before a record (linux: BPF_RINGBUF_HDR_SZ). */
 const RECORD_HEAD_BYTES = 8;
 const record = (frame: number): number => RECORD_HEAD_BYTES + sizeOf(UPCALL) + KEY_SIZE + frame;
@@ -15,14 +14,49 @@ test('a token is worth no more of the ring for a large frame than for another', 
   assert.ok(record(LIMITS.UPCALL_LARGE_BYTES) <= token * LIMITS.UPCALL_LARGE_COST);
 });
 
-test('no port, and no host behind the tunnel, fills the ring at once', () => {
-  const { frames, groups } = UPCALL_BUDGET;
-  const token = record(LIMITS.UPCALL_MIDDLE_BYTES);
-  const burst = (frames.burst + groups.burst) * token;
-  assert.ok(burst < RING_BYTES * 0.27, 'a port');
-  assert.ok(burst * LIMITS.BUDGET_SOURCE_FACTOR < RING_BYTES * 0.53, 'a host');
-  const halfSecond = ((frames.perSecond + groups.perSecond) / 2) * token;
-  assert.ok(burst + halfSecond < RING_BYTES * 0.85, 'a port, while the agent does not read');
+test('a queue is shared: one has a third at most, and with many there is room for one more', () => {
+  const alone = new Shares(300);
+  const taken = (shares: Shares, payer: number): number => {
+    let n = 0;
+    while (shares.take(payer, 1)) n++;
+    return n;
+  };
+  assert.equal(taken(alone, 1), 100);
+  alone.give(1, 40);
+  assert.equal(taken(alone, 1), 40, 'what was given back is there again');
+  assert.ok(alone.take(1, 25, true), 'beside a storm that has its part, what is urgent has room');
+  assert.ok(!alone.take(1, 25, true), 'but not for ever');
+  const many = new Shares(3000);
+  const noisy = Array.from({ length: 20 }, (_, i) => i + 1);
+  while (noisy.filter((payer) => many.take(payer, 1)).length > 0);
+  assert.ok(taken(many, 21) >= 80, 'something is left for a quiet one');
+});
+
+test('the class of a frame is that of its key and reason', () => {
+  const key = (type: number, proto: number, tp: number, dst: number): Uint8Array => {
+    const out = new Uint8Array(KEY_SIZE);
+    out.set([type >> 8, type & 255], KEY.eth_type);
+    [out[KEY.ip_proto], out[KEY.tp_src], out[KEY.eth_dst]] = [proto, tp, dst];
+    return out;
+  };
+  const arp = key(0x0806, 1, 0, 0xff);
+  assert.deepEqual(
+    [
+      classOf(arp, 'miss'),
+      classOf(key(0x86dd, 58, 135, 0x33), 'miss'),
+      classOf(key(0x86dd, 58, 132, 0x33), 'miss'),
+      classOf(key(0x86dd, 17, 135, 2), 'miss'),
+      classOf(key(0x0800, 58, 135, 2), 'miss'),
+      classOf(arp, 'stale'),
+      classOf(arp, 'ttl'),
+      classOf(arp, 'too-big'),
+    ],
+    ['control', 'control', 'groups', 'frames', 'frames', 'stale', 'guards', 'guards'],
+  );
+  assert.deepEqual(
+    CLASSES.map((name, i) => [name.toUpperCase(), i]),
+    Object.entries(UPCALL_CLASS),
+  );
 });
 
 test('rates and bursts are nanoseconds to the kernel', () => {
@@ -31,13 +65,14 @@ test('rates and bursts are nanoseconds to the kernel', () => {
 });
 
 test('a budget that is not possible is refused by name', () => {
-  const { frames, groups } = UPCALL_BUDGET;
   checkBudget(UPCALL_BUDGET);
-  for (const [budget, message] of [
-    [{ frames: { ...frames, perSecond: 0 }, groups }, /upcallBudget\.frames\.perSecond must be/],
-    [{ frames, groups: { ...groups, burst: 37 } }, /upcallBudget\.groups\.burst must be .* 38 to/],
-    [{ frames: { ...frames, burst: 1.5e6 }, groups }, /upcallBudget\.frames\.burst must be/],
-    [{ frames, groups: { ...groups, perSecond: 0.5 } }, /upcallBudget\.groups\.perSecond must be/],
-  ] as const)
+  for (const [name, change, message] of [
+    ['frames', { perSecond: 0 }, /upcallBudget\.frames\.perSecond must be/],
+    ['groups', { burst: 37 }, /upcallBudget\.groups\.burst must be .* 38 to/],
+    ['control', { burst: 1.5e6 }, /upcallBudget\.control\.burst must be/],
+    ['stale', { perSecond: 0.5 }, /upcallBudget\.stale\.perSecond must be/],
+  ] as const) {
+    const budget = { ...UPCALL_BUDGET, [name]: { ...UPCALL_BUDGET[name], ...change } };
     assert.throws(() => checkBudget(budget), message);
+  }
 });

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import type { UpcallBudget } from './budget.ts';
 import { AMPLE_BUDGET } from './contract/bench.ts';
 import type { Bench } from './contract/bench.ts';
-import { BUDGET, STORM_BUDGET } from './contract/budget.ts';
+import { BUDGET, SHARES, STORM_BUDGET } from './contract/budget.ts';
 import { FORWARDING } from './contract/forwarding.ts';
 import { LIFECYCLE } from './contract/lifecycle.ts';
 import { Rig, type Case } from './contract/rig.ts';
@@ -17,7 +17,15 @@ import { TAGS } from './contract/tags.ts';
 export type { Bench, Tunnelled } from './contract/bench.ts';
 
 type Cases = Readonly<Record<string, Case>>;
-const ALL: Cases = { ...FORWARDING, ...ROUTING, ...REWRITING, ...TAGS, ...LIFECYCLE, ...BUDGET };
+const ALL: Cases = {
+  ...FORWARDING,
+  ...ROUTING,
+  ...REWRITING,
+  ...TAGS,
+  ...LIFECYCLE,
+  ...SHARES,
+  ...BUDGET,
+};
 /** The part that is about wires more than about flows. */
 export const FORWARDING_ONLY: Cases = FORWARDING;
 

@@ -8,6 +8,7 @@
  * thread.
  */
 import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
+import type { Note } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
 import type { DropReason } from '#virtual/drop.ts';
 
@@ -150,4 +151,11 @@ export interface Datapath extends Disposable {
   /** A file descriptor that polls readable when upcalls wait; undefined for bodies without one. */
   readonly upcallFd: number | undefined;
   counters(): DatapathCounters;
+  /**
+   * Counts frames that were handed up, or came from nowhere, and that the agent dropped: where
+   * everything is counted that whoever looks at the datapath finds. Not in `counters()`.
+   */
+  dropped(reason: DropReason, entry?: Entry, frames?: number): void;
+  /** Leaves what the agent counted of its own limits where `dropped` counts. */
+  note(notes: Readonly<Partial<Record<Note, number>>>): void;
 }

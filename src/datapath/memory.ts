@@ -8,17 +8,17 @@
  * here.
  */
 import type { Actions, DpPort, Entry, Flow, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
-import { MASKS_MAX } from '#flow/flow.ts';
+import { ENTRY_MASKS_MAX, MASKS_MAX } from '#flow/flow.ts';
 import { dropped, interpret } from '#flow/interpret.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { maskBytes } from '#flow/mask.ts';
-import { ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
+import { entryOf, ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
 import type { Ip4 } from '#net/ip.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
-import { Budgets, UPCALL_BUDGET } from './budget.ts';
+import { Budgets, classOf, isUrgent, payerOf, Shares, UPCALL_BUDGET } from './budget.ts';
 import type { UpcallBudget } from './budget.ts';
 import { checkActions } from './check.ts';
 import type {
@@ -30,8 +30,11 @@ import type {
   Upcall,
 } from './datapath.ts';
 
-/** First packets that wait for the agent; one more is dropped as `upcall-lost`. */
-export const UPCALLS_WAITING_MAX = 4096;
+/**
+ * First packets that wait for the agent; shared among entries, what is more is dropped as
+ * `upcall-share`.
+ */
+export const UPCALLS_WAITING_MAX = 12_288;
 const TUNNEL_PORT = 0x7fffffff as DpPort;
 const NS_PER_MS = 1e6;
 
@@ -69,6 +72,8 @@ interface Slot {
   readonly ref: FlowRef;
   readonly flow: Flow;
   stale: boolean;
+  /** Whether it counts among its entry's masks. */
+  entered: boolean;
   packets: number;
   bytes: number;
   lastUsedMs: number;
@@ -111,11 +116,14 @@ class Memory implements Datapath, MemoryProbe {
   readonly upcallFd = undefined;
   readonly #clock: () => number;
   readonly #budgets: Budgets;
+  readonly #shares = new Shares(UPCALLS_WAITING_MAX);
   readonly #ports = new Set<DpPort>();
   readonly #keys = new Map<TunnelKey, KeyTarget>();
   readonly #senders = new Map<string, { readonly source: Ip4; readonly network: number }>();
   readonly #slots = new Map<number, Slot>();
   readonly #tables: Table[] = [];
+  /** Flows by entry and set of fields. */
+  readonly #masks = new Map<number, Map<FieldSet, number>>();
   #toInstall: Slot[] = [];
   #toSend: Send[] = [];
   #waiting: Waiting[] = [];
@@ -149,7 +157,7 @@ class Memory implements Datapath, MemoryProbe {
   }
   removePort(port: DpPort): void {
     this.#ports.delete(port);
-    this.#budgets.forgetPort(port);
+    this.#budgets.forget({ port });
   }
   ports(): readonly DpPort[] {
     return [...this.#ports];
@@ -168,7 +176,8 @@ class Memory implements Datapath, MemoryProbe {
   }
   denySender(source: Ip4, network: number): void {
     this.#senders.delete(senderText(source, network));
-    if (!this.senders().some((each) => each.source === source)) this.#budgets.forgetSource(source);
+    if (this.senders().some((each) => each.source === source)) return;
+    this.#budgets.forget({ port: this.tunnelPort, tunnel: { key: 0 as TunnelKey, source } });
   }
   senders(): readonly { readonly source: Ip4; readonly network: number }[] {
     return [...this.#senders.values()];
@@ -180,7 +189,8 @@ class Memory implements Datapath, MemoryProbe {
     if (this.#slots.has(ref.slot)) throw new Error(`datapath: slot ${ref.slot} is in use`);
     checkActions(flow.actions);
     const kept = { ...flow, key: flow.key.slice() };
-    const slot = { ref, flow: kept, stale: false, packets: 0, bytes: 0, lastUsedMs: 0 };
+    const counts = { packets: 0, bytes: 0, lastUsedMs: 0 };
+    const slot = { ref, flow: kept, stale: false, entered: false, ...counts };
     this.#slots.set(ref.slot, slot);
     this.#toInstall.push(slot);
   }
@@ -198,6 +208,7 @@ class Memory implements Datapath, MemoryProbe {
       if (slot === undefined) continue;
       slot.stale = true;
       this.#slots.delete(ref.slot);
+      this.#leaveTable(slot);
       const at = this.#tables.findIndex((table) => table.fields === slot.flow.fields);
       const table = this.#tables[at];
       const text = textOf(slot.flow.key);
@@ -216,8 +227,12 @@ class Memory implements Datapath, MemoryProbe {
     for (const slot of slots) if (this.#find(slot.ref) === slot) this.#enter(slot);
   }
 
+  /** A flow with one mask more than its entry may have is not entered: see the kernel's `Masks`. */
   #enter(slot: Slot): void {
     const { fields, key } = slot.flow;
+    const payer = payerOf(entryOf(key));
+    const masks = this.#masks.getOrInsertComputed(payer, () => new Map<FieldSet, number>());
+    if (!masks.has(fields) && masks.size === ENTRY_MASKS_MAX) return;
     let table = this.#tables.find((each) => each.fields === fields);
     if (table === undefined) {
       if (this.#tables.length === MASKS_MAX)
@@ -225,7 +240,17 @@ class Memory implements Datapath, MemoryProbe {
       table = { fields, mask: maskBytes(fields), flows: new Map() };
       this.#tables.push(table);
     }
+    masks.set(fields, (masks.get(fields) ?? 0) + 1);
+    slot.entered = true;
     table.flows.set(textOf(key), slot);
+  }
+
+  #leaveTable({ flow: { key, fields }, entered }: Slot): void {
+    const masks = entered ? this.#masks.get(payerOf(entryOf(key))) : undefined;
+    if (masks === undefined) return;
+    const users = masks.get(fields)! - 1;
+    if (users > 0) masks.set(fields, users);
+    else masks.delete(fields);
   }
 
   stats(ref: FlowRef): FlowStats {
@@ -261,7 +286,10 @@ class Memory implements Datapath, MemoryProbe {
 
   upcalls(take: (upcall: Upcall) => void, max: number): number {
     const batch = this.#waiting.splice(0, max);
-    for (const upcall of batch) take(upcall);
+    for (const upcall of batch) {
+      this.#shares.give(payerOf(upcall.entry), 1);
+      take(upcall);
+    }
     return batch.length;
   }
 
@@ -273,6 +301,10 @@ class Memory implements Datapath, MemoryProbe {
       drops: { ...this.#drops },
     };
   }
+
+  /** Nobody looks at this body from outside: what the agent counts it tells itself. */
+  dropped(): void {}
+  note(): void {}
 
   onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void {
     this.#transmit = take;
@@ -369,14 +401,13 @@ class Memory implements Datapath, MemoryProbe {
 
   #handUp(entry: Entry, frame: Uint8Array, reason: Upcall['reason']): void {
     const timeMs = this.now();
-    const group = (frame[0]! & 1) !== 0;
-    const bytes = frame.length;
-    if (!this.#budgets.pays({ entry, group, bytes }, timeMs * NS_PER_MS)) {
+    const kind = classOf(this.#key, reason);
+    if (!this.#budgets.pays({ entry, kind, bytes: frame.length }, timeMs * NS_PER_MS)) {
       this.#drop('upcall-budget');
       return;
     }
-    if (this.#waiting.length >= UPCALLS_WAITING_MAX) {
-      this.#drop('upcall-lost');
+    if (!this.#shares.take(payerOf(entry), 1, isUrgent(kind))) {
+      this.#drop('upcall-share');
       return;
     }
     this.#misses++;

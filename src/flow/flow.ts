@@ -103,3 +103,8 @@ export const TRANSPORT_PORT_MAX = 65535;
 export const MTU_MIN = 68;
 export const MTU_MAX = 65535;
 export const MASKS_MAX = 32;
+/**
+ * Of these, how many the flows of one entry (a port, a tunnel source) may have, the exact one
+ * included.
+ */
+export const ENTRY_MASKS_MAX = 8;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DROP_CODES_MAX, DROPS } from '#virtual/drop.ts';
 import { FIELDS, fieldSet } from '#virtual/match.ts';
-import { MASKS_MAX, OUTPUTS_PER_FLOW_MAX } from './flow.ts';
+import { ENTRY_MASKS_MAX, MASKS_MAX, OUTPUTS_PER_FLOW_MAX } from './flow.ts';
 import * as layout from './layout.ts';
 import { EXACT, fieldsOfMask, maskBytes, matchedFields } from './mask.ts';
 
@@ -41,6 +41,8 @@ test('every struct fills its alignment of 8, so that C adds no bytes', () => {
     [layout.KEY_TARGET, 24],
     [layout.SENDER, 8],
     [layout.UPCALL, 32],
+    [layout.ENTRY, 1168],
+    [layout.CONFIG, 216],
   ] as const;
   for (const [rows, size] of sizes) {
     const real = layout.sizeOf(rows);
@@ -74,6 +76,8 @@ test('the header names every field, constant and size', () => {
 
 test('limits that two tables state are equal', () => {
   assert.equal(layout.LIMITS.MASKS_MAX, MASKS_MAX);
+  assert.equal(layout.LIMITS.ENTRY_MASKS_MAX, ENTRY_MASKS_MAX);
+  assert.equal(layout.HASH_SECRET_WORDS, layout.KEY_SIZE / 8 + 1);
   assert.equal(layout.LIMITS.GROUP_MEMBERS_MAX, OUTPUTS_PER_FLOW_MAX);
   assert.equal(layout.LIMITS.DROP_CODES_MAX, DROP_CODES_MAX);
   for (const { code } of Object.values(DROPS)) assert.ok(code > 0 && code < DROP_CODES_MAX);

@@ -19,8 +19,10 @@ const SIZE = { u8: 1, u16: 2, u32: 4, u64: 8, net8: 1, net16: 2, net32: 4 } as c
 
 /** Limits the program is compiled with. */
 export const LIMITS = {
-  /** Masks tried for one frame. */
+  /** Masks there can be. */
   MASKS_MAX: 32,
+  /** Of these, how many one entry's flows may have, and so how many are tried for one frame. */
+  ENTRY_MASKS_MAX: 8,
   /** Members of one flood group. */
   GROUP_MEMBERS_MAX: 512,
   /** Flood groups. */
@@ -35,10 +37,19 @@ export const LIMITS = {
   SCRATCH_SLOTS: 1024,
   /** Slots for what is rewritten in one output's copy only; they follow the scratch slots. */
   REWRITE_SLOTS: 4096,
-  MASK_CACHE_SIZE: 1024,
+  /** The mask cache has 2 to the power of so many places on each CPU. */
+  MASK_CACHE_BITS: 10,
   DROP_CODES_MAX: 64,
-  /** Ports and tunnel sources that pay for what is handed up. */
-  BUDGETS_MAX: 65536,
+  /** Entries: ports, and tunnel sources that may send here. */
+  ENTRIES_MAX: 8192,
+  /** Places for the buckets of an entry, of which UPCALL_CLASS names those in use. */
+  UPCALL_CLASSES_MAX: 8,
+  /**
+   * No entry's frames may take more of the ring than so many quarters of what is free; those that
+   * are not of new flows may still come when these have taken their part.
+   */
+  RING_QUARTERS: 2,
+  RING_QUARTERS_URGENT: 3,
   /** Room for a frame in the ring, in three sizes: what is reserved must be a constant. */
   UPCALL_SMALL_BYTES: 152,
   UPCALL_MIDDLE_BYTES: 1640,
@@ -48,6 +59,9 @@ export const LIMITS = {
   /** A tunnel source stands for many ports: its rates and bursts are so many times a port's. */
   BUDGET_SOURCE_FACTOR: 2,
 } as const;
+
+/** Words of the hash's secret: one for each of the key (72 bytes), and one to fold with. */
+export const HASH_SECRET_WORDS = 10;
 
 /**
  * struct flow_key: what a frame is matched by. `mask_id` is 0 in a frame's key and the number of
@@ -198,7 +212,7 @@ export const SENDER = [
 /**
  * struct upcall: the head of a record in the ring; the frame's struct flow_key and `caplen` bytes
  * of frame follow. The frame lacks a tag that the kernel holds beside it: `vlan_tci` has it, and
- * `vlan_present` its TPID (0: no tag).
+ * `vlan_present` its TPID (0: no tag). `entry`: the number of the entry that paid.
  */
 export const UPCALL = [
   { name: 'time', type: 'u64' },
@@ -208,45 +222,87 @@ export const UPCALL = [
   { name: 'reason', type: 'u32' },
   { name: 'vlan_tci', type: 'u16' },
   { name: 'vlan_present', type: 'u16' },
-  { name: 'spare', type: 'u32' },
+  { name: 'entry', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
 /**
- * struct budget_key: who pays for a frame that is handed up. `source`: of the tunnel (host order),
- * else 0.
+ * struct entry_key: where frames come from, and who pays for those that are handed up. `source`: of
+ * the tunnel (host order), else 0.
  */
-export const BUDGET_KEY = [
+export const ENTRY_KEY = [
   { name: 'in_port', type: 'u32' },
   { name: 'source', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
-/**
- * struct budget: two token buckets, each as the time (CLOCK_MONOTONIC, nanoseconds) at which it is
- * full again: one word says how many tokens there are and when that was true, and one
- * compare-and-swap takes some. `groups`: for frames to group addresses.
- */
-export const BUDGET = [
-  { name: 'frames', type: 'u64' },
-  { name: 'groups', type: 'u64' },
+/** struct entry_ref: the number of an entry. */
+export const ENTRY_REF = [
+  { name: 'number', type: 'u32' },
+  { name: 'spare', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
 /**
- * struct config: the one entry of the configuration map. `secret` keys the mask cache's hash.
- * Of each bucket: nanoseconds until it has a token more (`_ns`), and until an empty one is full.
+ * struct entry: what is an entry's own, so that nothing it does is at another's expense.
+ *
+ * `buckets`: by UPCALL_CLASS, each as the time (CLOCK_MONOTONIC, nanoseconds) at which it is full
+ * again: one word says how many tokens there are and when that was true, and one compare-and-swap
+ * takes some. `masks`: one byte for each mask that its flows have, its number plus 1; 0: none.
+ * `queued`, `drained`: bytes of the ring that its frames took and that the agent gave back, ever,
+ * modulo 2^32. `up`, `drops`: frames handed up by class, and dropped by code, ever;
+ * `agent_drops`: of those handed up, dropped by the agent. Entry 0 is nobody's: there the agent
+ * counts frames that came from nowhere.
+ */
+export const ENTRY = [
+  { name: 'buckets', type: 'u64', count: LIMITS.UPCALL_CLASSES_MAX },
+  { name: 'masks', type: 'u64' },
+  { name: 'queued', type: 'u32' },
+  { name: 'drained', type: 'u32' },
+  { name: 'up', type: 'u64', count: LIMITS.UPCALL_CLASSES_MAX },
+  { name: 'drops', type: 'u64', count: LIMITS.DROP_CODES_MAX },
+  { name: 'agent_drops', type: 'u64', count: LIMITS.DROP_CODES_MAX },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct config: the one entry of the configuration map. `secret` keys the mask cache's hash
+ * (`hash.ts`). Of the buckets of a class: nanoseconds until there is a token more, and until an
+ * empty one is full.
  */
 export const CONFIG = [
-  { name: 'secret', type: 'u64' },
+  { name: 'secret', type: 'u64', count: HASH_SECRET_WORDS },
+  { name: 'token_ns', type: 'u64', count: LIMITS.UPCALL_CLASSES_MAX },
+  { name: 'full_ns', type: 'u64', count: LIMITS.UPCALL_CLASSES_MAX },
   { name: 'tunnel_ifindex', type: 'u32' },
-  /** Entries of the mask array in use, retired ones (`mask_id` 0) included. */
-  { name: 'masks', type: 'u32' },
-  { name: 'frame_ns', type: 'u64' },
-  { name: 'frames_full_ns', type: 'u64' },
-  { name: 'group_ns', type: 'u64' },
-  { name: 'groups_full_ns', type: 'u64' },
   /** The private veth's end with the inject program. */
   { name: 'inject_ifindex', type: 'u32' },
+  { name: 'ring_bytes', type: 'u32' },
   { name: 'spare', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
+
+/**
+ * What the agent counts of its limits, for whoever reads the maps; in the order of the map `notes`.
+ * Since the agent was started.
+ */
+export const NOTES = [
+  'upcalls',
+  'flowsInstalled',
+  'refusedFull',
+  'refusedTags',
+  'refusedQuota',
+  'refusedMasks',
+  'refusedGroups',
+  'refusedByKernel',
+  'evicted',
+  'evictedOwn',
+  'widened',
+  'widenedOwn',
+  'invalidated',
+  'expiredIdle',
+  'expiredAge',
+] as const;
+export type Note = (typeof NOTES)[number];
+export const NOTES_MAX = 64;
+
+/** What a frame that is handed up is paid from; see `datapath/budget.ts`. */
+export const UPCALL_CLASS = { FRAMES: 0, GROUPS: 1, CONTROL: 2, GUARDS: 3, STALE: 4 } as const;
 
 export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4 } as const;
 
@@ -321,9 +377,10 @@ export const headerText = (): string =>
     defines('KEY_', KEY_FLAG),
     defines('VLAN_', VLAN),
     defines('UPCALL_', UPCALL_REASON),
+    defines('CLASS_', UPCALL_CLASS),
     defines('COUNTER_', COUNTER),
     `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
-    `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n`,
+    `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n#define HASH_SECRET_WORDS ${HASH_SECRET_WORDS}\n`,
     struct('flow_key', FLOW_KEY),
     struct('action', ACTION_STRUCT),
     struct('flow_value', FLOW_VALUE),
@@ -333,7 +390,8 @@ export const headerText = (): string =>
     struct('key_target', KEY_TARGET),
     struct('sender', SENDER),
     struct('upcall', UPCALL),
-    struct('budget_key', BUDGET_KEY),
-    struct('budget', BUDGET),
+    struct('entry_key', ENTRY_KEY),
+    struct('entry_ref', ENTRY_REF),
+    struct('entry', ENTRY),
     struct('config', CONFIG),
   ].join('\n');

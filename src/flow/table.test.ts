@@ -9,7 +9,7 @@ import type { PortId } from '#virtual/ids.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Cause } from './cause.ts';
 import type { DpPort, FlowRef } from './flow.ts';
-import { MASKS_MAX } from './flow.ts';
+import { ENTRY_MASKS_MAX, MASKS_MAX } from './flow.ts';
 import { KEY, KEY_SIZE } from './layout.ts';
 import { EXACT, maskKey, matchedFields } from './mask.ts';
 import { writeEntry } from './parse.ts';
@@ -22,9 +22,9 @@ const cause = (...steps: number[]): Cause => ({
   steps: steps.map(step),
   verdict: { kind: 'drop', reason: 'port-down' },
 });
-function keyOf(n: number): Uint8Array {
+function keyOf(n: number, port = 1): Uint8Array {
   const key = new Uint8Array(KEY_SIZE);
-  writeEntry(key, { port: 1 as DpPort });
+  writeEntry(key, { port: port as DpPort });
   key[KEY.eth_dst] = n;
   key[KEY.eth_src] = n >> 3;
   return key;
@@ -249,18 +249,18 @@ test('a set of fields too many becomes exact, for which there is always room', (
   const table = open(100);
   const flow = { tags: [], cause: cause(), now: 0, key: keyOf(200) };
   const sets = Array.from({ length: MASKS_MAX }, (_, i) => (i << 3) | fieldSet(['ethType']));
-  for (const fields of new Set(sets)) table.add({ ...flow, fields });
+  // As many of each port as one may have, but for the exact one.
+  const portOf = (i: number): number => 1 + Math.floor(i / (ENTRY_MASKS_MAX - 1));
+  for (const [i, fields] of [...new Set(sets)].entries())
+    table.add({ ...flow, key: keyOf(200, portOf(i)), fields });
   const { masks, widened } = table.counters();
   assert.equal(masks, MASKS_MAX);
   assert.equal(widened, 1);
-  const wide = table.add({ ...flow, key: keyOf(7), fields: fieldSet(FIELDS.slice(0, 11)) });
+  const wide = table.add({ ...flow, key: keyOf(7, 9), fields: fieldSet(FIELDS.slice(0, 11)) });
   assert.equal(wide?.fields, EXACT);
-  assert.equal(hex(wide.key), hex(keyOf(7)));
-  assert.ok(!table.adopt({ slot: 90, generation: 1 }, { key: keyOf(1), fields: 0b101 }, 0));
-  assert.deepEqual(
-    table.lookup(keyOf(7))?.slot,
-    table.find(sets[0] ?? 0, keyOf(7))?.slot ?? wide.ref.slot,
-  );
+  assert.equal(hex(wide.key), hex(keyOf(7, 9)));
+  assert.ok(!table.adopt({ slot: 90, generation: 1 }, { key: keyOf(1, 9), fields: 0b101 }, 0));
+  assert.deepEqual(table.lookup(keyOf(7, 9)), wide.ref);
 });
 
 test('tags are bounded: a flow with too many is refused and leaves nothing behind', () => {
@@ -291,4 +291,120 @@ test('expiry looks at a bounded number of slots, and comes round', () => {
   for (let n = 0; n < 4; n++) seen.push(table.expire(500, () => 0, 3).length);
   assert.deepEqual(seen, [3, 3, 3, 1]);
   assert.equal(table.counters().expiredIdle, 10);
+});
+
+test('an entry has so many masks; one too many becomes exact, and others do not mind', () => {
+  const table = open(100);
+  const flow = { tags: [], cause: cause(), now: 0 };
+  const sets = FIELDS.map((field) => fieldSet([field, 'ethType'])).filter((set, i, all) => {
+    return all.indexOf(set) === i;
+  });
+  const added = sets.map((fields, n) => table.add({ ...flow, key: keyOf(n), fields })!);
+  const own = added.filter(({ fields }) => fields !== EXACT);
+  assert.equal(own.length, ENTRY_MASKS_MAX - 1);
+  const { masks, widened, widenedOwn } = table.counters();
+  assert.deepEqual([masks, widened, widenedOwn], [ENTRY_MASKS_MAX, 0, sets.length - own.length]);
+  const last = sets.at(-1)!;
+  assert.equal(table.add({ ...flow, key: keyOf(1, 2), fields: last })?.fields, last);
+  // Stale flows are in the datapath: their mask is still the entry's.
+  table.retire([own[0]!.ref]);
+  assert.equal(table.add({ ...flow, key: keyOf(90), fields: last })?.fields, EXACT);
+  table.remove([own[0]!.ref]);
+  assert.equal(table.add({ ...flow, key: keyOf(91), fields: last })?.fields, last);
+  // Adopted flows are counted alike.
+  const more = { key: keyOf(92), fields: fieldSet(['ethSrc']) };
+  assert.ok(!table.adopt({ slot: 99, generation: 5 }, more, 0));
+});
+
+const EVICTION = { most: 4, sinceMs: 50, lastUsedMs: () => 0 };
+const portsOf = (table: FlowTable, refs: readonly FlowRef[]): Map<number, number> => {
+  const count = new Map<number, number>();
+  for (const ref of refs) {
+    const port = new DataView(table.match(ref)!.key.buffer).getUint32(KEY.in_port, true);
+    count.set(port, (count.get(port) ?? 0) + 1);
+  }
+  return count;
+};
+const fill = (table: FlowTable, port: number, flows: number): FlowRef[] =>
+  Array.from({ length: flows }, (_, n) => table.add({ ...EXACT_FLOW, key: keyOf(n, port) })!.ref);
+
+test('an entry at its quota makes room of its own: its oldest that were not used lately', () => {
+  const table = new FlowTable({ slots: 20, quota: 8, idleMs: 100, ageMaxMs: 1000, seed: 7 });
+  const refs = fill(table, 1, 8);
+  fill(table, 2, 3);
+  assert.equal(table.add({ ...EXACT_FLOW, key: keyOf(50) }), undefined);
+  assert.equal(table.counters().refusedQuota, 1);
+  const busy = new Set([0, 2, 7]);
+  const lastUsedMs = ({ slot }: FlowRef) => (busy.has(slot) ? 60 : 0);
+  const gone = table.evictFor(keyOf(50), { ...EVICTION, lastUsedMs });
+  assert.deepEqual(ids(gone), ids([1, 3, 4, 5].map((n) => refs[n]!)));
+  assert.equal(table.counters().evictedOwn, 4);
+  assert.ok(table.add({ ...EXACT_FLOW, key: keyOf(50) })?.fresh);
+  assert.equal(table.counters().evicted, 0);
+  // When all are busy the one that was seen busy longest ago goes: there is always room for one.
+  for (const n of [51, 52, 53]) table.add({ ...EXACT_FLOW, key: keyOf(n) });
+  const all = table.evictFor(keyOf(60), { ...EVICTION, lastUsedMs: () => 60 });
+  assert.equal(all.length, 1);
+  assert.ok(!busy.has(all[0]!.slot) || all[0]!.slot === 0);
+});
+
+test('of a full table the largest pays, down to its share; who has its share pays itself', () => {
+  const table = open(30);
+  fill(table, 1, 22);
+  fill(table, 2, 8);
+  // Three entries with the new one: ten each.
+  const gone = table.evictFor(keyOf(0, 3), { ...EVICTION, most: 100 });
+  assert.equal(gone.length, 12);
+  assert.deepEqual(
+    [...portsOf(table, table.refs())],
+    [
+      [1, 10],
+      [2, 8],
+    ],
+  );
+  assert.equal(table.counters().evicted, 12);
+  assert.deepEqual(table.evictFor(keyOf(0, 3), EVICTION), [], 'slots become free anyway');
+  table.remove(gone);
+  fill(table, 3, 12);
+  const own = table.evictFor(keyOf(90, 3), { ...EVICTION, most: 2 });
+  assert.deepEqual(portsOf(table, table.refs()).get(3), 10);
+  assert.deepEqual([own.length, table.counters().evictedOwn], [2, 2]);
+  assert.deepEqual(portsOf(table, table.refs()).get(2), 8, 'within its share');
+});
+
+test('nobody within its share loses a flow to another, whatever comes', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 6, max: 40 }),
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 6 }), fc.nat(200)), { maxLength: 300 }),
+      (slots, frames) => {
+        const table = open(slots);
+        for (const [port, n] of frames) {
+          const flow = { ...EXACT_FLOW, key: keyOf(n, port) };
+          if (table.add(flow) !== undefined) continue;
+          const before = portsOf(table, table.refs());
+          const share = Math.floor(slots / (before.size + (before.has(port) ? 0 : 1)));
+          const gone = table.evictFor(flow.key, EVICTION);
+          const after = portsOf(table, table.refs());
+          assert.ok(gone.length > 0, 'room is made');
+          for (const [other, had] of before)
+            if (other !== port && (after.get(other) ?? 0) < had)
+              assert.ok((after.get(other) ?? 0) >= share, `port ${other}`);
+          table.remove(gone);
+        }
+      },
+    ),
+    { seed: Number(process.env['SEED'] ?? 1), numRuns: 300 },
+  );
+});
+
+test('the room for tags is shared as well', () => {
+  const table = new FlowTable({ slots: 8, quota: 2, idleMs: 100, ageMaxMs: 1000, seed: 7 });
+  const many = Array.from({ length: LINKS_PER_SLOT + 9 }, (_, n) => tag(n));
+  const first = table.add({ ...EXACT_FLOW, key: keyOf(1), tags: many });
+  assert.equal(table.add({ ...EXACT_FLOW, key: keyOf(2), tags: many }), undefined);
+  assert.equal(table.counters().refusedQuota, 1);
+  assert.deepEqual(table.evictFor(keyOf(2), EVICTION), [first?.ref]);
+  assert.ok(table.add({ ...EXACT_FLOW, key: keyOf(2), tags: many })?.fresh);
+  assert.ok(table.add({ ...EXACT_FLOW, key: keyOf(1, 2), tags: many })?.fresh);
 });

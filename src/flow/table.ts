@@ -5,23 +5,32 @@
  * One row a slot, in columns of numbers. A slot is free, then live (or adopted: found in a
  * datapath, not yet walked again), then stale (out of every index; the datapath still has it), then
  * free again with a new generation. Invariants: among live and adopted flows no two have equal
- * fields and key; there are at most MASKS_MAX sets of fields in use, stale flows included, and the
- * exact one always has a place.
+ * fields and key; there are at most MASKS_MAX sets of fields in use, ENTRY_MASKS_MAX by one entry,
+ * stale flows included, and the exact one always has a place; no entry has more flows than its
+ * quota, and none loses a flow to another while it has no more than its share.
  */
 import type { FieldSet } from '#virtual/match.ts';
 import type { Tag } from '#virtual/tags.ts';
 import { CauseTable } from './cause.ts';
 import type { Cause } from './cause.ts';
 import { NONE } from './column.ts';
-import { MASKS_MAX } from './flow.ts';
+import { EntryFlows } from './entry-flows.ts';
+import { ENTRY_MASKS_MAX, MASKS_MAX } from './flow.ts';
 import type { FlowRef } from './flow.ts';
 import { KEY, KEY_SIZE } from './layout.ts';
 import { EXACT, maskKey, matchedFields } from './mask.ts';
-import { TagIndex } from './tag-index.ts';
+import { noCounts } from './table-counters.ts';
+import type { TableCounters } from './table-counters.ts';
+import { LINKS_PER_SLOT, TagIndex } from './tag-index.ts';
 
 export interface TableOptions {
   /** The datapath's. */
   readonly slots: number;
+  /**
+   * Flows that one entry may have, and a matching part of the room for tags; all of them unless
+   * told.
+   */
+  readonly quota?: number;
   /** A flow that no frame used for so long expires. */
   readonly idleMs: number;
   /** Every flow is walked again after so long: a bound for whatever invalidation has missed. */
@@ -51,25 +60,6 @@ export interface Added {
   readonly fresh: boolean;
 }
 
-export interface TableCounters {
-  /** Flows in use, adopted ones included. */
-  readonly live: number;
-  /** Of these: adopted ones that were not reconciled yet. */
-  readonly adopted: number;
-  /** Flows that the datapath has still to remove. */
-  readonly stale: number;
-  readonly masks: number;
-  readonly tags: number;
-  readonly refusedFull: number;
-  readonly refusedTags: number;
-  /** Flows that went to make room for those of another entry. */
-  readonly evicted: number;
-  readonly widened: number;
-  readonly invalidated: number;
-  readonly expiredIdle: number;
-  readonly expiredAge: number;
-}
-
 const FREE = 0;
 const LIVE = 1;
 const ADOPTED = 2;
@@ -77,9 +67,19 @@ const STALE = 3;
 const KEY_WORDS = KEY_SIZE / 4;
 const SLOTS_MAX = 2 ** 24;
 const NO_FIELDS: FieldSet = 0;
-/** The interface and tunnel key of a key's words, as one number. */
+/** The interface and tunnel source of a key's words, as one number. */
 const entryAt = (words: Uint32Array, at: number): number =>
-  words[at + KEY.in_port / 4]! + words[at + KEY.tun_key / 4]! * 2 ** 32;
+  words[at + KEY.in_port / 4]! + words[at + KEY.tun_src / 4]! * 2 ** 32;
+
+/** How `evictFor` goes about it. */
+export interface Eviction {
+  /** Flows made stale at once, at most. */
+  readonly most: number;
+  /** A flow that was used since then is passed over, while there are others. */
+  readonly sinceMs: number;
+  /** The datapath's statistics; see `expire`. */
+  readonly lastUsedMs: (ref: FlowRef) => number;
+}
 
 export class FlowTable {
   readonly slots: number;
@@ -97,26 +97,14 @@ export class FlowTable {
   readonly #next: Int32Array;
   readonly #buckets: Int32Array;
   readonly #masks = new Map<FieldSet, number>();
-  /** Flows in use by entry (`entryAt`). */
-  readonly #entries = new Map<number, number>();
+  readonly #entries: EntryFlows;
+  readonly #quota: number;
   readonly #masked = new Uint8Array(KEY_SIZE);
   readonly #words = new Uint32Array(this.#masked.buffer);
   #freeFirst = 0;
   #freeLast: number;
   #cursor = 0;
-  #evictCursor = 0;
-  readonly #count = {
-    live: 0,
-    adopted: 0,
-    stale: 0,
-    refusedFull: 0,
-    refusedTags: 0,
-    evicted: 0,
-    widened: 0,
-    invalidated: 0,
-    expiredIdle: 0,
-    expiredAge: 0,
-  };
+  readonly #count = noCounts();
 
   constructor(options: TableOptions) {
     const { slots } = options;
@@ -125,6 +113,8 @@ export class FlowTable {
     this.slots = slots;
     this.#options = options;
     this.#index = new TagIndex(slots);
+    this.#entries = new EntryFlows(slots);
+    this.#quota = options.quota ?? slots;
     this.#keys = new Uint32Array(slots * KEY_WORDS);
     this.#generation = new Uint32Array(slots);
     this.#state = new Uint8Array(slots);
@@ -150,10 +140,12 @@ export class FlowTable {
   }
 
   /**
-   * The flow in use that serves frames of this key, whatever its fields. At most MASKS_MAX probes.
+   * The flow in use that serves frames of this key, whatever its fields. At most ENTRY_MASKS_MAX
+   * probes.
    */
   lookup(key: Uint8Array): FlowRef | undefined {
-    for (const fields of this.#masks.keys()) {
+    maskKey(key, NO_FIELDS, this.#masked);
+    for (const fields of this.#entries.masks(entryAt(this.#words, 0)).keys()) {
       const ref = this.find(fields, key);
       if (ref !== undefined) return ref;
     }
@@ -161,49 +153,61 @@ export class FlowTable {
   }
 
   /**
-   * Gives a flow a slot. Undefined, and counted, when the table is full (of flows or of tags): the
-   * caller then forwards the frame without caching. Where MASKS_MAX sets of fields are in use, a
+   * Gives a flow a slot. Undefined, and counted, when the table is full (of flows or of tags) or
+   * its entry has its quota: the caller then makes room with `evictFor`, or forwards the frame
+   * without caching. Where MASKS_MAX sets of fields are in use, or ENTRY_MASKS_MAX by this entry, a
    * flow with another one becomes exact.
    */
   add({ key, fields: seen, tags, cause, now }: NewFlow): Added | undefined {
-    const fields = this.#admit(matchedFields(seen));
+    maskKey(key, NO_FIELDS, this.#masked);
+    const entry = entryAt(this.#words, 0);
+    const matched = matchedFields(seen);
+    const fields = this.#admit(matched, entry);
     maskKey(key, fields, this.#masked);
     const hash = this.#hash(fields);
     const found = this.#search(fields, hash);
     if (found !== NONE)
       return { ref: this.#ref(found), key: this.#masked.slice(), fields, fresh: false };
     const slot = this.#freeFirst;
-    if (slot === NONE) {
-      this.#count.refusedFull++;
-      return undefined;
-    }
+    if (slot === NONE) return this.#refuse('refusedFull');
+    if (this.#entries.of(entry).flows >= this.#quota) return this.#refuse('refusedQuota');
+    const before = this.#index.links;
     const chain = this.#index.add(slot, tags);
-    if (chain === undefined) {
-      this.#count.refusedTags++;
-      return undefined;
+    if (chain === undefined) return this.#refuse('refusedTags');
+    const links = this.#index.links - before;
+    if (this.#entries.of(entry).links + links > this.#quota * LINKS_PER_SLOT) {
+      this.#index.remove(chain);
+      return this.#refuse('refusedQuota');
     }
-    if (fields !== matchedFields(seen)) this.#count.widened++;
+    if (fields !== matched) this.#count[this.#wide(entry) ? 'widenedOwn' : 'widened']++;
     const generation = (this.#generation[slot]! + 1) >>> 0;
     this.#occupy({ slot, generation: generation === 0 ? 1 : generation }, fields, hash);
+    this.#entries.hold(slot, links);
     this.#state[slot] = LIVE;
     this.#created[slot] = now;
     this.#chain[slot] = chain;
     this.#cause[slot] = this.#causes.intern(cause);
     return { ref: this.#ref(slot), key: this.#masked.slice(), fields, fresh: true };
   }
+  #refuse(why: 'refusedQuota' | 'refusedFull' | 'refusedTags'): undefined {
+    this.#count[why]++;
+    return undefined;
+  }
 
   /**
    * Takes in a flow found in a datapath, under its own slot and generation. It serves lookups and
    * expires, but no tag finds it until `reconcile`. False: there is no place for it (its slot is
-   * taken or not there, it is a duplicate, its mask is one too many), and the caller removes it
-   * from the datapath.
+   * taken or not there, it is a duplicate, its mask is one too many, its entry has its quota), and
+   * the caller removes it from the datapath.
    */
   adopt(ref: FlowRef, flow: { key: Uint8Array; fields: FieldSet }, now: number): boolean {
     const { slot } = ref;
     if (!Number.isInteger(slot) || slot < 0 || slot >= this.slots) return false;
     const fields = matchedFields(flow.fields);
-    if (this.#state[slot] !== FREE || this.#admit(fields) !== fields) return false;
     maskKey(flow.key, fields, this.#masked);
+    const entry = entryAt(this.#words, 0);
+    if (this.#state[slot] !== FREE || this.#admit(fields, entry) !== fields) return false;
+    if (this.#entries.of(entry).flows >= this.#quota) return false;
     const hash = this.#hash(fields);
     if (this.#search(fields, hash) !== NONE) return false;
     this.#occupy(ref, fields, hash);
@@ -221,11 +225,13 @@ export class FlowTable {
    */
   reconcile(ref: FlowRef, because: { tags: Iterable<Tag>; cause: Cause }): boolean {
     if (!this.#is(ref) || this.#state[ref.slot] !== ADOPTED) return false;
+    const before = this.#index.links;
     const chain = this.#index.add(ref.slot, because.tags);
     if (chain === undefined) {
       this.#count.refusedTags++;
       return false;
     }
+    this.#entries.hold(ref.slot, this.#index.links - before);
     this.#chain[ref.slot] = chain;
     this.#cause[ref.slot] = this.#causes.intern(because.cause);
     this.#state[ref.slot] = LIVE;
@@ -274,6 +280,7 @@ export class FlowTable {
       const users = this.#masks.get(fields)! - 1;
       if (users === 0) this.#masks.delete(fields);
       else this.#masks.set(fields, users);
+      this.#entries.remove(slot, fields);
       this.#count.stale--;
       this.#state[slot] = FREE;
       this.#next[slot] = NONE;
@@ -309,26 +316,36 @@ export class FlowTable {
   }
 
   /**
-   * After `add` refused a flow of this key: makes flows of the entry that has the most stale, and
-   * answers them as `invalidate` does, so that one entry cannot keep the others from having any.
-   * None when that entry is the key's own, or has hardly more, or slots become free anyway.
+   * After `add` refused a flow of this key: makes flows stale that shall go for it, and answers
+   * them as `invalidate` does. An entry that has its quota, or its share of a full table (as many
+   * for every entry), pays itself; else the entry that has the most does, as far as that is more
+   * than its share. None when slots become free anyway.
    */
-  evictFor(key: Uint8Array, most: number): FlowRef[] {
-    if (this.#count.stale > 0) return [];
-    let [crowd, has] = [0, 0];
-    for (const [entry, flows] of this.#entries) if (flows > has) [crowd, has] = [entry, flows];
+  evictFor(key: Uint8Array, how: Eviction): FlowRef[] {
     maskKey(key, NO_FIELDS, this.#masked);
-    const own = this.#entries.get(entryAt(this.#words, 0)) ?? 0;
-    const wanted = Math.min(most, (has - own) >> 1);
-    const refs: FlowRef[] = [];
-    for (let looked = 0; looked < this.slots && refs.length < wanted; looked++) {
-      const slot = this.#evictCursor;
-      this.#evictCursor = slot + 1 < this.slots ? slot + 1 : 0;
-      if (this.#inUse(slot) && entryAt(this.#keys, slot * KEY_WORDS) === crowd)
-        refs.push(this.#retire(slot));
-    }
-    this.#count.evicted += refs.length;
-    return refs;
+    const entry = entryAt(this.#words, 0);
+    const own = this.#entries.of(entry);
+    if (own.flows >= this.#quota || own.links > (this.#quota * LINKS_PER_SLOT) / 2)
+      if (this.#freeFirst !== NONE) return this.#evict(entry, how.most, how);
+    if (this.#count.stale > 0) return [];
+    const entries = this.#entries.size + (own.flows === 0 ? 1 : 0);
+    const share = Math.max(1, Math.floor(this.slots / entries));
+    if (own.flows >= share) return this.#evict(entry, how.most, how);
+    const crowd = this.#entries.largest();
+    if (crowd === undefined) return [];
+    const surplus = this.#entries.of(crowd).flows - share;
+    return this.#evict(crowd, Math.min(how.most, surplus), how, 'evicted');
+  }
+  #evict(
+    entry: number,
+    wanted: number,
+    { sinceMs, lastUsedMs }: Eviction,
+    counter: 'evicted' | 'evictedOwn' = 'evictedOwn',
+  ): FlowRef[] {
+    const busy = (slot: number): boolean => lastUsedMs(this.#ref(slot)) > sinceMs;
+    const slots = this.#entries.idlest(entry, wanted, busy);
+    this.#count[counter] += slots.length;
+    return slots.map((slot) => this.#retire(slot));
   }
 
   /**
@@ -362,6 +379,10 @@ export class FlowTable {
         found.push(this.#ref(slot));
     return found;
   }
+  /** Whether every slot is taken, by stale flows too. */
+  get full(): boolean {
+    return this.#freeFirst === NONE;
+  }
   counters(): TableCounters {
     return { ...this.#count, masks: this.#masks.size, tags: this.#index.tags };
   }
@@ -376,10 +397,17 @@ export class FlowTable {
     return this.#state[slot] === LIVE || this.#state[slot] === ADOPTED;
   }
 
-  #admit(fields: FieldSet): FieldSet {
-    if (fields === EXACT || this.#masks.has(fields)) return fields;
+  #admit(fields: FieldSet, entry: number): FieldSet {
+    if (fields === EXACT || this.#entries.masks(entry).has(fields)) return fields;
+    if (this.#wide(entry)) return EXACT;
+    if (this.#masks.has(fields)) return fields;
     const others = this.#masks.size - (this.#masks.has(EXACT) ? 1 : 0);
     return others < MASKS_MAX - 1 ? fields : EXACT;
+  }
+  /** Whether an entry has all the masks that it may have, but for the exact one. */
+  #wide(entry: number): boolean {
+    const masks = this.#entries.masks(entry);
+    return masks.size - (masks.has(EXACT) ? 1 : 0) >= ENTRY_MASKS_MAX - 1;
   }
 
   /** Of the key in `#masked`. */
@@ -417,8 +445,7 @@ export class FlowTable {
     this.#next[slot] = this.#buckets[hash]!;
     this.#buckets[hash] = slot;
     this.#masks.set(fields, (this.#masks.get(fields) ?? 0) + 1);
-    const entry = entryAt(this.#words, 0);
-    this.#entries.set(entry, (this.#entries.get(entry) ?? 0) + 1);
+    this.#entries.enter(slot, entryAt(this.#words, 0), fields);
     this.#count.live++;
   }
 
@@ -444,10 +471,7 @@ export class FlowTable {
     if (this.#cause[slot] !== NONE) this.#causes.release(this.#cause[slot]!);
     this.#cause[slot] = NONE;
     this.#state[slot] = STALE;
-    const entry = entryAt(this.#keys, at);
-    const left = this.#entries.get(entry)! - 1;
-    if (left === 0) this.#entries.delete(entry);
-    else this.#entries.set(entry, left);
+    this.#entries.leave(slot);
     this.#count.live--;
     this.#count.stale++;
     return this.#ref(slot);

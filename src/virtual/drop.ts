@@ -102,6 +102,10 @@ export const DROPS = {
     about:
       'An IPv6 address was to be changed, but extension headers hide one that the checksum covers.',
   },
+  'upcall-share': {
+    code: 41,
+    about: "The port's part of the queue of first packets to the agent was full.",
+  },
   'upcall-refused': { code: 16, about: 'The agent was not ready to decide: no topology yet.' },
 } as const;
 

@@ -11,9 +11,13 @@ import type { Datapath } from '../datapath.ts';
  * For tests that are about something else: so much that nothing is refused, also where time stands
  * still.
  */
+const AMPLE = { perSecond: 1_000_000, burst: 1_000_000 };
 export const AMPLE_BUDGET: UpcallBudget = {
-  frames: { perSecond: 1_000_000, burst: 1_000_000 },
-  groups: { perSecond: 1_000_000, burst: 1_000_000 },
+  frames: AMPLE,
+  groups: AMPLE,
+  control: AMPLE,
+  guards: AMPLE,
+  stale: AMPLE,
 };
 
 /**

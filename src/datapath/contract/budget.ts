@@ -1,8 +1,11 @@
 /** What is handed up is paid for by its entry: a port, or a host behind the tunnel. */
 import assert from 'node:assert/strict';
 import type { DpPort } from '#flow/flow.ts';
+import { ENTRY_MASKS_MAX } from '#flow/flow.ts';
 import { LIMITS } from '#flow/layout.ts';
-import type { UpcallBudget } from '../budget.ts';
+import { EXACT } from '#flow/mask.ts';
+import { FIELDS, fieldSet } from '#virtual/match.ts';
+import type { UpcallBudget, UpcallClass } from '../budget.ts';
 import { to, ethernet, FLOOD_KEY, REMOTE, STRANGER, udp } from './frames.ts';
 import { until } from './rig.ts';
 import type { Case, Rig } from './rig.ts';
@@ -11,19 +14,47 @@ import type { Case, Rig } from './rig.ts';
 export const STORM_BUDGET: UpcallBudget = {
   frames: { perSecond: 10, burst: 80 },
   groups: { perSecond: 5, burst: 40 },
+  control: { perSecond: 5, burst: 60 },
+  guards: { perSecond: 5, burst: 50 },
+  stale: { perSecond: 5, burst: 70 },
 };
 const STORM = 400;
+/** More frames than any queue of a bench takes. */
+const QUEUED_MAX = 15_000;
 const GROUP = 0xffffff;
 
-/** Frames of one storm: those of each flow differ. */
-type Frames = (i: number) => Uint8Array;
-const unicast: Frames = (i) => udp({ sport: 1 + i, id: i });
+/** Frames of one storm, and what they are paid from. */
+interface Sort {
+  readonly kind: UpcallClass;
+  readonly frame: (i: number) => Uint8Array;
+}
+const unicast: Sort = { kind: 'frames', frame: (i) => udp({ sport: 1 + i, id: i }) };
 /** To a group address, which the suite's own are not but for their first bit. */
-const toGroup: Frames = (i) => {
-  const frame = udp({ sport: 1 + i, id: i, dst: GROUP });
+const toGroup: Sort = {
+  kind: 'groups',
+  frame: (i) => {
+    const frame = udp({ sport: 1 + i, id: i, dst: GROUP });
+    frame[0]! |= 1;
+    return frame;
+  },
+};
+const broadcast = (type: number, body: readonly number[]): Uint8Array => {
+  const frame = ethernet({ src: 1, dst: GROUP, vlan: undefined, type }, 46);
   frame[0]! |= 1;
+  frame.set(body, 14);
   return frame;
 };
+/** ARP questions. */
+const arps: Sort = {
+  kind: 'control',
+  frame: (i) => broadcast(0x0806, [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, i & 255]),
+};
+/** ICMPv6 of some type. */
+const icmp6 = (type: number) => (i: number) =>
+  broadcast(0x86dd, [0x60, 0, 0, 0, 0, 6, 58, 255, ...Array<number>(32).fill(i & 255), type, 0]);
+const solicitations: Sort = { kind: 'control', frame: icmp6(135) };
+/** A listener report (RFC 3810) is no neighbour discovery. */
+const reports: Sort = { kind: 'groups', frame: icmp6(143) };
 
 interface Toll {
   readonly up: number;
@@ -35,14 +66,14 @@ interface Toll {
 async function storm(
   rig: Rig,
   send: (frame: Uint8Array) => Promise<void>,
-  { frames, count = STORM }: { readonly frames: Frames; readonly count?: number },
+  { frames, count = STORM }: { readonly frames: Sort; readonly count?: number },
 ): Promise<Toll> {
   const [entered, refused, startMs] = [rig.entered(), rig.drops('upcall-budget'), rig.dp.now()];
-  const bucket = frames === toGroup ? STORM_BUDGET.groups : STORM_BUDGET.frames;
+  const bucket = STORM_BUDGET[frames.kind];
   let up = 0;
   const drain = (): void => void (up += rig.dp.upcalls(() => {}, 256));
   for (let i = 0; i < count; i++) {
-    await send(frames(i));
+    await send(frames.frame(i));
     drain();
   }
   await until('every frame is accounted', () => {
@@ -114,9 +145,11 @@ export const BUDGET: { readonly [what: string]: Case } = {
     const { burst } = STORM_BUDGET.frames;
     const large = Math.floor(burst / LIMITS.UPCALL_LARGE_COST);
     const size = LIMITS.UPCALL_MIDDLE_BYTES;
-    const fits: Frames = (i) =>
-      ethernet({ src: i, dst: 2, vlan: undefined, type: 0x88b5 }, size - 14);
-    const exceeds: Frames = (i) => ethernet({ src: i, dst: 2, vlan: 5, type: 0x88b5 }, size - 17);
+    const sort = (vlan: number | undefined, bytes: number): Sort => ({
+      kind: 'frames',
+      frame: (i) => ethernet({ src: i, dst: 2, vlan, type: 0x88b5 }, bytes),
+    });
+    const [fits, exceeds] = [sort(undefined, size - 14), sort(5, size - 17)];
     const small = await storm(rig, by(rig, rig.a), { frames: fits, count: burst });
     assert.equal(small.up, burst, 'one token each');
     const toll = await storm(rig, by(rig, rig.b), { frames: exceeds, count: burst });
@@ -125,18 +158,28 @@ export const BUDGET: { readonly [what: string]: Case } = {
     assert.ok(toll.up >= large && toll.up <= most, `${toll.up} of ${large}`);
   },
 
-  'budget: every reason to hand up is paid for, and a flow is not': async (rig) => {
-    const ref = rig.install({ port: rig.a }, udp(), { ...to(rig.b), mtu: 1280, decTtl: 1 });
-    const { up } = await storm(rig, by(rig, rig.a), { frames: () => udp({ ttl: 1 }) });
-    assert.ok(up >= STORM_BUDGET.frames.burst);
+  'budget: each sort of frames pays its own: ARP and ND, guards, stale flows': async (rig) => {
+    const [send, startMs] = [by(rig, rig.a), rig.dp.now()];
+    const actions = { ...to(rig.b), mtu: 1280, decTtl: 1 };
+    const ref = rig.install({ port: rig.a }, udp(), actions, EXACT & ~fieldSet(['ipTtl']));
+    const guarded: Sort = { kind: 'guards', frame: () => udp({ ttl: 1 }) };
+    for (const frames of [unicast, toGroup, guarded, arps]) {
+      const { burst } = STORM_BUDGET[frames.kind];
+      within(await storm(rig, send, { frames }), burst);
+    }
+    // These find nothing but what came meanwhile.
+    for (const [what, frames] of Object.entries({ solicitations, reports })) {
+      const { up } = await storm(rig, send, { frames });
+      const seconds = (rig.dp.now() - startMs) / 1000;
+      const most = Math.ceil(seconds * STORM_BUDGET[frames.kind].perSecond) + 1;
+      assert.ok(up <= most, `${what}: ${up} of ${most}`);
+    }
+    // A flow costs nothing, however much was spent; invalidated it has what is for such.
     await rig.send(rig.a, udp());
     await rig.left(rig.b, 1);
-    const spent = rig.drops('upcall-budget');
     rig.dp.invalidate([ref]);
-    for (let i = 0; i < STORM; i++) await rig.send(rig.a, udp());
-    await until('stale frames are refused', () =>
-      rig.drops('upcall-budget') > spent ? true : undefined,
-    );
+    const stale: Sort = { kind: 'stale', frame: () => udp() };
+    within(await storm(rig, send, { frames: stale }), STORM_BUDGET.stale.burst);
   },
 
   'budget: a port that is taken over anew, and a host allowed anew, have a full one': async (
@@ -163,5 +206,69 @@ export const BUDGET: { readonly [what: string]: Case } = {
     rig.dp.allowSender(REMOTE, FLOOD_KEY);
     const anew = await storm(rig, arrive, { frames: toGroup });
     assert.ok(anew.up >= burst);
+  },
+};
+
+/** With more tokens than anybody uses. */
+export const SHARES: { readonly [what: string]: Case } = {
+  'queue: nobody has more of the queue than its part of what is free': async (rig) => {
+    const small = (i: number): Uint8Array => udp({ sport: 1 + i, id: i });
+    const flood = async (port: DpPort): Promise<number> => {
+      const [before, misses] = [rig.drops('upcall-share'), rig.dp.counters().misses];
+      for (let i = 0; i % 64 > 0 || rig.drops('upcall-share') === before; i++) {
+        assert.ok(i < QUEUED_MAX, 'the queue has no end');
+        await rig.send(port, small(i));
+      }
+      return rig.dp.counters().misses - misses;
+    };
+    const first = await flood(rig.a);
+    // Its part is full, but not for what is urgent.
+    const before = rig.dp.counters().misses;
+    for (let i = 0; i < 50; i++) await rig.send(rig.a, arps.frame(i));
+    await until('ARP has room', () =>
+      rig.dp.counters().misses === before + 50 ? true : undefined,
+    );
+    const second = await flood(rig.b);
+    assert.ok(second > first / 2 && second < first, `${first}, then ${second}`);
+    const { misses } = rig.dp.counters();
+    await rig.send(rig.c, small(0));
+    await until('the first packet of a third', () =>
+      rig.dp.counters().misses === misses + 1 ? true : undefined,
+    );
+    assert.equal(rig.drops('upcall-lost') + rig.drops('upcall-budget'), 0);
+    // What was read is free again.
+    while (rig.dp.upcalls(() => {}, 256) > 0);
+    const again = await flood(rig.b);
+    assert.ok(Math.abs(again - first) < first / 5, `${again} of ${first}`);
+  },
+
+  'masks: an entry has so many of its own, and a flow with one more is none': async (rig) => {
+    const sets = FIELDS.filter((field) => field !== 'ethType').map((field) =>
+      fieldSet([field, 'ethType']),
+    );
+    const [masks, surplus] = [sets.slice(0, ENTRY_MASKS_MAX), sets[ENTRY_MASKS_MAX] ?? 0];
+    // Of each mask a flow, all of another type.
+    const typed = (n: number): Uint8Array =>
+      ethernet({ src: 1, dst: 2, vlan: undefined, type: 0x88b5 + n }, 46);
+    const entry = { port: rig.a };
+    const refs = masks.map((fields, n) => rig.install(entry, typed(n), to(rig.c), fields));
+    const over = rig.install(entry, typed(20), to(rig.c), surplus);
+    for (const n of masks.keys()) await rig.send(rig.a, typed(n));
+    await rig.left(rig.c, masks.length);
+    await rig.send(rig.a, typed(20));
+    assert.equal((await rig.upcall()).reason, 'miss');
+    // Another entry's are its own.
+    rig.install({ port: rig.b }, typed(20), to(rig.c), surplus);
+    await rig.send(rig.b, typed(20));
+    await rig.left(rig.c, 1);
+    // A mask that goes gives its place to the next.
+    rig.dp.remove([refs[0]!, over]);
+    rig.install(entry, typed(20), to(rig.c), surplus);
+    await rig.send(rig.a, typed(20));
+    await rig.left(rig.c, 1);
+    await rig.send(rig.a, typed(0));
+    await rig.upcall();
+    await rig.send(rig.a, typed(1));
+    await rig.left(rig.c, 1);
   },
 };

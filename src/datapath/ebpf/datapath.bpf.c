@@ -25,6 +25,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "decide.h"
+#include "entry.h"
 #include "layout.h"
 #include "lookup.h"
 #include "maps.h"
@@ -123,7 +124,7 @@ INLINE int classify(struct __sk_buff *skb, struct config *config, struct flow_ke
 	account(skb, slot);
 	reason = refused(skb, &action);
 	if (reason)
-		return drop(reason);
+		return drop_of(key, reason);
 	count(COUNTER_HIT);
 	return execute(skb, config, key, frame, &action);
 }
@@ -136,7 +137,7 @@ SEC("tc") int port_in(struct __sk_buff *skb)
 
 	decide_enter(skb, ENTER_PORT);
 	if (!config || parse(skb, &key, &frame))
-		return drop(DROP_MALFORMED);
+		return drop_at(skb->ifindex, 0, DROP_MALFORMED);
 	key.in_port = skb->ifindex;
 	return classify(skb, config, &key, &frame);
 }
@@ -159,18 +160,18 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 		__u32 device, network, near;
 
 		if (!target)
-			return drop(DROP_UNKNOWN_KEY);
+			return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_KEY);
 		device = READ_ONCE(target->ifindex);
 		network = READ_ONCE(target->network);
 		near = READ_ONCE(target->flags) & KEY_REDIRECT_PEER && is_for(skb, target->far_mac);
 		/* Last: whoever takes the entry over writes its key first. */
 		if (READ_ONCE(target->key) != tunnel.tunnel_id || !device)
-			return drop(DROP_UNKNOWN_KEY);
+			return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_KEY);
 		sender.network = network & ~NETWORK_NO_PORT;
 		if (!bpf_map_lookup_elem(&senders, &sender))
-			return drop(DROP_UNKNOWN_SENDER);
+			return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_SENDER);
 		if (network & NETWORK_NO_PORT)
-			return drop(DROP_NO_PORT);
+			return drop_at(skb->ifindex, sender.source, DROP_NO_PORT);
 		count(COUNTER_TUNNEL_HIT);
 		decide(DECIDE_OUT, device, 0, 0);
 		if (near)
@@ -179,9 +180,9 @@ SEC("tc") int tun_in(struct __sk_buff *skb)
 	}
 	sender.network = tunnel.tunnel_id;
 	if (!bpf_map_lookup_elem(&senders, &sender))
-		return drop(DROP_UNKNOWN_SENDER);
+		return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_SENDER);
 	if (parse(skb, &key, &frame))
-		return drop(DROP_MALFORMED);
+		return drop_at(skb->ifindex, sender.source, DROP_MALFORMED);
 	key.in_port = skb->ifindex;
 	key.tun_key = tunnel.tunnel_id;
 	key.tun_src = tunnel.remote_ipv4;
@@ -308,7 +309,7 @@ SEC("tc") int port_out(struct __sk_buff *skb)
 {
 	if (skb->mark != MARK_SENT) {
 		decide_enter(skb, ENTER_OUT);
-		return drop(DROP_NOT_OURS);
+		return drop_at(skb->ifindex, 0, DROP_NOT_OURS);
 	}
 	skb->mark = 0;
 	return TC_ACT_OK;

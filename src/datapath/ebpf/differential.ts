@@ -38,9 +38,13 @@ import { Injector } from './inject.ts';
 import { carried, decapsulate, encapsulate, sweep, Testbed } from './testbed.ts';
 
 /** Small enough to be used up, and slow enough that a machine under load does not refill it. */
+const SMALL = { perSecond: 10, burst: 100 };
 const SMALL_BUDGET: UpcallBudget = {
-  frames: { perSecond: 10, burst: 100 },
-  groups: { perSecond: 10, burst: 100 },
+  frames: SMALL,
+  groups: SMALL,
+  control: SMALL,
+  guards: SMALL,
+  stale: SMALL,
 };
 
 const BATCH = 400;
@@ -331,7 +335,7 @@ export class Differential implements Disposable {
 
   /**
    * Drops that no flow makes, so many of each: the host's own frames, floods beyond what a group
-   * can have, first packets for which the ring has no room. To be called last: the reference knows
+   * can have, first packets beyond their port's part of the ring. To be called last: the reference knows
    * none of them.
    */
   async rareDrops(count: number): Promise<void> {
@@ -349,7 +353,7 @@ export class Differential implements Disposable {
     const dropped = (reason: DropReason): number =>
       (this.#kernel.counters().drops[reason] ?? 0) - (before[reason] ?? 0);
     const deadline = performance.now() + DEADLINE_MS;
-    for (const reason of ['not-ours', 'flood-limit', 'upcall-lost'] as const) {
+    for (const reason of ['not-ours', 'flood-limit', 'upcall-share'] as const) {
       while (dropped(reason) < count && performance.now() < deadline)
         await new Promise((resolve) => setTimeout(resolve, 1));
       assert.ok(dropped(reason) >= count, `${reason}: ${dropped(reason)} of ${count}`);
@@ -365,7 +369,7 @@ export class Differential implements Disposable {
     if (this.#decisions === undefined) return;
     const words = new Map<number, Decision>();
     this.#decisions.drain(words, this.#kernel.slots, this.#inject);
-    for (const reason of ['not-ours', 'flood-limit', 'upcall-lost'] as const) {
+    for (const reason of ['not-ours', 'flood-limit', 'upcall-share'] as const) {
       const word = `drop ${DROPS[reason].code}`;
       const logged = [...words.values()].filter((each) => each.includes(word));
       assert.ok(logged.length >= count, `${reason} is logged`);

@@ -17,6 +17,7 @@ import type { FieldSet } from '#virtual/match.ts';
 import { checkActions } from '../check.ts';
 import type { FlowStats, Installed } from '../datapath.ts';
 import type { ActionArray } from './actions.ts';
+import { entryIdAt } from './entries.ts';
 import { KeyIndex } from './key-index.ts';
 import type { Maps } from './maps.ts';
 import type { Masks } from './masks.ts';
@@ -84,7 +85,9 @@ export class Flows {
     const actions = this.#actions;
     if (slot >= this.#slots || this.#state[slot] !== STATE.free) return false;
     if (actions.generation(slot) !== generation || actions.stale(slot)) return false;
-    const mask = this.#masks.acquire(this.#masks.fieldsAt(key[MASK_ID_WORD]! - 1));
+    const fields = this.#masks.fieldsAt(key[MASK_ID_WORD]! - 1);
+    const mask = fields === undefined ? -1 : this.#masks.acquire(fields, entryIdAt(key, 0));
+    if (mask < 0) return false;
     this.#index.words.set(key, slot * KEY_WORDS);
     this.#index.set(slot);
     this.#mask[slot] = mask;
@@ -106,9 +109,9 @@ export class Flows {
     if (state === undefined) throw new Error(`datapath: there is no slot ${slot}`);
     if (state !== STATE.free) throw new Error(`datapath: slot ${slot} is in use`);
     checkActions(actions);
-    const mask = this.#masks.acquire(fields);
     const { port, tunnel } = entryOf(key);
     const ethDst = ethDstOf(key, fields);
+    const mask = this.#masks.acquire(fields, port + (tunnel?.source ?? 0) * 2 ** 32);
     this.#actions.write(ref, actions, { port, key: tunnel?.key ?? 0, ethDst });
     if (mask < 0) {
       this.#mask[slot] = NO_MASK;
@@ -147,9 +150,11 @@ export class Flows {
     this.#actions.release(slot);
     // The mask stays until its flows are out of the table: a new one in its place must not find
     // them.
-    if (this.#mask[slot] !== NO_MASK) this.#released.push(this.#mask[slot]!);
+    if (this.#mask[slot] === NO_MASK) return;
+    const entry = entryIdAt(this.#index.words, slot * KEY_WORDS);
+    this.#released.push({ mask: this.#mask[slot]!, entry });
   }
-  readonly #released: number[] = [];
+  readonly #released: { readonly mask: number; readonly entry: number }[] = [];
   #deletes = 0;
 
   #queueDelete(key: Uint32Array): void {
@@ -168,7 +173,7 @@ export class Flows {
       left -= skip;
     }
     this.#deletes = 0;
-    for (const mask of this.#released) this.#masks.release(mask);
+    for (const { mask, entry } of this.#released) this.#masks.release(mask, entry);
     this.#released.length = 0;
   }
 
@@ -227,7 +232,7 @@ export class Flows {
       const mask = this.#mask[slot]!;
       if (this.#state[slot] === STATE.free || mask === NO_MASK) continue;
       const key = keys.subarray(slot * KEY_SIZE, (slot + 1) * KEY_SIZE);
-      this.#actions.cross(slot, ethDstOf(key, this.#masks.fieldsAt(mask)));
+      this.#actions.cross(slot, ethDstOf(key, this.#masks.fieldsAt(mask)!));
     }
   }
 
@@ -257,7 +262,7 @@ export class Flows {
     words[MASK_ID_WORD] = 0;
     const flow = {
       key: new Uint8Array(words.buffer),
-      fields: this.#masks.fieldsAt(this.#mask[slot]!),
+      fields: this.#masks.fieldsAt(this.#mask[slot]!)!,
       actions: this.#actions.read(slot),
     };
     return { ref: { slot, generation: this.#actions.generation(slot) }, flow };

@@ -5,6 +5,7 @@
 #define LAYOUT_VERSION 4u
 
 #define MASKS_MAX 32u
+#define ENTRY_MASKS_MAX 8u
 #define GROUP_MEMBERS_MAX 512u
 #define GROUPS_MAX 4096u
 #define MEMBERS_MAX 65536u
@@ -12,9 +13,12 @@
 #define SENDERS_MAX 262144u
 #define SCRATCH_SLOTS 1024u
 #define REWRITE_SLOTS 4096u
-#define MASK_CACHE_SIZE 1024u
+#define MASK_CACHE_BITS 10u
 #define DROP_CODES_MAX 64u
-#define BUDGETS_MAX 65536u
+#define ENTRIES_MAX 8192u
+#define UPCALL_CLASSES_MAX 8u
+#define RING_QUARTERS 2u
+#define RING_QUARTERS_URGENT 3u
 #define UPCALL_SMALL_BYTES 152u
 #define UPCALL_MIDDLE_BYTES 1640u
 #define UPCALL_LARGE_BYTES 65640u
@@ -45,6 +49,12 @@
 #define UPCALL_TTL 3u
 #define UPCALL_TOO_BIG 4u
 
+#define CLASS_FRAMES 0u
+#define CLASS_GROUPS 1u
+#define CLASS_CONTROL 2u
+#define CLASS_GUARDS 3u
+#define CLASS_STALE 4u
+
 #define COUNTER_HIT 0u
 #define COUNTER_MISS 1u
 #define COUNTER_TUNNEL_HIT 2u
@@ -55,6 +65,7 @@
 #define MARK_SLOT_BITS 20u
 
 #define NETWORK_NO_PORT 2147483648u
+#define HASH_SECRET_WORDS 10
 
 struct flow_key {
 	__u32 in_port;
@@ -156,31 +167,40 @@ struct upcall {
 	__u32 reason;
 	__u16 vlan_tci;
 	__u16 vlan_present;
-	__u32 spare;
+	__u32 entry;
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct upcall) == 32, "upcall");
 
-struct budget_key {
+struct entry_key {
 	__u32 in_port;
 	__u32 source;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct budget_key) == 8, "budget_key");
+_Static_assert(sizeof(struct entry_key) == 8, "entry_key");
 
-struct budget {
-	__u64 frames;
-	__u64 groups;
-} __attribute__((aligned(8)));
-_Static_assert(sizeof(struct budget) == 16, "budget");
-
-struct config {
-	__u64 secret;
-	__u32 tunnel_ifindex;
-	__u32 masks;
-	__u64 frame_ns;
-	__u64 frames_full_ns;
-	__u64 group_ns;
-	__u64 groups_full_ns;
-	__u32 inject_ifindex;
+struct entry_ref {
+	__u32 number;
 	__u32 spare;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct config) == 56, "config");
+_Static_assert(sizeof(struct entry_ref) == 8, "entry_ref");
+
+struct entry {
+	__u64 buckets[8];
+	__u64 masks;
+	__u32 queued;
+	__u32 drained;
+	__u64 up[8];
+	__u64 drops[64];
+	__u64 agent_drops[64];
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct entry) == 1168, "entry");
+
+struct config {
+	__u64 secret[10];
+	__u64 token_ns[8];
+	__u64 full_ns[8];
+	__u32 tunnel_ifindex;
+	__u32 inject_ifindex;
+	__u32 ring_bytes;
+	__u32 spare;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct config) == 224, "config");

@@ -10,7 +10,7 @@ import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import type { DpPort, Flow, TunnelKey } from '#flow/flow.ts';
-import { BUDGET, BUDGET_KEY, FLOW_VALUE, KEY, KEY_SIZE, sizeOf } from '#flow/layout.ts';
+import { ENTRY_KEY, ENTRY_REF, FLOW_VALUE, KEY, KEY_SIZE, sizeOf } from '#flow/layout.ts';
 import { maskKey } from '#flow/mask.ts';
 import { parseKey, writeEntry } from '#flow/parse.ts';
 import type { Ip4 } from '#net/ip.ts';
@@ -19,6 +19,7 @@ import { closeFd } from '#os/libc.ts';
 import { netnsPath } from '#os/netns.ts';
 import { deleteLink, linkByName, listLinks } from '#os/netlink/links.ts';
 import { fieldSet } from '#virtual/match.ts';
+import { AMPLE_BUDGET } from '../contract/bench.ts';
 import { until } from '../contract/rig.ts';
 import { FRAME_BYTES_MAX } from './inject.ts';
 import { bpffsDir, versionDir } from './maps.ts';
@@ -224,11 +225,11 @@ test('what was spent stays spent for a new agent, and goes with its port', optio
   try {
     const [a, b, remote] = [testbed.port('v1'), testbed.port('v2'), 0xac1f0002 as Ip4];
     const bucket = { perSecond: 1, burst: 200 };
-    const upcallBudget = { frames: bucket, groups: bucket };
+    const upcallBudget = { ...AMPLE_BUDGET, frames: bucket, groups: bucket };
     const open = () => testbed.open({ upcallBudget });
     const buckets = (): number => {
-      const fd = openPinned(join(versionDir(testbed.runDir), 'maps', 'budgets')) ?? -1;
-      const map = new BpfMap(fd, sizeOf(BUDGET_KEY), sizeOf(BUDGET));
+      const fd = openPinned(join(versionDir(testbed.runDir), 'maps', 'entry_refs')) ?? -1;
+      const map = new BpfMap(fd, sizeOf(ENTRY_KEY), sizeOf(ENTRY_REF));
       let count = 0;
       for (let more = map.next(true); more; more = map.next(false)) count++;
       closeFd(fd);
@@ -439,7 +440,7 @@ test('sizes that are not possible are refused by name and change nothing', optio
     assert.throws(() => testbed.open({ ringBytes: 3 << 20 }), /ringBytes must be/);
     assert.throws(() => testbed.open({ tunnelUdpPort: 0 }), /tunnelUdpPort must be/);
     const bucket = { perSecond: 0, burst: 100 };
-    const upcallBudget = { frames: bucket, groups: bucket };
+    const upcallBudget = { ...AMPLE_BUDGET, frames: bucket, groups: bucket };
     assert.throws(() => testbed.open({ upcallBudget }), /frames\.perSecond must be/);
     assert.equal(linkByName('mninj0'), undefined);
     testbed.open()[Symbol.dispose]();

@@ -13,8 +13,9 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "layout.h"
-#include "parse.h"
+#include "entry.h"
 #include "maps.h"
+#include "parse.h"
 
 struct mask_hint {
 	__u32 hash;
@@ -51,19 +52,21 @@ INLINE void account(struct __sk_buff *skb, __u32 slot)
 }
 
 /*
- * Multiply and fold over the words of the key, keyed by a secret: who does not know it cannot
- * choose frames that evict each other's hints.
+ * The hash of src/flow/hash.ts, and why it is this one: who does not know the secret cannot choose
+ * frames that evict each other's hints.
  */
-INLINE __u32 hash_key(const struct flow_key *key, __u64 secret)
+INLINE __u32 hash_key(const struct flow_key *key, const __u64 *secret)
 {
 	const __u64 *words = (const void *)key;
-	__u64 hash = secret;
+	__u64 sum = 0;
 
 	for (int i = 0; i < sizeof(*key) / 8; i++) {
-		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
-		hash ^= hash >> 32;
+		__u64 word = words[i], own = secret[i];
+
+		sum += (__u64)((__u32)word + (__u32)own) *
+		       ((__u32)(word >> 32) + (__u32)(own >> 32));
 	}
-	return hash ^ secret >> 32;
+	return sum * (secret[HASH_SECRET_WORDS - 1] | 1) >> 32;
 }
 
 /* Looks for the key under one mask. */
@@ -82,12 +85,16 @@ INLINE struct flow_value *find(const struct flow_key *key, __u32 at)
 
 /*
  * Flows are disjoint, so whichever mask finds one finds the only one; a wrong hint merely misses.
+ * Then only the masks of the frame's own entry are tried: what others make of theirs costs it
+ * nothing.
  */
 INLINE struct flow_value *lookup(struct config *config, const struct flow_key *key)
 {
-	__u32 hash = hash_key(key, config->secret), at = hash % MASK_CACHE_SIZE, n = config->masks;
+	__u32 hash = hash_key(key, config->secret), at = hash >> (32 - MASK_CACHE_BITS);
 	struct mask_hint *hint = bpf_map_lookup_elem(&hints, &at);
 	struct flow_value *flow = 0;
+	struct entry *entry;
+	__u64 masks;
 
 	if (!hint)
 		return 0;
@@ -95,13 +102,20 @@ INLINE struct flow_value *lookup(struct config *config, const struct flow_key *k
 		flow = find(key, hint->mask);
 	if (flow)
 		return flow;
-	for (__u32 i = 0; i < MASKS_MAX; i++) {
-		if (i >= n)
-			break;
-		flow = find(key, i);
+	entry = entry_of(key, &at);
+	if (!entry)
+		return 0;
+	masks = READ_ONCE(entry->masks);
+	for (int i = 0; i < ENTRY_MASKS_MAX; i++) {
+		__u32 mask = masks & 0xff;
+
+		masks >>= 8;
+		if (!mask)
+			continue;
+		flow = find(key, mask - 1);
 		if (flow) {
 			hint->hash = hash;
-			hint->mask = i;
+			hint->mask = mask - 1;
 			break;
 		}
 	}

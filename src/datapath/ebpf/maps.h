@@ -25,6 +25,7 @@
 #define DROP_STALE_INJECTION 14u
 #define DROP_UPCALL_BUDGET 33u
 #define DROP_ADDRESS_HIDDEN 40u
+#define DROP_UPCALL_SHARE 41u
 
 /* Only the names matter here: the agent creates the maps and puts their descriptors in. */
 #define MAP(name) \
@@ -39,7 +40,8 @@ MAP(groups);
 MAP(members);
 MAP(keys);
 MAP(senders);
-MAP(budgets);
+MAP(entry_refs);
+MAP(entries);
 MAP(upcalls);
 MAP(counters);
 MAP(tails);

@@ -11,19 +11,22 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   ACTION_STRUCT,
-  BUDGET,
-  BUDGET_KEY,
   CONFIG,
   COUNTERS_MAX,
+  ENTRY,
+  ENTRY_KEY,
+  ENTRY_REF,
   FLOW_STATS,
   FLOW_VALUE,
   GROUP,
+  HASH_SECRET_WORDS,
   KEY_SIZE,
   KEY_TARGET,
   LAYOUT_VERSION,
   LIMITS,
   MARK_SLOT_BITS,
   MEMBER,
+  NOTES_MAX,
   offsets,
   SENDER,
   sizeOf,
@@ -32,7 +35,7 @@ import { createMap, MAP_FLAG, MAP_TYPE, mapInfo, openPinned, pin } from '#os/bpf
 import type { MapSpec } from '#os/bpf.ts';
 import { closeFd, mapShared, PAGE_SIZE } from '#os/libc.ts';
 import type { Mapping } from '#os/libc.ts';
-import { fullNs, tokenNs } from '../budget.ts';
+import { CLASSES, fullNs, tokenNs } from '../budget.ts';
 import type { UpcallBudget } from '../budget.ts';
 
 /** struct mask_hint of lookup.h, which only the kernel reads. */
@@ -81,7 +84,7 @@ function specs({ slots, ringBytes }: MapSizes) {
     actions: array('actions', sizeOf(ACTION_STRUCT), all),
     stats: array('stats', sizeOf(FLOW_STATS), all),
     masks: array('masks', KEY_SIZE, LIMITS.MASKS_MAX),
-    hints: perCpu('hints', MASK_HINT_BYTES, LIMITS.MASK_CACHE_SIZE),
+    hints: perCpu('hints', MASK_HINT_BYTES, 2 ** LIMITS.MASK_CACHE_BITS),
     groups: array('groups', sizeOf(GROUP), LIMITS.GROUPS_MAX),
     members: array('members', sizeOf(MEMBER), LIMITS.MEMBERS_MAX),
     keys: {
@@ -92,10 +95,12 @@ function specs({ slots, ringBytes }: MapSizes) {
       ...hash('senders', sizeOf(SENDER), 4, LIMITS.SENDERS_MAX),
       flags: MAP_FLAG.noPrealloc,
     },
-    budgets: {
-      ...hash('budgets', sizeOf(BUDGET_KEY), sizeOf(BUDGET), LIMITS.BUDGETS_MAX),
+    entry_refs: {
+      ...hash('entry_refs', sizeOf(ENTRY_KEY), sizeOf(ENTRY_REF), LIMITS.ENTRIES_MAX),
       flags: MAP_FLAG.noPrealloc,
     },
+    entries: array('entries', sizeOf(ENTRY), LIMITS.ENTRIES_MAX),
+    notes: array('notes', 8, NOTES_MAX),
     upcalls: {
       name: 'upcalls',
       type: MAP_TYPE.ringbuf,
@@ -109,7 +114,7 @@ function specs({ slots, ringBytes }: MapSizes) {
   } as const satisfies Readonly<Record<string, MapSpec>>;
 }
 export type MapName = keyof ReturnType<typeof specs>;
-type Mapped = 'config' | 'actions' | 'stats' | 'masks' | 'groups' | 'members';
+type Mapped = 'config' | 'actions' | 'stats' | 'masks' | 'groups' | 'members' | 'entries' | 'notes';
 
 export interface Maps extends Disposable {
   readonly fds: Readonly<Record<MapName, number>>;
@@ -123,7 +128,6 @@ export interface Maps extends Disposable {
   readonly config: {
     setTunnel(ifindex: number): void;
     setInject(ifindex: number): void;
-    setMasks(count: number): void;
     setBudget(budget: UpcallBudget): void;
   };
 }
@@ -150,7 +154,7 @@ const mappedBytes = (fd: number): number => {
 };
 
 /** Opens the pinned maps, or makes and pins them. The bpffs must be mounted. */
-export function openMaps(runDir: string, sizes: MapSizes, secret?: bigint): Maps {
+export function openMaps(runDir: string, sizes: MapSizes, secret?: readonly bigint[]): Maps {
   checkSizes(sizes);
   const dir = join(versionDir(runDir), 'maps');
   mkdirSync(dir, { recursive: true });
@@ -188,6 +192,9 @@ function openMap(path: string, spec: MapSpec): number {
   return found;
 }
 
+const randomSecret = (): bigint[] =>
+  Array.from({ length: HASH_SECRET_WORDS }, () => randomBytes(8).readBigUInt64LE());
+
 class OpenMaps implements Maps {
   readonly fds: Readonly<Record<MapName, number>>;
   readonly slots: number;
@@ -200,7 +207,7 @@ class OpenMaps implements Maps {
   constructor(
     fds: Readonly<Record<MapName, number>>,
     adopted: boolean,
-    secret: bigint | undefined,
+    secret: readonly bigint[] = randomSecret(),
   ) {
     this.fds = fds;
     this.adopted = adopted;
@@ -218,11 +225,14 @@ class OpenMaps implements Maps {
       masks: map('masks'),
       groups: map('groups'),
       members: map('members'),
+      entries: map('entries'),
+      notes: map('notes'),
     };
     this.#config = new DataView(this.memory.config);
-    if (!adopted) {
-      this.#config.setBigUint64(CONFIG_AT.secret, secret ?? randomBytes(8).readBigUInt64LE(), true);
-    }
+    this.#config.setUint32(CONFIG_AT.ring_bytes, this.ringBytes, true);
+    if (adopted) return;
+    for (const [i, word] of secret.entries())
+      this.#config.setBigUint64(CONFIG_AT.secret + 8 * i, word, true);
   }
 
   readonly config = {
@@ -230,13 +240,12 @@ class OpenMaps implements Maps {
       this.#config.setUint32(CONFIG_AT.tunnel_ifindex, ifindex, true),
     setInject: (ifindex: number): void =>
       this.#config.setUint32(CONFIG_AT.inject_ifindex, ifindex, true),
-    setMasks: (count: number): void => this.#config.setUint32(CONFIG_AT.masks, count, true),
-    setBudget: ({ frames, groups }: UpcallBudget): void => {
+    setBudget: (budget: UpcallBudget): void => {
       const put = (at: number, ns: number): void => this.#config.setBigUint64(at, BigInt(ns), true);
-      put(CONFIG_AT.frame_ns, tokenNs(frames));
-      put(CONFIG_AT.frames_full_ns, fullNs(frames));
-      put(CONFIG_AT.group_ns, tokenNs(groups));
-      put(CONFIG_AT.groups_full_ns, fullNs(groups));
+      for (const [i, name] of CLASSES.entries()) {
+        put(CONFIG_AT.token_ns + 8 * i, tokenNs(budget[name]));
+        put(CONFIG_AT.full_ns + 8 * i, fullNs(budget[name]));
+      }
     },
   };
 

@@ -1,29 +1,30 @@
 /**
- * The masks that the kernel tries, at most MASKS_MAX, counted by the flows that use them.
+ * The masks that the kernel tries, at most MASKS_MAX, and of one entry's flows ENTRY_MASKS_MAX;
+ * counted by the flows that use them.
  *
- * Invariants: an entry changes only while no flow uses it, so a stale hint can only miss; the least
- * recently retired entry is taken first, so a program that still reads an old mask has long ended.
- * When all are in use a flow with one more is not installed: its frames go on being handed up, and
- * `refused` counts.
+ * Invariants: an entry changes only while no flow uses it, so a stale hint can only miss; the
+ * least recently retired entry is taken first, so a program that still reads an old mask has long
+ * ended. When all are in use, or all that an entry may have, a flow with one more is not
+ * installed: its frames go on being handed up, and `refused` counts.
  */
 import { KEY, KEY_SIZE, LIMITS } from '#flow/layout.ts';
 import { fieldsOfMask, maskBytes, matchedFields } from '#flow/mask.ts';
 import type { FieldSet } from '#virtual/match.ts';
+import type { Entries } from './entries.ts';
 import type { Maps } from './maps.ts';
 
 export class Masks {
   refused = 0;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #maps: Maps;
+  readonly #entries: Entries;
   readonly #users = new Int32Array(LIMITS.MASKS_MAX);
   readonly #byFields = new Map<FieldSet, number>();
   readonly #fields: FieldSet[] = [];
   readonly #free: number[] = [];
-  #inUse = 0;
 
-  constructor(maps: Maps) {
-    this.#maps = maps;
+  constructor(maps: Maps, entries: Entries) {
+    this.#entries = entries;
     this.#bytes = new Uint8Array(maps.memory.masks);
     this.#view = new DataView(maps.memory.masks);
     for (let i = 0; i < LIMITS.MASKS_MAX; i++) {
@@ -35,41 +36,40 @@ export class Masks {
       const fields = fieldsOfMask(this.#bytes.subarray(i * KEY_SIZE, (i + 1) * KEY_SIZE));
       this.#fields[i] = fields;
       this.#byFields.set(fields, i);
-      this.#inUse = i + 1;
     }
-    // An agent that ended between a mask and its count left the kernel with too few.
-    maps.config.setMasks(this.#inUse);
   }
 
-  /** The entry of this mask, one user more; -1 when there is no room. */
-  acquire(asked: FieldSet): number {
+  /** Where this mask is, one user of this entry more; -1 when there is no room. */
+  acquire(asked: FieldSet, entry: number): number {
     // Sets that compare the same bytes are one mask.
     const fields = matchedFields(asked);
-    let at = this.#byFields.get(fields);
-    if (at === undefined) {
-      at = this.#free.shift();
-      if (at === undefined) {
-        this.refused++;
-        return -1;
-      }
+    const known = this.#byFields.get(fields);
+    const at = known ?? this.#free[0];
+    if (at === undefined || !this.#entries.acquireMask(entry, at)) {
+      this.refused++;
+      return -1;
+    }
+    if (known === undefined) {
+      this.#free.shift();
       this.#bytes.set(maskBytes(fields), at * KEY_SIZE);
       this.#view.setUint32(at * KEY_SIZE + KEY.mask_id, at + 1, true);
       this.#byFields.set(fields, at);
       this.#fields[at] = fields;
-      if (at >= this.#inUse) this.#maps.config.setMasks((this.#inUse = at + 1));
     }
     this.#users[at]!++;
     return at;
   }
 
-  /** One user less. */
-  release(at: number): void {
+  /** One user less, whose flow is out of the kernel's table. */
+  release(at: number, entry: number): void {
+    this.#entries.releaseMask(entry, at);
     if (--this.#users[at]! > 0) return;
     this.#retire(at);
   }
 
   /** Retires what adopted flows turned out not to use. */
   sweep(): void {
+    this.#entries.sweepMasks();
     for (const at of this.#byFields.values()) if (this.#users[at] === 0) this.#retire(at);
   }
 
@@ -79,7 +79,8 @@ export class Masks {
     this.#free.push(at);
   }
 
-  fieldsAt(at: number): FieldSet {
-    return this.#fields[at]!;
+  /** Undefined where there never was a mask. */
+  fieldsAt(at: number): FieldSet | undefined {
+    return this.#fields[at];
   }
 }

@@ -9,10 +9,11 @@
  */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Actions, DpPort, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
-import { COUNTER, LIMITS } from '#flow/layout.ts';
+import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
+import { LIMITS, NOTES } from '#flow/layout.ts';
+import type { Note } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
-import { ATTACH, BpfMap } from '#os/bpf.ts';
+import { ATTACH } from '#os/bpf.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { tryLock } from '#os/libc.ts';
 import { needKernel } from '#os/kernel.ts';
@@ -31,14 +32,15 @@ import type {
   Upcall,
 } from '../datapath.ts';
 import { ActionArray } from './actions.ts';
-import { BudgetMap } from './budgets.ts';
-import type { Payer } from './budgets.ts';
+import { Counters } from './counters.ts';
 import { ensureDevices, removeDevices } from './devices.ts';
+import { Entries } from './entries.ts';
+import type { Payer } from './entries.ts';
 import { FarEnds } from './far-ends.ts';
 import { Flows } from './flows.ts';
 import { Groups } from './groups.ts';
 import { Injector } from './inject.ts';
-import { bpffsDir, checkSizes, openMaps, possibleCpus } from './maps.ts';
+import { bpffsDir, checkSizes, openMaps } from './maps.ts';
 import type { Maps } from './maps.ts';
 import { Masks } from './masks.ts';
 import { removeAllPins, takeOverPins } from './pins.ts';
@@ -64,14 +66,17 @@ export interface EbpfOptions {
    */
   readonly peerRedirect?: boolean;
   /** Keys the mask cache; random unless told (tests). */
-  readonly secret?: bigint;
+  readonly secret?: readonly bigint[];
   /** The committed programs unless told (tests). */
   readonly variant?: ProgramVariant;
 }
 
 /** What was refused for a limit, and what got lost on the way in. */
 export interface EbpfRefusals {
-  /** Flows beyond MASKS_MAX masks: not installed, their frames are handed up one by one. */
+  /**
+   * Flows beyond MASKS_MAX masks, or ENTRY_MASKS_MAX of their entry: not installed, their frames
+   * are handed up one by one.
+   */
   readonly masks: number;
   /** Flows whose outputs found no group: installed as drops, `flood-limit`. */
   readonly groups: number;
@@ -103,14 +108,15 @@ class Ebpf implements EbpfDatapath {
   readonly #farEnds: FarEnds;
   readonly #keys: Keys;
   readonly #senders: Senders;
-  readonly #budgets: BudgetMap;
+  readonly #entries: Entries;
   readonly #groups: Groups;
   readonly #actions: ActionArray;
   readonly #masks: Masks;
   readonly #flows: Flows;
   readonly #injector: Injector;
   readonly #upcalls: UpcallRing;
-  readonly #counters: BpfMap;
+  readonly #counters: Counters;
+  readonly #notes: BigUint64Array;
   /** Scratch slots with an action since the last flush: their frames are not sent yet. */
   #scratch = 0;
   #scratchGeneration = 0;
@@ -128,7 +134,8 @@ class Ebpf implements EbpfDatapath {
     maps.config.setTunnel(devices.tunnel);
     maps.config.setInject(devices.inject);
     maps.config.setBudget(upcallBudget);
-    this.#masks = new Masks(maps);
+    this.#entries = new Entries(maps);
+    this.#masks = new Masks(maps, this.#entries);
     this.#groups = new Groups(maps, monotonicMs);
     this.#farEnds = new FarEnds(peerRedirect);
     const farMac = (port: DpPort) => this.#farEnds.macOf(port);
@@ -140,10 +147,9 @@ class Ebpf implements EbpfDatapath {
     this.#farEnds.look(this.#ports.list());
     this.#flows.cross();
     this.#keys = new Keys(maps, (port) => this.#ports.has(port), farMac);
-    this.#budgets = new BudgetMap(maps);
     const ports = this.#ports.list().map((port) => ({ port }));
     const sources = this.#senders.sources().map((source) => this.#sender(source));
-    this.#budgets.keep([...ports, ...sources]);
+    this.#entries.keep([...ports, ...sources]);
     const { inject, sink, tun_in } = this.programs;
     const { tcxIngress, tcxEgress } = ATTACH;
     for (const own of [
@@ -153,8 +159,9 @@ class Ebpf implements EbpfDatapath {
     ])
       attachOwn(runDir, own);
     this.#injector = undo.use(new Injector(devices.inject));
-    this.#upcalls = new UpcallRing(maps.fds.upcalls, maps.ringBytes);
-    this.#counters = new BpfMap(maps.fds.counters, 4, 8 * possibleCpus());
+    this.#upcalls = new UpcallRing(maps.fds.upcalls, maps.ringBytes, this.#entries);
+    this.#counters = new Counters(maps.fds.counters);
+    this.#notes = new BigUint64Array(maps.memory.notes);
   }
 
   now(): number {
@@ -162,11 +169,11 @@ class Ebpf implements EbpfDatapath {
   }
 
   addPort(port: DpPort): void {
-    this.#budgets.add({ port });
+    this.#entries.add({ port });
     try {
       this.#ports.add(port);
     } catch (error) {
-      this.#budgets.remove({ port });
+      this.#entries.remove({ port });
       throw error;
     }
     if (this.#farEnds.look([port])) this.#flows.cross();
@@ -176,7 +183,7 @@ class Ebpf implements EbpfDatapath {
     if (this.#farEnds.forget(port)) this.#flows.cross();
     this.#keys.portChanged(port, false);
     this.#ports.release(port);
-    this.#budgets.remove({ port });
+    this.#entries.remove({ port });
   }
   ports(): readonly DpPort[] {
     for (const port of this.#ports.vanished()) this.removePort(port);
@@ -198,7 +205,7 @@ class Ebpf implements EbpfDatapath {
     return this.#keys.list();
   }
   allowSender(source: Ip4, network: number): void {
-    this.#budgets.add(this.#sender(source));
+    this.#entries.add(this.#sender(source));
     try {
       this.#senders.allow(source, network);
     } finally {
@@ -210,7 +217,7 @@ class Ebpf implements EbpfDatapath {
     this.#forgetStranger(source);
   }
   #forgetStranger(source: Ip4): void {
-    if (!this.#senders.has(source)) this.#budgets.remove(this.#sender(source));
+    if (!this.#senders.has(source)) this.#entries.remove(this.#sender(source));
   }
   #sender(source: Ip4): Payer {
     return { port: this.tunnelPort, source };
@@ -269,22 +276,20 @@ class Ebpf implements EbpfDatapath {
   }
 
   counters(): DatapathCounters {
-    const drops: { [R in DropReason]?: number } = {};
-    for (const reason of Object.keys(DROPS) as DropReason[]) {
-      const n = this.#count(COUNTER.DROP + DROPS[reason].code);
-      if (n > 0) drops[reason] = n;
-    }
-    if (this.#injector.lost > 0) drops['injection-lost'] = this.#injector.lost;
-    const [hits, misses] = [this.#count(COUNTER.HIT), this.#count(COUNTER.MISS)];
-    return { hits, misses, tunnelHits: this.#count(COUNTER.TUNNEL_HIT), drops };
+    const counters = this.#counters.read();
+    const { lost } = this.#injector;
+    if (lost === 0) return counters;
+    return { ...counters, drops: { ...counters.drops, 'injection-lost': lost } };
   }
-  #count(at: number): number {
-    const map = this.#counters;
-    map.key.u32(0, at);
-    map.lookup();
-    let sum = 0;
-    for (let i = 0; i < map.value.size; i += 8) sum += Number(map.value.view.getBigUint64(i, true));
-    return sum;
+  dropped(reason: DropReason, entry?: Entry, frames = 1): void {
+    const payer = entry && { port: entry.port, ...entry.tunnel };
+    this.#entries.dropped(DROPS[reason].code, payer, frames);
+  }
+  note(notes: Readonly<Partial<Record<Note, number>>>): void {
+    const { masks, groups, flows } = this.refusals();
+    const own = { refusedMasks: masks, refusedGroups: groups, refusedByKernel: flows };
+    const all: Readonly<Partial<Record<Note, number>>> = { ...notes, ...own };
+    for (const [i, name] of NOTES.entries()) this.#notes[i] = BigInt(all[name] ?? 0);
   }
 
   refusals(): EbpfRefusals {

@@ -7,6 +7,7 @@ import { KEY_SIZE, offsets, sizeOf, UPCALL, UPCALL_REASON } from '#flow/layout.t
 import { entryOf } from '#flow/parse.ts';
 import { Ring } from '#os/ring.ts';
 import type { Upcall } from '../datapath.ts';
+import type { Entries } from './entries.ts';
 import { FRAME_BYTES_MAX } from './inject.ts';
 
 const AT = offsets(UPCALL);
@@ -26,14 +27,19 @@ const REASONS: Readonly<Record<number, Upcall['reason']>> = {
 
 export class UpcallRing {
   readonly #ring: Ring;
+  readonly #entries: Entries;
   readonly #tagged = new Uint8Array(FRAME_BYTES_MAX + TAG_BYTES);
 
-  constructor(fd: number, bytes: number) {
+  constructor(fd: number, bytes: number, entries: Entries) {
     this.#ring = new Ring(fd, bytes);
+    this.#entries = entries;
   }
 
   drain(take: (upcall: Upcall) => void, max: number): number {
-    return this.#ring.drain((at) => take(this.#read(at)), max);
+    return this.#ring.drain((at, length) => {
+      this.#entries.drained(this.#ring.view.getUint32(at + AT.entry, true), length);
+      take(this.#read(at));
+    }, max);
   }
 
   #read(at: number): Upcall {
