@@ -12,6 +12,7 @@ import { connect } from '#client/connect.ts';
 import type { AgentCounters, Client } from '#client/types.ts';
 import { netnsPath } from '#os/netns.ts';
 import { startGuests, waitForGuests } from './guest/guest.ts';
+import { patient } from '#os/patience.ts';
 import { readJournal, writeJournal, type Journal } from './journal.ts';
 import { apiListen, apiSocket, apiUrl, API_PART, labDir, netnsOf } from './names.ts';
 import { end, find, isAlive, logPath, start, until, type Process } from './processes.ts';
@@ -157,7 +158,7 @@ export async function waitForAgents(lab: Lab): Promise<number> {
     throw new Error(`${error.message}: ${missing.join('; ')}${logTails(lab)}`, { cause: error });
   });
   const { revision } = await lab.client.status();
-  const { behind } = await lab.client.wait(revision, AGENTS_READY_MS);
+  const { behind } = await lab.client.wait(revision, patient(AGENTS_READY_MS));
   if (behind.length === 0) return revision;
   throw new Error(`revision ${revision} is not in force on ${behind.join(' ')}${logTails(lab)}`);
 }

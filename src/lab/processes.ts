@@ -18,6 +18,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '#os/clock.ts';
 import { netnsPath } from '#os/netns.ts';
+import { patient } from '#os/patience.ts';
 import { labDir, netnsOf } from './names.ts';
 
 export interface Process {
@@ -162,9 +163,10 @@ export async function until(
   timeoutMs: number,
   condition: () => boolean | Promise<boolean>,
 ): Promise<void> {
-  const deadline = monotonicMs() + timeoutMs;
+  const deadline = monotonicMs() + patient(timeoutMs);
   for (let pauseMs = POLL_MS; !(await condition()); pauseMs = Math.min(pauseMs * 1.5, 100)) {
-    if (monotonicMs() > deadline) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
+    if (monotonicMs() > deadline)
+      throw new Error(`${what}: not within ${patient(timeoutMs) / 1000} s`);
     await sleep(pauseMs);
   }
 }

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isIp6, parseIp } from '#net/ip.ts';
 import { bitsOf, contains, parseNetwork } from '#net/prefix.ts';
 import { parseFrameText } from '#net/text.ts';
+import { patient } from '#os/patience.ts';
 import { run, runOk } from '#os/run.ts';
 import { cleanLab } from './clean.ts';
 import { follow } from './follow.ts';
@@ -135,7 +136,7 @@ export class LabStage implements Stage {
     for (const { socket } of this.#actors.values()) socket.drain();
     this.#actor(from).socket.send(frame);
     await until('the frame arrives', ARRIVE_MS, look).catch(() => undefined);
-    await sleep(QUIET_MS);
+    await sleep(patient(QUIET_MS));
     look();
     return got.toSorted((a, b) => (a.workload < b.workload ? -1 : Number(a.workload > b.workload)));
   }
@@ -156,7 +157,7 @@ export class LabStage implements Stage {
       if (!(frame instanceof Uint8Array)) throw new Error(frame.error);
       actor.socket.send(frame);
     }
-    await sleep(QUIET_MS);
+    await sleep(patient(QUIET_MS));
   }
 
   async release(name: string, address: string): Promise<void> {

@@ -239,6 +239,16 @@ export function attachTcx(program: number, ifindex: number, where: number): numb
   return must(command(COMMAND.linkCreate, attr), `attach a program to interface ${ifindex}`);
 }
 
+/** No interface has this number. */
+const NO_INTERFACE = 0x7fffffff;
+
+/** Whether the kernel has TCX; `program`: any loaded classifier. */
+export function hasTcx(program: number): boolean {
+  const attr = new Memory(64).u32(0, program).u32(4, NO_INTERFACE).u32(8, ATTACH.tcxIngress);
+  // Who knows the hook looks for the interface; who does not refuses the command.
+  return command(COMMAND.linkCreate, attr) === -ERRNO.ENODEV;
+}
+
 /** Swaps a link's program without a gap. False when the link's interface has vanished. */
 export function updateLink(link: number, program: number): boolean {
   const result = command(COMMAND.linkUpdate, new Memory(32).u32(0, link).u32(4, program));

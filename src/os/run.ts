@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
+import { patient } from './patience.ts';
 
 export interface Ran {
   readonly code: number;
@@ -10,6 +11,7 @@ export interface Ran {
 }
 
 export interface RunOptions {
+  /** On a machine of usual speed: see `patience.ts`. */
   readonly deadlineMs?: number;
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -27,7 +29,7 @@ export function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Ran> {
-  const deadlineMs = options.deadlineMs ?? DEADLINE_DEFAULT_MS;
+  const deadlineMs = patient(options.deadlineMs ?? DEADLINE_DEFAULT_MS);
   return new Promise((resolve, reject) => {
     const env = options.env === undefined ? process.env : { ...process.env, ...options.env };
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env });

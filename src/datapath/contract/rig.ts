@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import type { Actions, DpPort, Entry, FlowRef, TunnelKey } from '#flow/flow.ts';
 import { EXACT } from '#flow/mask.ts';
 import type { Ip4 } from '#net/ip.ts';
+import { patient } from '#os/patience.ts';
 import type { Datapath, Upcall } from '../datapath.ts';
 import type { Bench, Tunnelled } from './bench.ts';
 import { flowOf, hex, marker, ours } from './frames.ts';
@@ -14,7 +15,7 @@ const DEADLINE_MS = 10_000;
 const POLL_MS = 2;
 /** Calls `done` until it answers something, or fails at the deadline. */
 export async function until<T>(what: string, done: () => T | undefined | Promise<T | undefined>) {
-  const deadline = performance.now() + DEADLINE_MS;
+  const deadline = performance.now() + patient(DEADLINE_MS);
   for (;;) {
     const answer = await done();
     if (answer !== undefined) return answer;

@@ -1,5 +1,6 @@
 /**
- * The kernel datapath keeps the contract, between real interfaces. Needs root. PORTS=taps: all of
+ * The kernel datapath keeps the contract, between real interfaces, in the way this
+ * kernel attaches programs best. Needs root. PORTS=taps: all of
  * it between taps instead of cables, and not a part only. PEER_REDIRECT=off: with frames for
  * workloads on the way through the host's end of their cable.
  */

@@ -18,6 +18,7 @@ import { BpfMap, openPinned } from '#os/bpf.ts';
 import { closeFd } from '#os/libc.ts';
 import { netnsPath } from '#os/netns.ts';
 import { deleteLink, linkByName, listLinks } from '#os/netlink/links.ts';
+import { patient } from '#os/patience.ts';
 import { fieldSet } from '#virtual/match.ts';
 import { AMPLE_BUDGET } from '../contract/bench.ts';
 import { until } from '../contract/rig.ts';
@@ -133,7 +134,7 @@ test(
             arrived.push(new DataView(got.buffer).getUint32(14));
         }
       };
-      const deadline = performance.now() + DEADLINE_MS;
+      const deadline = performance.now() + patient(DEADLINE_MS);
       const reach = async (count: number): Promise<void> => {
         for (drain(); arrived.length < count && performance.now() < deadline; drain()) {
           await new Promise((resolve) => setTimeout(resolve, 5));
@@ -293,7 +294,8 @@ test('an interface that vanished leaves no pin behind', options, () => {
     deleteLink(testbed.port('v3'));
     using datapath = testbed.open();
     assert.deepEqual(datapath.ports(), [a]);
-    assert.equal(readdirSync(join(versionDir(testbed.runDir), 'ports')).length, 2);
+    if (datapath.attachment === 'tcx')
+      assert.equal(readdirSync(join(versionDir(testbed.runDir), 'ports')).length, 2);
   } finally {
     testbed.close();
   }

@@ -1,6 +1,5 @@
 /**
- * The product's datapath: a flow cache in the kernel, run from here. Needs root and kernel 6.6
- * (TCX).
+ * The product's datapath: a flow cache in the kernel, run from here. Needs root and kernel 6.1.
  *
  * Invariants: the kernel goes on forwarding what is installed when this process ends, however it
  * ends; the next one on the same run directory finds flows, keys, senders and ports as they were.
@@ -13,7 +12,6 @@ import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flo
 import { LIMITS, NOTES } from '#flow/layout.ts';
 import type { Note } from '#flow/layout.ts';
 import type { Ip4 } from '#net/ip.ts';
-import { ATTACH } from '#os/bpf.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { tryLock } from '#os/libc.ts';
 import { needKernel } from '#os/kernel.ts';
@@ -32,6 +30,9 @@ import type {
   Upcall,
 } from '../datapath.ts';
 import { ActionArray } from './actions.ts';
+import { attachDevices, bestAttachment, openPorts } from './attach.ts';
+import type { Attachment, PortPrograms } from './attach.ts';
+import { removeAllFilters } from './clsact.ts';
 import { Counters } from './counters.ts';
 import { ensureDevices, removeDevices } from './devices.ts';
 import { Entries } from './entries.ts';
@@ -44,9 +45,10 @@ import { bpffsDir, checkSizes, openMaps } from './maps.ts';
 import type { Maps } from './maps.ts';
 import { Masks } from './masks.ts';
 import { removeAllPins, takeOverPins } from './pins.ts';
-import { attachOwn, closeLockFile, openLockFile, Ports } from './ports.ts';
+import { closeLockFile, openLockFile } from './ports.ts';
 import { closePrograms, loadPrograms } from './programs.ts';
 import type { Programs, ProgramVariant } from './programs.ts';
+import { Stacks } from './stacked.ts';
 import { Keys, Senders } from './targets.ts';
 import { UpcallRing } from './upcalls.ts';
 
@@ -65,6 +67,11 @@ export interface EbpfOptions {
    * unless told. Then counters, captures and traffic control on the host's end do not see them.
    */
   readonly peerRedirect?: boolean;
+  /**
+   * How programs get onto interfaces; the best this kernel has unless told (tests). The same for
+   * every process on the run directory, until destroyEbpf: two kinds at once are not kept apart.
+   */
+  readonly attachment?: Attachment;
   /** Keys the mask cache; random unless told (tests). */
   readonly secret?: readonly bigint[];
   /** The committed programs unless told (tests). */
@@ -91,6 +98,7 @@ export interface EbpfRefusals {
 export interface EbpfDatapath extends Datapath {
   /** Whether it was there before this process. */
   readonly adopted: boolean;
+  readonly attachment: Attachment;
   refusals(): EbpfRefusals;
   /** Descriptors of the loaded programs, for test runs. */
   readonly programs: Programs;
@@ -101,10 +109,12 @@ class Ebpf implements EbpfDatapath {
   readonly slots: number;
   readonly upcallFd: number;
   readonly adopted: boolean;
+  readonly attachment: Attachment;
   readonly programs: Programs;
   readonly #lock: number;
   readonly #maps: Maps;
-  readonly #ports: Ports;
+  readonly #ports: PortPrograms;
+  readonly #stacks: Stacks;
   readonly #farEnds: FarEnds;
   readonly #keys: Keys;
   readonly #senders: Senders;
@@ -143,21 +153,16 @@ class Ebpf implements EbpfDatapath {
     this.#flows = new Flows(maps, this.#actions, this.#masks);
     this.#senders = new Senders(maps);
     this.programs = undo.adopt(loadPrograms(maps, options.variant), closePrograms);
-    this.#ports = undo.use(new Ports(runDir, this.programs));
+    this.attachment = options.attachment ?? bestAttachment(this.programs.sink);
+    this.#ports = undo.use(openPorts(this.attachment, runDir, this.programs));
+    this.#stacks = new Stacks(this.#ports.list());
     this.#farEnds.look(this.#ports.list());
     this.#flows.cross();
     this.#keys = new Keys(maps, (port) => this.#ports.has(port), farMac);
     const ports = this.#ports.list().map((port) => ({ port }));
     const sources = this.#senders.sources().map((source) => this.#sender(source));
     this.#entries.keep([...ports, ...sources]);
-    const { inject, sink, tun_in } = this.programs;
-    const { tcxIngress, tcxEgress } = ATTACH;
-    for (const own of [
-      { name: 'sink', ifindex: devices.sink, program: sink, where: tcxIngress },
-      { name: 'inject', ifindex: devices.inject, program: inject, where: tcxEgress },
-      { name: 'tunnel', ifindex: devices.tunnel, program: tun_in, where: tcxIngress },
-    ])
-      attachOwn(runDir, own);
+    attachDevices(this.attachment, runDir, { devices, programs: this.programs });
     this.#injector = undo.use(new Injector(devices.inject));
     this.#upcalls = new UpcallRing(maps.fds.upcalls, maps.ringBytes, this.#entries);
     this.#counters = new Counters(maps.fds.counters);
@@ -169,11 +174,13 @@ class Ebpf implements EbpfDatapath {
   }
 
   addPort(port: DpPort): void {
+    this.#stacks.add(port);
     this.#entries.add({ port });
     try {
       this.#ports.add(port);
     } catch (error) {
       this.#entries.remove({ port });
+      this.#stacks.remove(port);
       throw error;
     }
     if (this.#farEnds.look([port])) this.#flows.cross();
@@ -183,6 +190,7 @@ class Ebpf implements EbpfDatapath {
     if (this.#farEnds.forget(port)) this.#flows.cross();
     this.#keys.portChanged(port, false);
     this.#ports.release(port);
+    this.#stacks.remove(port);
     this.#entries.remove({ port });
   }
   ports(): readonly DpPort[] {
@@ -323,7 +331,7 @@ class Ebpf implements EbpfDatapath {
 export function openEbpf(options: EbpfOptions): EbpfDatapath {
   checkSizes(options);
   checkBudget(options.upcallBudget ?? UPCALL_BUDGET);
-  needKernel('the eBPF datapath (TCX links)', 6, 6);
+  needKernel('the eBPF datapath', 6, 1);
   mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
   using undo = new DisposableStack();
   const lock = undo.adopt(openLockFile(options.runDir), closeLockFile);
@@ -350,6 +358,7 @@ export function destroyEbpf(runDir: string): void {
       removeAllPins(runDir);
       unmount(bpffs);
     }
+    removeAllFilters();
     removeDevices();
     rmSync(bpffs, { recursive: true, force: true });
     rmSync(join(runDir, 'datapath.lock'), { force: true });

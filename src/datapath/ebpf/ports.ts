@@ -1,5 +1,6 @@
 /**
- * Programs on interfaces: pinned TCX links, one per interface and direction, named by both.
+ * Programs on interfaces, where the kernel has TCX: pinned links, one per interface and direction,
+ * named by both.
  *
  * What persists: the pin owns the link, so a bound interface stays isolated, and its flows go on,
  * while no agent runs; a new agent swaps the programs in place. What does not: an interface that is
@@ -15,6 +16,7 @@ import type { DpPort } from '#flow/flow.ts';
 import { ATTACH, attachTcx, linkIfindex, openPinned, pin, updateLink } from '#os/bpf.ts';
 import { closeFd } from '#os/libc.ts';
 import { linkByIndex } from '#os/netlink/links.ts';
+import type { PortPrograms } from './attach.ts';
 import { quieten, setDown, takeAll } from './devices.ts';
 import { versionDir } from './maps.ts';
 import type { Programs } from './programs.ts';
@@ -33,7 +35,7 @@ const escape = (name: string): string =>
 const fileName = (direction: Direction, ifindex: number, name: string): string =>
   `${direction}-${ifindex}-${escape(name)}`;
 
-export class Ports implements Disposable {
+export class Ports implements PortPrograms {
   readonly #dir: string;
   readonly #programs: Programs;
   readonly #ports = new Map<DpPort, Map<Direction, Attached>>();
@@ -138,13 +140,13 @@ export interface OwnLink {
   readonly name: string;
   readonly ifindex: number;
   readonly program: number;
-  readonly where: number;
+  readonly hook: 'ingress' | 'egress';
 }
 
 /**
  * The program of one of the datapath's own devices: adopted, or attached anew when the device is.
  */
-export function attachOwn(runDir: string, { name, ifindex, program, where }: OwnLink): void {
+export function attachOwn(runDir: string, { name, ifindex, program, hook }: OwnLink): void {
   const dir = join(versionDir(runDir), 'own');
   mkdirSync(dir, { recursive: true });
   const path = join(dir, name);
@@ -155,6 +157,7 @@ export function attachOwn(runDir: string, { name, ifindex, program, where }: Own
     if (good) return;
     unlinkSync(path);
   }
+  const where = hook === 'ingress' ? ATTACH.tcxIngress : ATTACH.tcxEgress;
   const fd = attachTcx(program, ifindex, where);
   try {
     pin(fd, path);

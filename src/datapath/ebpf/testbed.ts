@@ -21,6 +21,7 @@ import { enterNetns, HeldNetns, inNetns, netnsPath } from '#os/netns.ts';
 import { linkByName } from '#os/netlink/links.ts';
 import type { Link } from '#os/netlink/links.ts';
 import { unmount } from '#os/mount.ts';
+import { patient } from '#os/patience.ts';
 import { PacketSocket } from '#os/packet-socket.ts';
 import type { PacketSocketOptions } from '#os/packet-socket.ts';
 import { writeSysctl } from '#os/sysctl.ts';
@@ -284,7 +285,7 @@ const RETRY_MS = 5;
 
 /** Sends when the interface takes frames, or at once when it has no carrier. */
 async function sendSoon(socket: PacketSocket | undefined, frame: Uint8Array, link: () => Link) {
-  const deadline = monotonicMs() + CARRIER_MS;
+  const deadline = monotonicMs() + patient(CARRIER_MS);
   const isSettled = (): boolean => {
     const { lowerUp, running } = link();
     return running || !lowerUp;

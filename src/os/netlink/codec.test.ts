@@ -14,6 +14,7 @@ import {
   readText,
   text,
 } from './codec.ts';
+import { decodeFilter, decodeQdisc } from './filters.ts';
 import { decodeLink } from './links.ts';
 
 const options = { seed: Number(process.env['SEED'] ?? 1), numRuns: 1000 };
@@ -68,6 +69,8 @@ test('junk gives less, never an exception', () => {
         const message = { type: 16, flags: 0, sequence: 0, body: bytes };
         decodeLink(message);
         decodeAddress(message);
+        decodeFilter(message);
+        decodeQdisc(message);
         errorOf({ ...message, type: 2 });
       },
     ),
