@@ -53,6 +53,7 @@ const bindings: Bindings = {
   remote: () => undefined,
   floodMembers: () => undefined,
   routerHosts: () => undefined,
+  mtu: () => undefined,
 };
 const outcome = simulate(routed);
 const { tags } = outcome;

@@ -63,6 +63,7 @@ const ROUTER_MACS = ['02:00:00:00:0f:0a', '02:00:00:00:0f:0b', '02:00:00:00:0f:0
 const recipe: Recipe = {
   about: 'Random frames.',
   hosts: ['h1', 'h2'],
+  underlay: 'ipv4',
   outsiders: [],
   bridges: { [TENANT]: { tenant: TENANT, seeded: false } },
   routers: {},

@@ -231,7 +231,10 @@ test('law 8: the tunnel leads to ports that are up, and is open to hosts of thei
         perform(cluster, step);
         for (const [at, { datapath }] of cluster.nodes.entries()) {
           const keys = datapath.keys().map((k) => `${k.key} to ${k.port} in ${k.network}`);
-          const senders = datapath.senders().map((s) => `${s.source} in ${s.network}`);
+          const addresses = new Map(datapath.peers().map((p) => [p.peer, p.address]));
+          const senders = datapath
+            .senders()
+            .map(({ source, network }) => `${addresses.get(source)} in ${network}`);
           const open = { keys: keys.toSorted(), senders: senders.toSorted() };
           assert.deepEqual(
             open,

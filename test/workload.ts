@@ -40,8 +40,8 @@ import { echoReply, tcpReset } from '#net/reply.ts';
 import { errorWord, REPLY, type PingOutcome } from '#lab/outcomes.ts';
 import { cutToFit, Reassembly } from './datagrams.ts';
 
-/** Of its interface. */
-const MTU = 1500;
+/** Bytes of the largest packet of its interface, unless told. */
+export const WORKLOAD_MTU = 1500;
 const LINK_LOCAL_LENGTH = 64;
 const PING_SIZE = 56;
 /** Packets that wait for the MAC of one neighbour; a later one is lost. */
@@ -52,6 +52,8 @@ export interface WorkloadOptions {
   readonly mac: Mac;
   /** Texts with prefix lengths. */
   readonly addresses: readonly string[];
+  /** Of its interface. */
+  readonly mtu?: number | undefined;
   /** Default routers, one of each family. */
   readonly via?: readonly string[] | undefined;
   send(frame: Uint8Array): void;
@@ -71,6 +73,7 @@ export class Workload {
   readonly mac: Mac;
   /** All frames it got. */
   readonly received: Uint8Array[] = [];
+  readonly #mtu: number;
   readonly #send: (frame: Uint8Array) => void;
   #own: Prefix[];
   readonly #gateways: readonly Ip[];
@@ -83,7 +86,8 @@ export class Workload {
   /** Identifies datagrams, for their parts. */
   #packets = 0;
 
-  constructor({ name, mac, addresses, via = [], send }: WorkloadOptions) {
+  constructor({ name, mac, addresses, mtu = WORKLOAD_MTU, via = [], send }: WorkloadOptions) {
+    this.#mtu = mtu;
     this.name = name;
     this.mac = mac;
     this.#send = send;
@@ -153,7 +157,7 @@ export class Workload {
     const { dst } = frame.network;
     const hop = this.#nextHop(dst);
     if (hop === undefined) return undefined;
-    const mtu = this.#pathMtu.get(dst) ?? MTU;
+    const mtu = this.#pathMtu.get(dst) ?? this.#mtu;
     const whole = frame.network.kind === 'ipv4' && frame.network.dontFragment;
     if (whole && networkLength(frame) > mtu) return { kind: 'too-long', mtu };
     const to = this.#neighbours.get(hop);
@@ -203,7 +207,7 @@ export class Workload {
       payload: new Uint8Array(size),
     };
     const bytes = encodeFrame(layers);
-    const mtu = this.#pathMtu.get(to) ?? MTU;
+    const mtu = this.#pathMtu.get(to) ?? this.#mtu;
     const tooLong = df && bytes.length - ETHERNET_SIZE > mtu;
     const refused = tooLong ? ({ kind: 'too-long', mtu } as const) : this.#output(bytes);
     if (refused !== undefined) this.#outcomes.set(id, refused);

@@ -29,7 +29,9 @@ export class WorldStage implements Stage {
   private constructor(world: World) {
     this.world = world;
   }
-  static async open(scenario: Pick<Scenario, 'hosts' | 'workloads'>): Promise<WorldStage> {
+  static async open(
+    scenario: Pick<Scenario, 'hosts' | 'workloads'> & Partial<Pick<Scenario, 'underlay'>>,
+  ): Promise<WorldStage> {
     return new WorldStage(await World.open(scenario));
   }
 

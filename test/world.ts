@@ -13,43 +13,59 @@ import { createClient } from '#client/client.ts';
 import type { Client } from '#client/types.ts';
 import { openMemory } from '#datapath/memory.ts';
 import type { DpPort } from '#flow/flow.ts';
-import type { WorkloadSpec } from '#lab/scenario.ts';
-import { parseIp4, type Ip4 } from '#net/ip.ts';
+import { UNDERLAY_MTU } from '#lab/names.ts';
+import type { Underlay, WorkloadSpec } from '#lab/scenario.ts';
+import { formatIp, isIp6, parseIp, type Ip } from '#net/ip.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import type { Store } from '#store/store.ts';
 import type { HostId } from '#virtual/ids.ts';
-import { Workload } from './workload.ts';
+import { Workload, WORKLOAD_MTU } from './workload.ts';
 
 const DEADLINE_MS = 20_000;
 const ROUNDS_MAX = 10_000;
+/** IP, UDP and VXLAN headers around a frame (RFC 7348 §5). */
+const OUTER_BYTES = { ipv4: 36, ipv6: 56 } as const;
+/** What an interface takes besides its MTU: an Ethernet header and a tag. */
+const LINK_BYTES = 18;
 type Memory = ReturnType<typeof openMemory>;
 
 export interface WorldOptions {
   readonly hosts: readonly string[];
   readonly workloads?: readonly WorkloadSpec[];
+  /** The network between hosts; IPv4 unless told. It loses what is larger than its MTU. */
+  readonly underlay?: Underlay;
   /** Of frames between hosts; decided by the seed. Default none. */
   readonly lossPercent?: number;
   readonly seed?: number;
   readonly slots?: number;
 }
 
+/** The interface of a workload. */
+interface Interface {
+  index: number;
+  up: boolean;
+  readonly mtu: number;
+}
+
 /** One host: its datapath outlives its agent. */
 export interface WorldHost {
   readonly name: string;
   readonly id: string;
-  readonly address: Ip4;
+  readonly address: Ip;
   readonly datapath: Memory;
   edge: Edge | undefined;
   stop: (() => Promise<void>) | undefined;
-  readonly interfaces: Map<string, { index: number; up: boolean }>;
+  readonly interfaces: Map<string, Interface>;
 }
 
 /** A stream of interface lists that the world pushes into. */
 function createLinks(host: WorldHost): Links & { changed(): void } {
   let wake = Promise.withResolvers<void>();
   const list = (): LocalInterface[] =>
-    [...host.interfaces].filter(([, i]) => i.up).map(([name, { index }]) => ({ name, index }));
+    [...host.interfaces]
+      .filter(([, i]) => i.up)
+      .map(([name, { index, mtu }]) => ({ name, index, mtu }));
   return {
     changed: () => wake.resolve(),
     async *watch(signal) {
@@ -96,6 +112,9 @@ export class World {
   readonly #links = new Map<string, ReturnType<typeof createLinks>>();
   readonly #random: () => number;
   readonly #options: WorldOptions;
+  readonly #underlay: Underlay;
+  /** Of the underlay. */
+  readonly #mtu: number;
   #timeMs = 1_000;
   #nextIndex = 100;
   /** Hosts cut off the API: what they had open breaks, what they ask fails. */
@@ -103,6 +122,8 @@ export class World {
 
   private constructor(options: WorldOptions) {
     this.#options = options;
+    this.#underlay = options.underlay ?? { family: 'ipv4', mtu: undefined };
+    this.#mtu = this.#underlay.mtu ?? UNDERLAY_MTU[this.#underlay.family];
     this.#random = randomFrom(options.seed ?? 1);
     this.#store = openSqlite(':memory:');
     this.#api = createApi({
@@ -130,10 +151,11 @@ export class World {
   async #build(): Promise<void> {
     const options = this.#options;
     await this.#api.ready;
-    for (const [i, name] of options.hosts.entries()) await this.#addHost(name, `172.16.0.${i + 1}`);
+    const first = this.#underlay.family === 'ipv6' ? 'fd16::' : '172.16.0.';
+    for (const [i, name] of options.hosts.entries()) await this.#addHost(name, `${first}${i + 1}`);
     const members = [...this.hosts.values()].map((h) => ({
       host: h.id,
-      address: `172.16.0.${Number(h.address & 255)}`,
+      address: formatIp(h.address),
     }));
     await this.client.create('tunnel-zone', { name: 'underlay', members });
     for (const spec of options.workloads ?? []) this.#addWorkload(spec);
@@ -167,7 +189,7 @@ export class World {
 
   async #addHost(name: string, address: string): Promise<void> {
     const { objects } = await this.client.create('host', { name });
-    const ip = parseIp4(address) as Ip4;
+    const ip = parseIp(address) as Ip;
     const datapath = openMemory({
       slots: this.#options.slots ?? 4096,
       clock: () => this.#timeMs,
@@ -185,6 +207,7 @@ export class World {
     datapath.onTransmit((port, frame) => this.#deliver(host, port, frame));
     datapath.onTunnel((remote, key, frame) => {
       const to = [...this.hosts.values()].find((h) => h.address === remote);
+      if (frame.length + (isIp6(ip) ? OUTER_BYTES.ipv6 : OUTER_BYTES.ipv4) > this.#mtu) return;
       if (this.#random() * 100 >= (this.#options.lossPercent ?? 0))
         to?.datapath.receiveTunnel(ip, key, frame);
     });
@@ -192,15 +215,15 @@ export class World {
     this.#links.set(name, createLinks(host));
   }
 
-  #addWorkload({ name, host, mac, addresses, via }: WorkloadSpec): void {
-    this.#plug(name, this.host(host));
+  #addWorkload({ name, host, mac, addresses, mtu = WORKLOAD_MTU, via }: WorkloadSpec): void {
+    this.#plug(name, this.host(host), mtu);
     const send = (frame: Uint8Array): void => this.transmit(name, frame);
-    const options = { name, mac: parseMac(mac) as Mac, addresses, via, send };
+    const options = { name, mac: parseMac(mac) as Mac, addresses, mtu, via, send };
     this.#workloads.set(name, new Workload(options));
   }
-  #plug(name: string, host: WorldHost): void {
+  #plug(name: string, host: WorldHost, mtu: number): void {
     this.#places.set(name, host);
-    host.interfaces.set(name, { index: this.#nextIndex++, up: true });
+    host.interfaces.set(name, { index: this.#nextIndex++, up: true, mtu });
   }
   #placeOf(name: string): WorldHost {
     const found = this.#places.get(name);
@@ -215,8 +238,10 @@ export class World {
   }
 
   #deliver(host: WorldHost, port: DpPort, frame: Uint8Array): void {
-    const name = [...host.interfaces].find(([, { index, up }]) => up && index === port)?.[0];
-    if (name !== undefined) this.#workloads.get(name)?.receive(frame);
+    const found = [...host.interfaces].find(([, { index, up }]) => up && index === port);
+    const [name, { mtu = 0 } = {}] = found ?? [];
+    if (name !== undefined && frame.length <= mtu + LINK_BYTES)
+      this.#workloads.get(name)?.receive(frame);
   }
 
   host(name: string): WorldHost {
@@ -304,6 +329,7 @@ export class World {
       datapath: host.datapath,
       now: () => this.#timeMs,
       seed,
+      pathMtu: () => this.#mtu,
     });
     const stop = new AbortController();
     let take: (message: FromEdge) => void = () => {};
@@ -362,10 +388,8 @@ export class World {
   /** An interface that goes is a new one when it comes back. */
   async link(name: string, up: boolean): Promise<void> {
     const { interfaces, name: host } = this.#placeOf(name);
-    interfaces.set(name, {
-      index: up ? this.#nextIndex++ : (interfaces.get(name)?.index ?? 0),
-      up,
-    });
+    const { index = 0, mtu = WORKLOAD_MTU } = interfaces.get(name) ?? {};
+    interfaces.set(name, { index: up ? this.#nextIndex++ : index, up, mtu });
     this.#links.get(host)?.changed();
     await this.settle();
   }
@@ -373,8 +397,9 @@ export class World {
   /** A workload's interface goes from its host and appears on another. */
   async move(name: string, to: string): Promise<void> {
     const from = this.#placeOf(name);
+    const { mtu = WORKLOAD_MTU } = from.interfaces.get(name) ?? {};
     from.interfaces.delete(name);
-    this.#plug(name, this.host(to));
+    this.#plug(name, this.host(to), mtu);
     for (const host of [from.name, to]) this.#links.get(host)?.changed();
     await this.settle();
   }

@@ -197,7 +197,9 @@ function resident(stage: Stage): void {
   const seconds = (performance.now() - startMs) / 1000;
   const pace = Math.round((EDITED + OTHERS) / (stage.pumpMs / 1000));
   print(
-    `set-up       ${stage.flows} flows in ${seconds.toFixed(1)} s, of which ${(stage.pumpMs / 1000).toFixed(1)} s in the agent: ${pace} a second; CPU ${(cpu / 1000).toFixed(1)} s with what sends them`,
+    `set-up       ${stage.flows} flows in ${seconds.toFixed(1)} s,` +
+      ` of which ${(stage.pumpMs / 1000).toFixed(1)} s in the agent: ${pace} a second;` +
+      ` CPU ${(cpu / 1000).toFixed(1)} s with what sends them`,
   );
 }
 
@@ -254,7 +256,8 @@ function expire(stage: Stage): void {
   }
   const span = (ticks * LIMITS.tickMs) / 1000;
   print(
-    `expiry       all in ${ticks} ticks: ${ms(startMs)} (CPU ${(cpuMs() - startCpu).toFixed(1)} ms) of work in ${span} s, the longest ${longest.toFixed(1)} ms`,
+    `expiry       all in ${ticks} ticks, which take ${span} s: ${ms(startMs)} of work` +
+      ` (CPU ${(cpuMs() - startCpu).toFixed(1)} ms), the longest ${longest.toFixed(1)} ms`,
   );
 }
 

@@ -191,7 +191,11 @@ function startAttack(lab: Lab, kind: AttackKind, seconds: number) {
   };
 }
 
-async function measure(lab: Lab, attack: AttackKind | undefined, s: number): Promise<Measured> {
+async function measure(
+  lab: Lab,
+  attack: AttackKind | undefined,
+  { seconds: s, tcpMbit }: Pick<StormOptions, 'seconds' | 'tcpMbit'>,
+): Promise<Measured> {
   const total = 2 * s + 4;
   const attacker = attack && startAttack(lab, attack, total);
   await attacker?.begins;
@@ -205,7 +209,7 @@ async function measure(lab: Lab, attack: AttackKind | undefined, s: number): Pro
     run(arping, args, { deadlineMs: 60_000 }),
   ]);
   const before = ticks(lab);
-  const tcp = await iperf(lab, s, []);
+  const tcp = await iperf(lab, s, tcpMbit === 0 ? [] : ['-b', `${tcpMbit}M`]);
   const after = ticks(lab);
   const sent = (await attacker?.stop()) ?? 0;
   const { packets = 0, lost_percent: udpLostPercent = 100 } = udp.end?.sum ?? {};
@@ -287,27 +291,29 @@ export interface StormOptions {
   readonly seconds: number;
   /** How often the three runs are made, in turn. */
   readonly rounds: number;
+  /** What the TCP stream is paced to; 0: as fast as it goes, so that it competes for the CPU. */
+  readonly tcpMbit: number;
 }
 
 /** Runs the experiment and prints what it measures. */
 export async function storm(kind: AttackKind, options: StormOptions): Promise<void> {
-  const { name, seconds, rounds } = options;
+  const { name, rounds } = options;
   const journal = announce(name, recipe);
   const print = (line: string): void => console.log(line);
   try {
     const lab = await makeLab(journal, () => {});
-    await measure(lab, undefined, 1);
+    await measure(lab, undefined, { ...options, seconds: 1 });
     print(HEAD);
     const [none, dropped, attacked]: [Measured[], Measured[], Measured[]] = [[], [], []];
     for (let round = 0; round < rounds; round++) {
-      const base = await measure(lab, undefined, seconds);
+      const base = await measure(lab, undefined, options);
       none.push(base);
       print(show('no attack', base, base));
       await setAttacker(lab.client, false);
-      dropped.push(await measure(lab, kind, seconds));
+      dropped.push(await measure(lab, kind, options));
       print(show('its frames dropped by one flow', dropped.at(-1)!, base));
       await setAttacker(lab.client, true);
-      attacked.push(await measure(lab, kind, seconds));
+      attacked.push(await measure(lab, kind, options));
       print(show(`the attack (${kind})`, attacked.at(-1)!, base));
     }
     const [base, load, attack] = [middle(none), middle(dropped), middle(attacked)];

@@ -1,14 +1,14 @@
 /** When an adopted flow is what would be installed now. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import type { Actions, DpPort, Output, TunnelKey, DpPeer } from '#flow/flow.ts';
 import type { Ip4 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import { sameActions } from './adopt.ts';
 
 const port = (n: number, vlan?: number): Output =>
   vlan === undefined ? { port: n as DpPort } : { port: n as DpPort, vlan };
-const tunnel = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+const tunnel = { key: 5 as TunnelKey, remote: 7 as DpPeer };
 
 test('actions are the same when they do the same to every frame', () => {
   const same: [Actions, Actions][] = [

@@ -16,15 +16,16 @@ import type {
   RemoteHost,
   RemotePort,
 } from '#flow/compile.ts';
-import type { DpPort, TunnelKey } from '#flow/flow.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { DpPeer, DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import type { Ip } from '#net/ip.ts';
 import type { BridgeId, DeviceId, HostId, PortId, RouterId } from '#virtual/ids.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { segmentOf } from '#virtual/bridge/links.ts';
 import { deviceOf } from '#virtual/port/view.ts';
-import { bindingTag, floodTag, isHostTag, portTag, type Tag } from '#virtual/tags.ts';
+import { bindingTag, floodTag, hostTag, isHostTag, portTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
-import type { LocalInterface } from './messages.ts';
+import type { EdgeState, LocalInterface } from './messages.ts';
+import { Peers, type PathMtu } from './peers.ts';
 import { reasonOf, TunnelAccess, type DesiredKey } from './tunnel-access.ts';
 
 type PortObject = ObjectOf<'port'>;
@@ -33,6 +34,9 @@ interface PortDown {
   readonly why: string;
 }
 
+/** Where a port is, as the store is to know it. */
+type Located = EdgeState['locate'][number];
+
 /** The interfaces a port may never take: the datapath's own, and loopback. */
 const RESERVED = /^(lo|mninj[01]|mnvx0)$/;
 
@@ -40,6 +44,8 @@ export interface BindingsOptions {
   readonly host: HostId;
   readonly topology: Topology;
   readonly datapath: Datapath;
+  /** Asked for the way to each host; without it no way has a limit. */
+  readonly pathMtu?: PathMtu | undefined;
 }
 
 export class Bindings implements PortBindings {
@@ -49,6 +55,9 @@ export class Bindings implements PortBindings {
   #indexOf: ReadonlyMap<string, DpPort> | undefined;
   /** Interfaces that are there, and carry nothing. */
   #dark: ReadonlySet<string> = new Set();
+  /** The MTU of interfaces, in bytes, as they are now and as flows were made for them. */
+  #mtus: ReadonlyMap<DpPort, number | undefined> = new Map();
+  #mtusUsed: ReadonlyMap<DpPort, number | undefined> = new Map();
   readonly #up = new Map<PortId, DpPort>();
   readonly #byDpPort = new Map<DpPort, PortId>();
   /** When each interface came to carry the port it carries, on the datapath's clock. */
@@ -57,24 +66,31 @@ export class Bindings implements PortBindings {
   /** Of `#down`: what the datapath refused, and may take later. */
   #refused: PortDown[] = [];
   readonly #access: TunnelAccess;
+  readonly #peers: Peers;
   /** Interfaces were listed since the last `sync`: some may be others under the same number. */
   #relisted = false;
   #synced = false;
   /** Floods are compiled often and change rarely: `sync` forgets those it concerns. */
   readonly #floods = new Map<BridgeId, FloodMembers>();
+  /** Bridges with flows that flood them, perhaps: asked for since these were last made stale. */
+  readonly #flooded = new Set<BridgeId>();
+  /** A host's address changed, or might have: see `abandoned`. */
+  #moved = true;
   /** Of each network: which hosts were let in the last time (`Domain.stamp`). */
   #stamps: ReadonlyMap<number, number> = new Map();
 
-  constructor({ host, topology, datapath }: BindingsOptions) {
+  constructor({ host, topology, datapath, pathMtu = () => undefined }: BindingsOptions) {
     this.#host = host;
     this.#topology = topology;
     this.#datapath = datapath;
     this.#access = new TunnelAccess(datapath);
+    this.#peers = new Peers(datapath, pathMtu);
   }
 
   /** All interfaces there are now; `sync` acts on them. */
   interfaces(list: readonly LocalInterface[]): void {
     this.#indexOf = new Map(list.map((link) => [link.name, link.index as DpPort]));
+    this.#mtus = new Map(list.map(({ index, mtu }) => [index as DpPort, mtu]));
     this.#dark = new Set(list.filter((link) => link.carrier === false).map(({ name }) => name));
     this.#relisted = true;
   }
@@ -92,13 +108,12 @@ export class Bindings implements PortBindings {
     const concerned = this.#synced && changed !== 'all' ? new Set(changed) : 'all';
     this.#synced = true;
     if (concerned === 'all') this.#floods.clear();
-    else if ([...concerned].some(isHostTag)) {
-      invalidate([...this.#floods.keys()].map(floodTag));
-      this.#floods.clear();
-    }
+    else if ([...concerned].some(isHostTag)) invalidate(this.#floodTags());
+    if (concerned === 'all' || [...concerned].some(isHostTag)) this.#moved = true;
     for (const id of this.#floods.keys())
       if (concerned !== 'all' && concerned.has(floodTag(id))) this.#floods.delete(id);
     this.#syncPorts(invalidate);
+    this.#syncMtus(invalidate);
     const refused = this.#access.openKeys(this.#keysOf(this.#up));
     this.#refused.push(...refused);
     this.#down.push(...refused);
@@ -106,7 +121,7 @@ export class Bindings implements PortBindings {
   }
   /** Whether the datapath refused something that it may take later: then sync again. */
   get incomplete(): boolean {
-    return this.#refused.length > 0 || this.#access.incomplete;
+    return this.#refused.length > 0 || this.#access.incomplete || this.#peers.incomplete;
   }
 
   dpPort(port: PortId): DpPort | undefined {
@@ -122,12 +137,16 @@ export class Bindings implements PortBindings {
   remote(port: PortId): RemotePort | undefined {
     const at = this.#topology.location(port);
     if (at === undefined || at.host === this.#host) return undefined;
-    const remote = this.#topology.tunnelAddress(this.#host, at.host);
-    return { host: at.host, remote, key: at.tunnelKey as TunnelKey };
+    const remote = this.#peerOf(at.host);
+    return { host: at.host, remote, key: at.tunnelKey as TunnelKey, mtu: at.mtu };
+  }
+  mtu(output: Output): number | undefined {
+    return 'port' in output ? this.#mtus.get(output.port) : this.#peers.limit(output.remote);
   }
   floodMembers(bridge: BridgeId): FloodMembers | undefined {
     const known = this.#floods.get(bridge) ?? this.#membersOf(bridge);
     if (known !== undefined) this.#floods.set(bridge, known);
+    this.#flooded.add(bridge);
     return known;
   }
 
@@ -144,7 +163,7 @@ export class Bindings implements PortBindings {
     hosts.delete(this.#host);
     const remotes = [...hosts].map((host) => ({
       host,
-      remote: this.#topology.tunnelAddress(this.#host, host),
+      remote: this.#peerOf(host),
     }));
     return { key: router.networkKey as TunnelKey, remotes };
   }
@@ -159,24 +178,72 @@ export class Bindings implements PortBindings {
    * Ports up here whose location the store does not have, or has elsewhere; and ports of routers
    * whose interface is gone or has no carrier: their routes must end.
    */
-  locate(): { port: PortId; interface: string; up: boolean }[] {
-    const out: { port: PortId; interface: string; up: boolean }[] = [];
-    for (const port of this.#up.keys()) {
+  locate(): Located[] {
+    const out: Located[] = [];
+    for (const [port, dp] of this.#up) {
       const row = this.#topology.location(port);
       const name = this.#object(port)?.interface;
       if (name === undefined) continue;
       const up = !this.#dark.has(name) || this.#topology.port(port)?.type !== 'router';
       const told = row?.host === this.#host && row.interface === name;
-      if (!told || (row.up !== false) !== up) out.push({ port, interface: name, up });
+      const mtu = this.#mtus.get(dp);
+      if (!told || (row.up !== false) !== up || row.mtu !== mtu)
+        out.push({ port, interface: name, up, mtu });
     }
     for (const { port } of this.#down) {
       const row = this.#topology.location(port);
       const name = this.#object(port)?.interface;
       if (row?.host !== this.#host || row.up === false || this.#up.has(port)) continue;
       if (name === undefined || this.#topology.port(port)?.type !== 'router') continue;
-      out.push({ port, interface: name, up: false });
+      out.push({ port, interface: name, up: false, mtu: undefined });
     }
     return out;
+  }
+
+  #floodTags(): Tag[] {
+    const tags = [...this.#flooded].map(floodTag);
+    this.#floods.clear();
+    this.#flooded.clear();
+    return tags;
+  }
+
+  /** Looks at the ways to some other hosts; the tags of the flows for which they are others now. */
+  refreshPaths(most: number): Tag[] {
+    const hosts = this.#peers.refresh(most);
+    return hosts.length === 0 ? [] : [...hosts.map(hostTag), ...this.#floodTags()];
+  }
+
+  /**
+   * Peers that no zone joins with this host any more; [] mostly. Their flows as outputs are stale
+   * already: they hold the tag of the host, or of the flood.
+   */
+  abandoned(): DpPeer[] {
+    if (!this.#moved) return [];
+    this.#moved = false;
+    const wanted = new Set<Ip>();
+    for (const zone of this.#topology.list('tunnel-zone') as Iterable<ObjectOf<'tunnel-zone'>>)
+      for (const { host } of zone.members) {
+        const address = this.#topology.tunnelAddress(this.#host, host);
+        if (address !== undefined && host !== this.#host) wanted.add(address);
+      }
+    return this.#peers.besides(wanted);
+  }
+  /** No flow names these any more. */
+  retirePeers(peers: readonly DpPeer[]): void {
+    this.#peers.retire(peers);
+  }
+
+  #peerOf(host: HostId): DpPeer | undefined {
+    const address = this.#topology.tunnelAddress(this.#host, host);
+    return address === undefined ? undefined : this.#peers.of(host, address);
+  }
+
+  /** Flows by interfaces whose MTU is another are not as they were. */
+  #syncMtus(invalidate: (tags: readonly Tag[]) => void): void {
+    if (this.#mtus === this.#mtusUsed) return;
+    const changed = [...this.#up].filter(([, dp]) => this.#mtus.get(dp) !== this.#mtusUsed.get(dp));
+    this.#mtusUsed = this.#mtus;
+    if (changed.length > 0) invalidate(changed.flatMap(([port]) => this.#tagsOf(port)));
   }
 
   #object(port: PortId): PortObject | undefined {
@@ -313,12 +380,12 @@ export class Bindings implements PortBindings {
     this.#access.syncSenders(carried, dirty, (device) => this.#sourcesOf(device));
     this.#stamps = stamps;
   }
-  /** The tunnel addresses of the other hosts from which a frame may come to a device. */
-  #sourcesOf(device: DeviceId): Set<Ip4> {
-    const sources = new Set<Ip4>();
+  /** The other hosts from which a frame may come to a device. */
+  #sourcesOf(device: DeviceId): Set<DpPeer> {
+    const sources = new Set<DpPeer>();
     for (const host of this.#topology.domain(device).hosts.keys()) {
       if (host === this.#host) continue;
-      const source = this.#topology.tunnelAddress(this.#host, host);
+      const source = this.#peerOf(host);
       if (source !== undefined) sources.add(source);
     }
     return sources;
@@ -335,8 +402,7 @@ export class Bindings implements PortBindings {
     }
     const remotes: RemoteHost[] = [];
     for (const [host, { adminUp }] of this.#topology.carriers(id))
-      if (adminUp > 0 && host !== this.#host)
-        remotes.push({ host, remote: this.#topology.tunnelAddress(this.#host, host) });
+      if (adminUp > 0 && host !== this.#host) remotes.push({ host, remote: this.#peerOf(host) });
     return { key: bridge.floodKey as TunnelKey, local, remotes };
   }
 }

@@ -14,6 +14,7 @@ const counters = {
   hits: 0,
   misses: 0,
   tunnelHits: 0,
+  cut: 0,
   injected: 0,
   drops: {},
 };

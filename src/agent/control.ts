@@ -161,7 +161,9 @@ async function reportLoop(
     first += LIMITS.locateTogetherMax;
     const tasks: Promise<unknown>[] = turn
       .slice(0, LIMITS.locateTogetherMax)
-      .map(({ port, interface: name, up }) => client.locate(port, { interface: name, up }));
+      .map(({ port, interface: name, up, mtu }) =>
+        client.locate(port, { interface: name, up, ...(mtu !== undefined && { mtu }) }),
+      );
     tasks.push(client.report({ revision, version, portsUp, portsDown, counters }));
     const failed = (await Promise.allSettled(tasks)).filter((r) => r.status === 'rejected');
     if (failed.length === 0) {

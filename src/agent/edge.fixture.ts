@@ -69,6 +69,10 @@ export class OneHost {
   readonly left: Left[] = [];
   edge: Edge;
   timeMs = 1_000;
+  /** MTU of the way to every other host; undefined: not known. */
+  pathMtu: number | undefined;
+  /** MTU of interfaces, by name, at the next `interfaces`. */
+  mtus: Readonly<Record<string, number>> = {};
   #revision = 0;
   readonly #wrap: (datapath: Datapath) => Datapath;
 
@@ -83,7 +87,9 @@ export class OneHost {
   /** A new agent on the datapath as it is; it knows nothing yet. */
   restart(): Edge {
     const now = () => this.timeMs;
-    this.edge = new Edge({ host: HOST, datapath: this.#wrap(this.datapath), now, seed: 1 });
+    const pathMtu = () => this.pathMtu;
+    const datapath = this.#wrap(this.datapath);
+    this.edge = new Edge({ host: HOST, datapath, now, seed: 1, pathMtu });
     return this.edge;
   }
 
@@ -103,9 +109,12 @@ export class OneHost {
   }
   /** Interfaces by name; their indexes are the datapath's port numbers. `dark` have no carrier. */
   interfaces(list: Readonly<Record<string, number>>, dark: readonly string[] = []): void {
-    const interfaces = Object.entries(list).map(([name, index]) =>
-      dark.includes(name) ? { name, index, carrier: false } : { name, index },
-    );
+    const interfaces = Object.entries(list).map(([name, index]) => ({
+      name,
+      index,
+      mtu: this.mtus[name],
+      ...(dark.includes(name) && { carrier: false }),
+    }));
     this.edge.handle({ type: 'interfaces', interfaces }, (m) => this.posted.push(m));
   }
   /** Everything an edge waits for. */

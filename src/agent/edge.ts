@@ -22,6 +22,7 @@ import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, ToEdge } from './messages.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
+import type { PathMtu } from './peers.ts';
 
 export interface EdgeOptions {
   readonly host: HostId;
@@ -30,6 +31,8 @@ export interface EdgeOptions {
   readonly now: () => number;
   /** A number nobody outside can know, for the flow table's hash. */
   readonly seed: number;
+  /** How large a packet reaches an underlay address whole; without it no way has a limit. */
+  readonly pathMtu?: PathMtu | undefined;
 }
 type Post = (message: FromEdge) => void;
 
@@ -46,7 +49,7 @@ export class Edge {
   #hasTopology = false;
   #hasLearned = false;
 
-  constructor({ host, datapath, now, seed }: EdgeOptions) {
+  constructor({ host, datapath, now, seed, pathMtu }: EdgeOptions) {
     const topology = this.#topology;
     this.#now = now;
     const { flowIdleMs: idleMs, flowAgeMs: ageMaxMs } = LIMITS;
@@ -54,7 +57,7 @@ export class Edge {
     const { slots } = datapath;
     const quota = Math.floor(slots * LIMITS.flowQuota);
     const table = new FlowTable({ slots, quota, idleMs, ageMaxMs, seed });
-    const bindings = new Bindings({ host, topology, datapath });
+    const bindings = new Bindings({ host, topology, datapath, pathMtu });
     const learning = new Learning({ host, topology, macs, now });
     const neighbours = new Neighbours({ host, topology, now });
     const state = { macs, neighbours, errors: this.#errors };
@@ -75,6 +78,8 @@ export class Edge {
     if (message.type === 'event') this.#onEvent(message.event);
     else if (message.type === 'interfaces') {
       this.#bindings.interfaces(message.interfaces);
+      // Ways lead by interfaces.
+      this.#refreshPaths();
       this.#settle([]);
     }
     this.#publish(post);
@@ -100,6 +105,7 @@ export class Edge {
       this.#packets.invalidate(this.#learning.tick());
       this.#packets.invalidate(this.#errors.tick());
       this.#packets.invalidate(this.#neighbours.tick());
+      this.#refreshPaths();
       this.#packets.settle();
       this.#retry();
       this.#packets.flushRemovals();
@@ -165,6 +171,23 @@ export class Edge {
     this.#packets.flushRemovals();
     this.#adoption.settle();
     this.#packets.open();
+    this.#retirePeers();
+  }
+
+  /** Flows that know another MTU of the way to a host go; their next frames are decided anew. */
+  #refreshPaths(): void {
+    this.#packets.invalidate(this.#bindings.refreshPaths(LIMITS.pathsPerTickMax));
+  }
+
+  /** Numbers of hosts that cannot be reached any more are free once no flow names them. */
+  #retirePeers(): void {
+    const gone = this.#bindings.abandoned();
+    if (gone.length === 0) return;
+    this.#packets.forgetSources(new Set(gone));
+    const { incomplete } = this.#bindings;
+    this.#bindings.retirePeers(gone);
+    // Whatever found no number may find one now.
+    if (incomplete) this.#packets.invalidate('all');
   }
   /** What the datapath refused may be possible by now. */
   #retry(): void {

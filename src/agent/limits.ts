@@ -96,6 +96,13 @@ export const LIMITS = {
   learnedQueueMax: 16_384,
   /** Ports told to the API with one report; the others follow with the next. */
   locateTogetherMax: 64,
+  /**
+   * Ways to other hosts whose MTU is asked for in one tick: a millisecond, in which no packet is
+   * decided. All of them take 2 s where there are 64, and 128 s where there are 4,096.
+   */
+  pathsPerTickMax: 16,
+  /** Packets cut to pieces that fit in one tick, by this agent; others are dropped as `too-big`. */
+  cutPerTickMax: 4_096,
   /** How often the host's links are listed even when no event told of a change. */
   linksResyncMs: 5_000,
   /** How often what the datapath refused (an interface, a key, a sender) is tried again. */

@@ -3,6 +3,7 @@
  * that no event can starve, leads to one new list; equal lists are told once, unless an interface
  * went in between.
  */
+import { MTU_MAX, MTU_MIN } from '#flow/flow.ts';
 import { onReadable } from '#os/libc.ts';
 import { listLinks } from '#os/netlink/links.ts';
 import { LinkMonitor } from '#os/netlink/monitor.ts';
@@ -11,14 +12,17 @@ import { LIMITS } from './limits.ts';
 import type { LocalInterface } from './messages.ts';
 
 const now = (): LocalInterface[] =>
-  listLinks().map(({ name, index, up, lowerUp, linkNetns }) => ({
+  listLinks().map(({ name, index, up, lowerUp, linkNetns, mtu }) => ({
     name,
     index,
     carrier: up && lowerUp,
     ...(linkNetns === undefined ? {} : { netns: linkNetns }),
+    ...(mtu >= MTU_MIN && { mtu: Math.min(mtu, MTU_MAX) }),
   }));
 const textOf = (list: readonly LocalInterface[]): string =>
-  list.map((each) => `${each.index} ${each.carrier} ${each.netns} ${each.name}`).join('\n');
+  list
+    .map((each) => `${each.index} ${each.carrier} ${each.netns} ${each.mtu} ${each.name}`)
+    .join('\n');
 
 export function openLinks(clock: Clock): Links {
   return {

@@ -53,6 +53,11 @@ for (const [what, more, complaint] of [
   ['a run directory that is none', { 'run-dir': `${TOKEN}/x` }, /^mn agent: --run-dir: ENOTDIR/],
   ['a flag that is none', { tok: 'x' }, /^mn agent: Unknown option '--tok'/],
   ['too few flows', { flows: '9' }, /^mn agent: --flows must be a whole number from 1024/],
+  [
+    'a DSCP that is none',
+    { 'tunnel-dscp': '64' },
+    /^mn agent: --tunnel-dscp must be zero, copy, or a whole number from 0 to 63, not 64\n$/,
+  ],
 ] as const)
   test(`${what} is told in one line`, async () => {
     const { code, said } = await run(flags(more));

@@ -39,6 +39,8 @@ mn agent stats: what the kernel counts, port by port; also when no agent runs (-
   --run-dir DIR          pinned maps and state; default /run/midonet/agent
   --flows N              flow slots; default ${SLOTS_DEFAULT}
   --tunnel-port N        UDP port of the overlay; default ${TUNNEL_UDP_PORT}
+  --tunnel-dscp WHAT     DSCP of tunnel packets: zero (default), copy (that of the packet inside),
+                         or a number from 0 to 63
   --port-upcalls N       first packets a second that one port may have decided; default
                          ${LIMITS.upcallBudget.frames.perSecond}. More for a gateway, by whose port many come
   --no-peer-redirect     frames for containers take the way through the host's end of the cable,
@@ -52,6 +54,7 @@ interface Settings {
   readonly runDir: string;
   readonly slots: number;
   readonly tunnelUdpPort: number;
+  readonly tunnelTos: number | 'copy';
   readonly upcallBudget: UpcallBudget;
   readonly peerRedirect: boolean;
 }
@@ -76,6 +79,7 @@ const OPTIONS = {
   'run-dir': { ...text, default: '/run/midonet/agent' },
   flows: { ...text, default: String(SLOTS_DEFAULT) },
   'tunnel-port': { ...text, default: String(TUNNEL_UDP_PORT) },
+  'tunnel-dscp': { ...text, default: 'zero' },
   'port-upcalls': { ...text, default: String(LIMITS.upcallBudget.frames.perSecond) },
   'no-peer-redirect': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h' },
@@ -100,9 +104,22 @@ function readSettings(argv: readonly string[]): Settings | undefined {
     runDir: values['run-dir'],
     slots: wholeNumber(values.flows, 'flows', [1024, 1_000_000]),
     tunnelUdpPort: wholeNumber(values['tunnel-port'], 'tunnel-port', [1, 65535]),
+    tunnelTos: tosOf(values['tunnel-dscp']),
     upcallBudget: budgetOf(wholeNumber(values['port-upcalls'], 'port-upcalls', [1_000, 100_000])),
     peerRedirect: !values['no-peer-redirect'],
   };
+}
+
+/** The TOS of outer packets. DSCP is its upper six bits (RFC 2474 §3). */
+function tosOf(dscp: string): number | 'copy' {
+  if (dscp === 'copy') return dscp;
+  if (dscp === 'zero') return 0;
+  const value = /^\d{1,2}$/.test(dscp) ? Number(dscp) : 64;
+  if (value > 63)
+    throw new UsageError(
+      `--tunnel-dscp must be zero, copy, or a whole number from 0 to 63, not ${dscp}`,
+    );
+  return value << 2;
 }
 
 /** New flows, and flows that an edit made stale, as many; bursts stay as they are. */
@@ -212,12 +229,13 @@ async function run(settings: Settings): Promise<void> {
   const host = await hostId(client, settings, log, stop.signal);
   if (host === undefined) return;
   using bell = new EventFd();
-  const { runDir, slots, tunnelUdpPort, upcallBudget, peerRedirect } = settings;
+  const { runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect } = settings;
   const data = {
     host,
     runDir,
     slots,
     tunnelUdpPort,
+    tunnelTos,
     upcallBudget,
     peerRedirect,
     ringBytes: RING_BYTES,

@@ -14,6 +14,8 @@ export interface LocalInterface {
   readonly carrier?: boolean;
   /** What this host calls the namespace that its other end is in; absent: its own, or no end. */
   readonly netns?: number;
+  /** Bytes of the largest packet that it takes; absent: not known, no limit. */
+  readonly mtu?: number | undefined;
 }
 
 export type ToEdge =
@@ -34,6 +36,7 @@ export interface EdgeState {
     readonly port: string;
     readonly interface: string;
     readonly up: boolean;
+    readonly mtu?: number | undefined;
   }[];
   readonly counters: AgentCounters;
 }

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LearnedNeighbour } from '#client/types.ts';
 import type { TunnelKey } from '#flow/flow.ts';
-import { parseIp4 } from '#net/ip.ts';
+import { parseIp4, type Ip } from '#net/ip.ts';
 import type { RowChange } from '#virtual/change.ts';
 import { bridge, frame, HOST, host, location, OTHER, port, uuid, zone } from './edge.fixture.ts';
 import { LIMITS } from './limits.ts';
@@ -288,7 +288,7 @@ const OTHER_ADDRESS = parseIp4('172.16.0.2') ?? assert.fail();
 
 test('what is heard here is passed on at once to the other hosts near the router', () => {
   const one = withOther();
-  const told: [number, number][] = [];
+  const told: [Ip, number][] = [];
   one.datapath.onTunnel((remote, key) => told.push([remote, key]));
   one.reply(2, '10.0.2.10', TO_BLUE, '10.0.2.1');
   assert.deepEqual(told, [[OTHER_ADDRESS, ROUTER_KEY]]);
@@ -309,14 +309,17 @@ test('a host behind another bridge of the segment is near too, whichever of the 
     linkedPort(32, BLUE, 31),
   ];
   const one = new RoutedHost().start(...trunk);
-  const told: [number, number][] = [];
+  const told: [Ip, number][] = [];
   one.datapath.onTunnel((remote, key) => told.push([remote, key]));
   one.reply(2, '10.0.2.10', TO_BLUE, '10.0.2.1');
   assert.deepEqual(told, [[OTHER_ADDRESS, ROUTER_KEY]]);
   const [onBlue, here] = [port(2, BLUE, 'b', OTHER), [port(1, TRUNK, 'a'), location(1, 101)]];
   const two = new RoutedHost().start(...trunk, onBlue, location(2, 102, OTHER), ...here);
   two.change(...[3, UP].map((n): RowChange => ({ kind: 'port', id: uuid(2, n) })));
-  const allowed = two.datapath.senders().map(({ source, network }) => [source, network]);
+  const addresses = new Map(two.datapath.peers().map(({ peer, address }) => [peer, address]));
+  const allowed = two.datapath
+    .senders()
+    .map(({ source, network }) => [addresses.get(source), network]);
   assert.deepEqual(
     allowed.filter(([, network]) => network === ROUTER_KEY),
     [[OTHER_ADDRESS, ROUTER_KEY]],
@@ -328,7 +331,7 @@ test('what another host passes on is believed, and lapses unless the store says 
     const one = withOther();
     const far = { ...heard('10.0.2.70', macOf(7)), port: uuid(2, 7) };
     const reply = `${macOf(7)} > ${macOf(TO_BLUE)} arp reply 10.0.2.70 is-at ${macOf(7)} to 10.0.2.1`;
-    const tunnelled: number[] = [];
+    const tunnelled: (Ip | number)[] = [];
     one.packet('10.0.2.70', 1);
     one.datapath.onTunnel((remote, key) => tunnelled.push(key, remote));
     one.datapath.receiveTunnel(OTHER_ADDRESS, ROUTER_KEY, frame(reply));

@@ -11,8 +11,9 @@
 import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import { Turns } from '#datapath/turns.ts';
-import { compile, compileTell } from '#flow/compile.ts';
-import type { Actions, Entry, FlowRef } from '#flow/flow.ts';
+import { compile, compileTell, type Compiled } from '#flow/compile.ts';
+import type { Actions, DpPeer, Entry, FlowRef } from '#flow/flow.ts';
+import { MTU_MAX } from '#flow/flow.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { entryOf, headersOf, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
@@ -34,6 +35,7 @@ import type { Bindings } from './bindings.ts';
 import type { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { Neighbours } from './neighbours.ts';
+import { LargePackets } from './too-big.ts';
 import type { Parked } from './waiting.ts';
 
 /** What a flow would be, decided now. */
@@ -42,6 +44,8 @@ export interface Decision {
   readonly actions: Actions;
   readonly fields: FieldSet;
   readonly tags: readonly Tag[];
+  /** Of each output: see `Compiled`. */
+  readonly limits: Compiled['limits'];
 }
 
 export interface PacketPathOptions {
@@ -94,12 +98,15 @@ export class PacketPath {
   #upcalls = 0;
   #flowsInstalled = 0;
   #injected = 0;
+  readonly #large: LargePackets;
   #opened = false;
   /** Whose frame is looked at, or brought about what is. */
   #onBehalfOf: Entry | undefined;
   /** Of the reassembly, as the datapath was told. */
   #toldDropped = 0;
   readonly #removals: FlowRef[] = [];
+  /** By slot: the largest packet that a flow carries; 0: any. */
+  readonly #mtus: Uint16Array;
   /** In their order. */
   #outbox: Outgoing[] = [];
   readonly #reassembly = new Reassembly({
@@ -113,11 +120,13 @@ export class PacketPath {
   constructor(options: PacketPathOptions) {
     this.#datapath = options.datapath;
     this.#turns = new Turns(options.datapath, LIMITS.turns);
+    this.#mtus = new Uint16Array(options.datapath.slots);
     this.#topology = options.topology;
     this.#state = options.state;
     this.#table = options.table;
     this.#bindings = options.bindings;
     this.#learning = options.learning;
+    this.#large = new LargePackets(options);
   }
 
   /** Upcalls are decided from now on; before, they are refused and counted. */
@@ -173,6 +182,15 @@ export class PacketPath {
   retire(refs: readonly FlowRef[]): void {
     this.#forget(this.#table.retire(refs));
   }
+  /** Removes all flows of what these hosts send. */
+  forgetSources(peers: ReadonlySet<DpPeer>): void {
+    const from = (ref: FlowRef): DpPeer | undefined => {
+      const key = this.#table.match(ref)?.key;
+      return key && entryOf(key).tunnel?.source;
+    };
+    this.retire(this.#table.refs().filter((ref) => peers.has(from(ref) ?? (0 as DpPeer))));
+    this.flushRemovals();
+  }
   /**
    * Flows that the table has just made stale. Frames that were decided by them before, and still
    * wait in the batch, leave first: else the datapath would drop them as stale.
@@ -198,6 +216,7 @@ export class PacketPath {
   /** Removes idle flows, notes which senders are still there, and gives up datagrams. */
   expire(): void {
     const now = this.#datapath.now();
+    this.#large.tick();
     this.#reassembly.expire(now);
     const { dropped } = this.#reassembly;
     if (dropped > this.#toldDropped)
@@ -223,7 +242,9 @@ export class PacketPath {
     const ample = hasField(fields, 'ipTtl') ? headers : { ...headers, ipTtl: TTL_AMPLE };
     const outcome = this.#simulate(ample, NO_BYTES, 0, ingress);
     const { kind } = outcome.verdict;
-    return kind === 'forward' || kind === 'drop' ? this.#decision(outcome, ingress) : undefined;
+    return kind === 'forward' || kind === 'drop'
+      ? this.#decision(outcome, ingress, key)
+      : undefined;
   }
 
   counters(): AgentCounters {
@@ -241,6 +262,7 @@ export class PacketPath {
       hits,
       misses,
       tunnelHits,
+      cut: this.#large.cut,
       drops: all,
     };
   }
@@ -277,9 +299,10 @@ export class PacketPath {
     return this.#simulate(headersOf(key), frame, size, ingress);
   }
 
-  #decision(outcome: Outcome, ingress: Ingress): Decision {
-    const { actions, tags } = compile(outcome, ingress, this.#bindings);
-    return { outcome, actions, fields: outcome.seen, tags: [...outcome.tags, ...tags] };
+  #decision(outcome: Outcome, ingress: Ingress, key: Uint8Array): Decision {
+    const tagged = read16(key, KEY.vlan) !== 0;
+    const { actions, tags, limits } = compile(outcome, ingress, this.#bindings, tagged);
+    return { outcome, actions, fields: outcome.seen, tags: [...outcome.tags, ...tags], limits };
   }
 
   /** A claim changes what is known, so the walk is done again on that. */
@@ -305,7 +328,7 @@ export class PacketPath {
       return this.#count('no-port');
     const guarded = upcall.reason === 'ttl' || upcall.reason === 'too-big';
     const known = guarded ? undefined : this.#table.lookup(upcall.key);
-    if (known !== undefined) {
+    if (known !== undefined && this.#fits(known, upcall)) {
       this.#injected += 1;
       return this.#datapath.inject(known, upcall.frame, upcall.gsoSize);
     }
@@ -332,7 +355,7 @@ export class PacketPath {
       const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
       if (!this.#state.neighbours.park(verdict.port, verdict.ip, parked))
         this.#count('neighbour-limit');
-    } else this.#install(packet, this.#decision(outcome, ingress));
+    } else this.#install(packet, this.#decision(outcome, ingress, key));
   }
 
   /** Keeps a fragment for a router, and decides about its datagram when that is whole. */
@@ -421,23 +444,39 @@ export class PacketPath {
         this.#count('neighbour-limit');
       return;
     }
-    const { actions } = this.#decision(outcome, packet.ingress);
-    if (actions.drop !== undefined) this.#count(actions.drop);
-    else this.#execute(packet, outcome, actions);
+    const decision = this.#decision(outcome, packet.ingress, key);
+    if (decision.actions.drop !== undefined) this.#count(decision.actions.drop);
+    else this.#execute(packet, decision);
   }
 
-  /** Sends a frame by actions that no flow has; cut, where the walk said so. */
-  #execute({ frame, gsoSize }: Packet, { verdict }: Outcome, actions: Actions): void {
-    const mtu = verdict.kind === 'forward' ? verdict.cut : undefined;
-    if (mtu === undefined) return this.#datapath.execute(frame, actions, gsoSize);
-    const pieces = gsoSize === 0 ? fragments(frame, mtu) : undefined;
-    if (pieces === undefined) return this.#count('too-big');
-    for (const piece of pieces) this.#datapath.execute(piece, actions, 0);
+  /** Whether a flow may carry a frame: the kernel has looked only at those it found a flow for. */
+  #fits({ slot }: FlowRef, { frame, gsoSize }: Upcall): boolean {
+    const mtu = this.#mtus[slot] ?? 0;
+    return mtu === 0 || packetSize(frame, gsoSize) <= mtu;
   }
 
-  #install(packet: Packet, { outcome, actions, fields, tags }: Decision): void {
+  /** Sends a frame by actions that no flow has, where it fits; see `too-big.ts`. */
+  #execute({ frame, gsoSize, ingress }: Packet, { outcome, actions, limits }: Decision): void {
+    const { verdict } = outcome;
+    const all = verdict.kind === 'forward' ? verdict.cut : undefined;
+    const size = packetSize(frame, gsoSize);
+    if (all === undefined && size <= (actions.mtu ?? size))
+      return this.#datapath.execute(frame, actions, gsoSize);
+    const from = 'port' in ingress ? ingress.port : undefined;
+    const large = { frame, gsoSize, size, from };
+    if (!this.#large.send(large, actions, limits, all)) this.#count('too-big');
+    this.invalidate(this.#large.takeTags());
+  }
+
+  #install(packet: Packet, decision: Decision): void {
+    const { outcome, actions, fields, tags } = decision;
     const { key, frame, gsoSize } = packet;
     if (actions.drop !== undefined) this.#count(actions.drop);
+    // A flow would be for those that fit; the first of them makes it.
+    else if (packetSize(frame, gsoSize) > (actions.mtu ?? MTU_MAX)) {
+      this.#injected += 1;
+      return this.#execute(packet, decision);
+    }
     const cause = { steps: outcome.steps, verdict: outcome.verdict };
     const now = this.#datapath.now();
     const flow = { key, fields, tags, cause, now };
@@ -446,11 +485,12 @@ export class PacketPath {
       : undefined;
     if (added?.fresh === true) {
       this.#datapath.install(added.ref, { key: added.key, fields: added.fields, actions });
+      this.#mtus[added.ref.slot] = actions.mtu ?? 0;
       this.#flowsInstalled += 1;
     }
     if (actions.drop !== undefined) return;
     this.#injected += 1;
-    if (added === undefined) this.#execute(packet, outcome, actions);
+    if (added === undefined) this.#execute(packet, decision);
     else this.#datapath.inject(added.ref, frame, gsoSize);
   }
 

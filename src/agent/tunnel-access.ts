@@ -7,8 +7,7 @@
  * has no room for stays closed (its frames are dropped and counted there) and is tried again.
  */
 import type { Datapath } from '#datapath/datapath.ts';
-import type { DpPort, TunnelKey } from '#flow/flow.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { DpPeer, DpPort, TunnelKey } from '#flow/flow.ts';
 import type { PortId } from '#virtual/ids.ts';
 
 export interface DesiredKey {
@@ -24,7 +23,7 @@ export const reasonOf = (error: unknown): string =>
 export class TunnelAccess {
   readonly #datapath: Datapath;
   /** By network; read from the datapath once, then kept. */
-  #allowed: Map<number, Set<Ip4>> | undefined;
+  #allowed: Map<number, Set<DpPeer>> | undefined;
   #failed = false;
 
   constructor(datapath: Datapath) {
@@ -66,7 +65,7 @@ export class TunnelAccess {
   syncSenders<Carried>(
     carried: ReadonlyMap<number, Carried>,
     dirty: (of: Carried) => boolean,
-    sources: (of: Carried) => Set<Ip4>,
+    sources: (of: Carried) => Set<DpPeer>,
   ): void {
     const allowed = (this.#allowed ??= this.#found());
     for (const [network, before] of allowed)
@@ -79,8 +78,8 @@ export class TunnelAccess {
       if (!allowed.has(network) || dirty(of)) this.#syncNetwork(network, sources(of));
   }
 
-  #syncNetwork(network: number, desired: Set<Ip4>): void {
-    const allowed = this.#allowed?.get(network) ?? new Set<Ip4>();
+  #syncNetwork(network: number, desired: Set<DpPeer>): void {
+    const allowed = this.#allowed?.get(network) ?? new Set<DpPeer>();
     this.#allowed?.set(network, allowed);
     for (const source of allowed) {
       if (desired.has(source)) continue;
@@ -98,10 +97,10 @@ export class TunnelAccess {
     }
   }
 
-  #found(): Map<number, Set<Ip4>> {
-    const found = new Map<number, Set<Ip4>>();
+  #found(): Map<number, Set<DpPeer>> {
+    const found = new Map<number, Set<DpPeer>>();
     for (const { source, network } of this.#datapath.senders())
-      found.set(network, (found.get(network) ?? new Set<Ip4>()).add(source));
+      found.set(network, (found.get(network) ?? new Set<DpPeer>()).add(source));
     return found;
   }
 }

@@ -17,6 +17,7 @@ import {
   uuid,
   zone,
 } from './edge.fixture.ts';
+import type { Ip } from '#net/ip.ts';
 import { LIMITS } from './limits.ts';
 
 const [RED, BLUE] = [1, 2];
@@ -215,7 +216,7 @@ test('floods follow a host to another tunnel address', () => {
     ],
     { a: 1 },
   );
-  const remotes: number[] = [];
+  const remotes: Ip[] = [];
   one.datapath.onTunnel((remote) => remotes.push(remote));
   for (const address of ['172.16.0.3', '172.16.0.4']) {
     one.arrive(1, frame(REQUEST));

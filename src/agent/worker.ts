@@ -14,7 +14,9 @@ import {
 import type { UpcallBudget } from '#datapath/budget.ts';
 import { openEbpf } from '#datapath/ebpf/open.ts';
 import { monotonicMs } from '#os/clock.ts';
+import { isIp6, writeIp4, writeIp6, type Ip } from '#net/ip.ts';
 import { Epoll, EventFd, TimerFd } from '#os/epoll.ts';
+import { Routes } from '#os/netlink/routes.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { Edge } from './edge.ts';
 import { LIMITS } from './limits.ts';
@@ -27,6 +29,8 @@ export interface WorkerData {
   readonly slots: number;
   readonly ringBytes: number;
   readonly tunnelUdpPort: number;
+  /** Of outer packets; see EbpfOptions. */
+  readonly tunnelTos: number | 'copy';
   /** Of each port, and of each host behind the tunnel. */
   readonly upcallBudget: UpcallBudget;
   /** Whether frames for containers may go straight to their interface. */
@@ -37,13 +41,22 @@ export interface WorkerData {
   readonly seed: number;
 }
 
+function bytesOf(address: Ip): Uint8Array {
+  const bytes = new Uint8Array(isIp6(address) ? 16 : 4);
+  if (isIp6(address)) writeIp6(bytes, 0, address);
+  else writeIp4(bytes, 0, address);
+  return bytes;
+}
+
 function run(port: MessagePort, data: WorkerData): void {
   using datapath = openEbpf(data);
+  using routes = new Routes();
   const edge = new Edge({
     host: data.host as HostId,
     datapath,
     now: monotonicMs,
     seed: data.seed,
+    pathMtu: (address) => routes.pathMtu(bytesOf(address)),
   });
   using epoll = new Epoll();
   using timer = new TimerFd();

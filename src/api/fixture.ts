@@ -88,6 +88,7 @@ export const reportAt = (revision: number): AgentReport => ({
     hits: 0,
     misses: 0,
     tunnelHits: 0,
+    cut: 0,
     injected: 0,
     drops: {},
   },

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { Token } from '#client/types.ts';
+import { Location } from '#virtual/location/location.ts';
 import { PortSchema } from '#virtual/port/port.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
@@ -16,6 +17,7 @@ export const LocateBody = z
   .strictObject({
     interface: PortSchema.shape.interface.unwrap(),
     up: z.boolean().default(true).describe('False: the interface is gone, or has no carrier.'),
+    mtu: Location.shape.mtu,
   })
   .meta({ id: 'Locate', description: 'The interface that carries the port on the calling host.' });
 

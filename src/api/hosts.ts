@@ -45,6 +45,7 @@ export const ReportBody = z
       misses: count,
       tunnelHits: count,
       injected: count,
+      cut: count.default(0).describe('Packets that the agent cut to what the way on carries.'),
       drops: z.record(text, count),
     }),
   })

@@ -85,6 +85,8 @@ export interface AgentCounters {
   readonly misses: number;
   readonly tunnelHits: number;
   readonly injected: number;
+  /** Packets that were too big for the way on and were sent on in pieces. */
+  readonly cut: number;
   readonly drops: Readonly<Record<string, number>>;
 }
 
@@ -229,7 +231,10 @@ export interface Client {
    * Hosts only: the port is up here, or (`up` false) its interface is gone or has no carrier.
    * Answers the location with its key; keeps the key it had here.
    */
-  locate(port: string, at: { readonly interface: string; readonly up?: boolean }): Promise<Written>;
+  locate(
+    port: string,
+    at: { readonly interface: string; readonly up?: boolean; readonly mtu?: number | undefined },
+  ): Promise<Written>;
   report(report: AgentReport): Promise<void>;
   learn(put: readonly Learned[], forget: readonly Learned[]): Promise<void>;
 }

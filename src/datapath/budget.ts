@@ -145,10 +145,10 @@ export const payerOf = ({ port, tunnel }: Entry): number => port + (tunnel?.sour
 export const isUrgent = (kind: UpcallClass): boolean => kind !== 'frames' && kind !== 'groups';
 
 /**
- * A store of frames of which no payer has more than RING_QUARTERS of what is free. So one alone gets
- * no more than a third, and when N of them fill it together one part in 1 + N / 2 stays free for
- * others (the threshold of Choudhury and Hahne's switches). Urgent frames may have more, and so
- * have room beside those that are not.
+ * A store of frames of which no payer has more than RING_QUARTERS of what is free. So one alone
+ * gets no more than a third, and when N of them fill it together one part in 1 + N / 2 stays free
+ * for others (the threshold of Choudhury and Hahne's switches). Urgent frames may have more, and
+ * so have room beside those that are not.
  */
 export class Shares {
   readonly #size: number;

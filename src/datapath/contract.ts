@@ -9,6 +9,7 @@ import type { Bench } from './contract/bench.ts';
 import { BUDGET, SHARES, STORM_BUDGET } from './contract/budget.ts';
 import { FORWARDING } from './contract/forwarding.ts';
 import { LIFECYCLE } from './contract/lifecycle.ts';
+import { PEERS } from './contract/peers.ts';
 import { Rig, type Case } from './contract/rig.ts';
 import { REWRITING } from './contract/rewriting.ts';
 import { ROUTING } from './contract/routing.ts';
@@ -22,6 +23,7 @@ const ALL: Cases = {
   ...ROUTING,
   ...REWRITING,
   ...TAGS,
+  ...PEERS,
   ...LIFECYCLE,
   ...SHARES,
   ...BUDGET,

@@ -7,10 +7,11 @@
  * interface never talks to the host's own stack. All calls are synchronous and are made from one
  * thread.
  */
-import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
+import type { Actions, DpPeer, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
 import type { Note } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import type { DropReason } from '#virtual/drop.ts';
+import type { Peer } from './peers.ts';
 
 /**
  * A frame that no flow matched, and that its entry paid for (`budget.ts`; else it was dropped as
@@ -49,7 +50,8 @@ export interface FlowStats {
  * `tunnelHits` (a port key did), `misses` (handed up, for any reason) or a drop; a frame that a
  * flow drops is a drop and no hit. A copy that is lost for what its own output rewrites counts as a
  * drop beside that. Frames that `inject` and `execute` send count in `drops` only,
- * when they are dropped.
+ * when they are dropped. A copy to a peer that was removed counts in `drops` besides, as
+ * `not-located`.
  */
 export interface DatapathCounters {
   readonly hits: number;
@@ -70,6 +72,12 @@ export interface Installed {
 export interface KeyTarget {
   readonly key: TunnelKey;
   readonly port: DpPort;
+  readonly network: number;
+}
+
+/** Who may send for a network. */
+export interface Sender {
+  readonly source: DpPeer;
   readonly network: number;
 }
 
@@ -103,12 +111,24 @@ export interface Datapath extends Disposable {
   removeKey(key: TunnelKey): void;
   keys(): readonly KeyTarget[];
   /**
-   * Allows `source` to send frames for `network`; everybody else's are dropped as `unknown-sender`.
-   * A source has one budget of first packets for all networks. Throws when there is no more room.
+   * The number of an underlay address, IPv4 or IPv6: the same until it is removed. Throws when
+   * there are LIMITS.PEERS_MAX already.
    */
-  allowSender(source: Ip4, network: number): void;
-  denySender(source: Ip4, network: number): void;
-  senders(): readonly { readonly source: Ip4; readonly network: number }[];
+  addPeer(address: Ip): DpPeer;
+  /**
+   * The number may be given to another address from now on, so nothing may refer to it any more:
+   * no flow, neither as an output nor as an entry, is left. Its senders are denied. Idempotent.
+   */
+  removePeer(peer: DpPeer): void;
+  peers(): readonly Peer[];
+  /**
+   * Allows `source` to send frames for `network`; everybody else's are dropped as `unknown-sender`.
+   * A source has one budget of first packets for all networks. Throws when there is no more room,
+   * or no such peer.
+   */
+  allowSender(source: DpPeer, network: number): void;
+  denySender(source: DpPeer, network: number): void;
+  senders(): readonly Sender[];
 
   /**
    * Queues flows for installation; in the kernel after `commit()`. Replaces a flow of equal key and

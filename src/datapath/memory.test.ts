@@ -62,7 +62,7 @@ test('a port that was not added is not there', () => {
   const datapath = openMemory({ slots: 1, clock: () => 0 });
   datapath.receive(1 as DpPort, new Uint8Array(60));
   assert.deepEqual(datapath.counters(), { hits: 0, misses: 0, tunnelHits: 0, drops: {} });
-  datapath.allowSender(1 as Ip4, 0x800001);
+  datapath.allowSender(datapath.addPeer(1 as Ip4), 0x800001);
   datapath.setKey({ key: 5 as TunnelKey, port: 1 as DpPort, network: 0x800001 });
   datapath.receiveTunnel(1 as Ip4, 5 as TunnelKey, new Uint8Array(60));
   assert.deepEqual(datapath.counters().drops, { 'no-port': 1 });

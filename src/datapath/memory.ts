@@ -7,14 +7,23 @@
  * that a flow sends to a port which is not there is lost as in the kernel: at that interface, not
  * here.
  */
-import type { Actions, DpPort, Entry, Flow, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
+import type {
+  Actions,
+  DpPeer,
+  DpPort,
+  Entry,
+  Flow,
+  FlowRef,
+  Output,
+  TunnelKey,
+} from '#flow/flow.ts';
 import { ENTRY_MASKS_MAX, MASKS_MAX } from '#flow/flow.ts';
 import { dropped, interpret } from '#flow/interpret.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { maskBytes } from '#flow/mask.ts';
 import { entryOf, ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -27,8 +36,10 @@ import type {
   FlowStats,
   Installed,
   KeyTarget,
+  Sender,
   Upcall,
 } from './datapath.ts';
+import { PeerNumbers, type Peer } from './peers.ts';
 
 /**
  * First packets that wait for the agent; shared among entries, what is more is dropped as
@@ -47,25 +58,25 @@ export interface MemoryOptions {
   /** What each entry may hand up; UPCALL_BUDGET unless told. */
   readonly upcallBudget?: UpcallBudget;
   /** This host's tunnel address, for whoever wires several of these together. */
-  readonly address?: Ip4;
+  readonly address?: Ip;
 }
 
 /** The wires of a memory datapath. */
 export interface MemoryProbe {
-  readonly address: Ip4 | undefined;
+  readonly address: Ip | undefined;
   /**
    * A frame arrives at an interface. Ignored when that was not added. The frame is copied if kept.
    */
   receive(port: DpPort, frame: Uint8Array): void;
   /** A frame arrives through the tunnel. */
-  receiveTunnel(source: Ip4, key: TunnelKey, frame: Uint8Array): void;
+  receiveTunnel(from: Ip, key: TunnelKey, frame: Uint8Array): void;
   /**
    * Who gets what leaves by interfaces; the last call wins. Frames must be copied if kept or
    * changed.
    */
   onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void;
   /** Who gets what leaves by the tunnel; the last call wins. */
-  onTunnel(take: (remote: Ip4, key: TunnelKey, frame: Uint8Array) => void): void;
+  onTunnel(take: (remote: Ip, key: TunnelKey, frame: Uint8Array) => void): void;
 }
 
 interface Slot {
@@ -91,7 +102,7 @@ type Send = { readonly frame: Uint8Array } & (
 );
 
 const textOf = (key: Uint8Array): string => String.fromCharCode(...key);
-const senderText = (source: Ip4, network: number): string => `${network}/${source}`;
+const senderText = (source: DpPeer, network: number): string => `${network}/${source}`;
 
 function textUnder(key: Uint8Array, mask: Uint8Array, scratch: Uint8Array): string {
   for (let i = 0; i < KEY_SIZE; i++) scratch[i] = key[i]! & mask[i]!;
@@ -112,14 +123,15 @@ const tooBig = (frame: Uint8Array, { mtu }: Actions): boolean =>
 class Memory implements Datapath, MemoryProbe {
   readonly tunnelPort: DpPort;
   readonly slots: number;
-  readonly address: Ip4 | undefined;
+  readonly address: Ip | undefined;
   readonly upcallFd = undefined;
   readonly #clock: () => number;
   readonly #budgets: Budgets;
   readonly #shares = new Shares(UPCALLS_WAITING_MAX);
   readonly #ports = new Set<DpPort>();
   readonly #keys = new Map<TunnelKey, KeyTarget>();
-  readonly #senders = new Map<string, { readonly source: Ip4; readonly network: number }>();
+  readonly #peers = new PeerNumbers();
+  readonly #senders = new Map<string, Sender>();
   readonly #slots = new Map<number, Slot>();
   readonly #tables: Table[] = [];
   /** Flows by entry and set of fields. */
@@ -134,7 +146,7 @@ class Memory implements Datapath, MemoryProbe {
   #tunnelHits = 0;
   readonly #drops: { [R in DropReason]?: number } = {};
   #transmit: (port: DpPort, frame: Uint8Array) => void = () => {};
-  #tunnel: (remote: Ip4, key: TunnelKey, frame: Uint8Array) => void = () => {};
+  #tunnel: (remote: Ip, key: TunnelKey, frame: Uint8Array) => void = () => {};
   #closed = false;
 
   constructor(options: MemoryOptions) {
@@ -171,15 +183,27 @@ class Memory implements Datapath, MemoryProbe {
   keys(): readonly KeyTarget[] {
     return [...this.#keys.values()];
   }
-  allowSender(source: Ip4, network: number): void {
+  addPeer(address: Ip): DpPeer {
+    return this.#peers.add(address);
+  }
+  removePeer(peer: DpPeer): void {
+    for (const { source, network } of this.senders())
+      if (source === peer) this.denySender(source, network);
+    this.#peers.remove(peer);
+  }
+  peers(): readonly Peer[] {
+    return this.#peers.list();
+  }
+  allowSender(source: DpPeer, network: number): void {
+    this.#peers.need(source);
     this.#senders.set(senderText(source, network), { source, network });
   }
-  denySender(source: Ip4, network: number): void {
+  denySender(source: DpPeer, network: number): void {
     this.#senders.delete(senderText(source, network));
     if (this.senders().some((each) => each.source === source)) return;
     this.#budgets.forget({ port: this.tunnelPort, tunnel: { key: 0 as TunnelKey, source } });
   }
-  senders(): readonly { readonly source: Ip4; readonly network: number }[] {
+  senders(): readonly Sender[] {
     return [...this.#senders.values()];
   }
 
@@ -309,7 +333,7 @@ class Memory implements Datapath, MemoryProbe {
   onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void {
     this.#transmit = take;
   }
-  onTunnel(take: (remote: Ip4, key: TunnelKey, frame: Uint8Array) => void): void {
+  onTunnel(take: (remote: Ip, key: TunnelKey, frame: Uint8Array) => void): void {
     this.#tunnel = take;
   }
 
@@ -318,16 +342,19 @@ class Memory implements Datapath, MemoryProbe {
     this.#lookup({ port }, frame);
   }
 
-  receiveTunnel(source: Ip4, key: TunnelKey, frame: Uint8Array): void {
+  receiveTunnel(from: Ip, key: TunnelKey, frame: Uint8Array): void {
     if (this.#closed) return;
+    const source = this.#peers.peerOf(from);
     if ((key & FLOOD_KEY_BIT) !== 0) {
-      if (!this.#senders.has(senderText(source, key))) this.#drop('unknown-sender');
+      if (source === undefined || !this.#senders.has(senderText(source, key)))
+        this.#drop('unknown-sender');
       else this.#lookup({ port: this.tunnelPort, tunnel: { key, source } }, frame);
       return;
     }
     const target = this.#keys.get(key);
     if (target === undefined) this.#drop('unknown-key');
-    else if (!this.#senders.has(senderText(source, target.network))) this.#drop('unknown-sender');
+    else if (source === undefined || !this.#senders.has(senderText(source, target.network)))
+      this.#drop('unknown-sender');
     else if (frame.length < ETH_HEADER_BYTES) this.#drop('malformed');
     else if (!this.#ports.has(target.port)) this.#drop('no-port');
     else {
@@ -395,8 +422,11 @@ class Memory implements Datapath, MemoryProbe {
   }
 
   #leave(output: Output, frame: Uint8Array): void {
-    if ('remote' in output) this.#tunnel(output.remote, output.key, frame);
-    else if (this.#ports.has(output.port)) this.#transmit(output.port, frame);
+    if ('remote' in output) {
+      const to = this.#peers.addressOf(output.remote);
+      if (to === undefined) this.#drop('not-located');
+      else this.#tunnel(to, output.key, frame);
+    } else if (this.#ports.has(output.port)) this.#transmit(output.port, frame);
   }
 
   #handUp(entry: Entry, frame: Uint8Array, reason: Upcall['reason']): void {

@@ -2,20 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Ip4 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { BridgeId, HostId, PortId } from '#virtual/ids.ts';
 import type { Outcome, Recipient, Verdict } from '#virtual/outcome.ts';
 import type { Guards, Rewrites } from '#virtual/match.ts';
-import { compile } from './compile.ts';
+import { compile as compileWhole } from './compile.ts';
 import type { Bindings, FloodMembers, RemotePort, RouterHosts } from './compile.ts';
 import { OUTPUTS_PER_FLOW_MAX } from './flow.ts';
-import type { DpPort, TunnelKey } from './flow.ts';
+import type { DpPeer, DpPort, TunnelKey } from './flow.ts';
 
 const port = (n: number) => `p${n}` as PortId;
 const dp = (n: number) => n as DpPort;
 const host = (n: number) => `h${n}` as HostId;
-const address = (n: number) => n as Ip4;
+const address = (n: number) => n as DpPeer;
 const BRIDGE = 'b' as BridgeId;
 const KEY = 0x800005 as TunnelKey;
 const ingress = { port: port(1) };
@@ -41,6 +40,12 @@ const outcome = (
 });
 const forward = (...to: Recipient[]): Outcome => outcome({ kind: 'forward', to });
 
+/** Without limits, where the world has none. */
+function compile(...args: Parameters<typeof compileWhole>) {
+  const { actions, tags } = compileWhole(...args);
+  return { actions, tags };
+}
+
 interface World {
   readonly local?: readonly [PortId, DpPort | undefined][];
   readonly remote?: readonly [PortId, RemotePort][];
@@ -52,14 +57,56 @@ const bindings = ({ local = [], remote = [], flood, hosts }: World): Bindings =>
   remote: (id) => new Map(remote).get(id),
   floodMembers: (id) => (id === BRIDGE ? flood : undefined),
   routerHosts: () => hosts,
+  mtu: () => undefined,
 });
 const members = (
   local: readonly [PortId, DpPort | undefined][],
-  remotes: readonly [HostId, Ip4 | undefined][],
+  remotes: readonly [HostId, DpPeer | undefined][],
 ): FloodMembers => ({
   key: KEY,
   local: local.map(([id, dpPort]) => ({ port: id, dpPort })),
   remotes: remotes.map(([id, remote]) => ({ host: id, remote })),
+});
+
+test('the least MTU of the outputs, and of the routers on the way, guards the flow', () => {
+  const limits = new Map([
+    [20, 1500],
+    [77, 1450],
+    [78, undefined],
+  ]);
+  const flood = members(
+    [
+      [port(2), dp(20)],
+      [port(3), dp(30)],
+    ],
+    [
+      [host(1), address(77)],
+      [host(2), address(78)],
+    ],
+  );
+  const remote: [PortId, RemotePort][] = [
+    [port(4), { host: host(1), key: 9 as TunnelKey, remote: address(77), mtu: 1400 }],
+  ];
+  const world: Bindings = {
+    ...bindings({ local: [[port(2), dp(20)]], flood, remote }),
+    mtu: (output) => limits.get('port' in output ? output.port : output.remote),
+  };
+  const limitsOf = (to: Recipient, tagged = false, mtu?: number) => {
+    const guards = { decTtl: 0, mtu };
+    const walked = outcome({ kind: 'forward', to: [to] }, {}, guards);
+    const { actions, limits: each } = compileWhole(walked, ingress, world, tagged);
+    return [actions.mtu, each];
+  };
+  const all = { flood: BRIDGE };
+  assert.deepEqual(limitsOf({ port: port(2) }), [1500, [1500]]);
+  assert.deepEqual(limitsOf({ port: port(4) }), [1400, [1400]]);
+  assert.deepEqual(limitsOf(all), [1450, [1500, undefined, 1450, undefined]]);
+  assert.deepEqual(limitsOf(all, true), [1446, [1500, undefined, 1446, undefined]]);
+  assert.deepEqual(limitsOf({ ...all, vlan: 0 }, true), [1450, [1500, undefined, 1450, undefined]]);
+  assert.deepEqual(limitsOf({ ...all, vlan: 0x1007 })[0], 1446);
+  assert.deepEqual(limitsOf(all, false, 1300)[0], 1300);
+  const dropped = outcome({ kind: 'drop', reason: 'no-route' }, {}, { decTtl: 0, mtu: 1300 });
+  assert.deepEqual(compileWhole(dropped, ingress, world).limits, []);
 });
 
 test('to a port here', () => {
@@ -174,12 +221,12 @@ test('a change of a binding, location or address that alters the actions was tag
       all.map((n) => [port(n), of<DpPort>(local, n)]),
       [1, 2, 3]
         .filter((h) => all.some((n) => of(local, n) === undefined && hostOf(n) === h))
-        .map((h) => [host(h), of<Ip4>(at, h)]),
+        .map((h) => [host(h), of<DpPeer>(at, h)]),
     );
     const remote = all.flatMap((n): [PortId, RemotePort][] => {
       const h = hostOf(n);
       if (h === undefined) return [];
-      return [[port(n), { host: host(h), key: n as TunnelKey, remote: of<Ip4>(at, h) }]];
+      return [[port(n), { host: host(h), key: n as TunnelKey, remote: of<DpPeer>(at, h) }]];
     });
     return bindings({ local: all.map((n) => [port(n), of<DpPort>(local, n)]), remote, flood });
   };

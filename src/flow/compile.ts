@@ -6,25 +6,28 @@
  * where the answer was "none" (law 2: its arrival must invalidate the flow). The egress half of
  * another host's flood never leaves by the tunnel again, so no frame can circle between hosts.
  */
-import type { Ip4 } from '#net/ip.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { BridgeId, HostId, PortId, RouterId } from '#virtual/ids.ts';
 import type { Ingress, Outcome, Recipient } from '#virtual/outcome.ts';
 import { bindingTag, floodTag, hostTag, locationTag } from '#virtual/tags.ts';
 import type { Tag } from '#virtual/tags.ts';
-import { OUTPUTS_PER_FLOW_MAX } from './flow.ts';
-import type { Actions, DpPort, Output, TunnelKey } from './flow.ts';
+import { MTU_MIN, OUTPUTS_PER_FLOW_MAX } from './flow.ts';
+import type { Actions, DpPeer, DpPort, Output, TunnelKey } from './flow.ts';
+import { VLAN_TAG_BYTES } from './parse.ts';
 
 /**
- * Another host, seen from here. `remote`: its tunnel address; undefined when no zone joins the two.
+ * Another host, seen from here. `remote`: its end of the tunnel; undefined when no zone joins the
+ * two, or there is no room for one more.
  */
 export interface RemoteHost {
   readonly host: HostId;
-  readonly remote: Ip4 | undefined;
+  readonly remote: DpPeer | undefined;
 }
 /** Where a port is up on another host, and the key that reaches it there. */
 export interface RemotePort extends RemoteHost {
   readonly key: TunnelKey;
+  /** Bytes of the largest packet that its interface there takes; undefined: not known. */
+  readonly mtu?: number | undefined;
 }
 /** A port bound to this host. `dpPort`: undefined while its interface is not there. */
 export interface LocalMember {
@@ -61,6 +64,11 @@ export interface Bindings {
    */
   remote(port: PortId): RemotePort | undefined;
   /**
+   * Bytes of the largest IP packet that leaves by an output in an untagged frame; undefined where
+   * none is known. Changes with the tag under which the output was asked for.
+   */
+  mtu(output: Output): number | undefined;
+  /**
    * Undefined for a bridge that is not known. All of it, interfaces and addresses too, changes with
    * `floodTag`: a tag for each member would take more room than the flow.
    */
@@ -73,13 +81,22 @@ export interface Compiled {
   readonly actions: Actions;
   /** In addition to the outcome's own; without duplicates. */
   readonly tags: readonly Tag[];
+  /**
+   * Of each output: bytes of the largest IP packet that leaves by it; undefined: any. The least of
+   * them is in the actions already.
+   */
+  readonly limits: readonly (number | undefined)[];
 }
 
 /** A compilation under way: what leaves, and what was asked for. */
 interface Work {
   readonly bindings: Bindings;
   readonly outputs: Output[];
+  /** Of each output. */
+  readonly limits: (number | undefined)[];
   readonly tags: Set<Tag>;
+  /** The frame came with a tag. */
+  readonly tagged: boolean;
   /** The frame came from another host's flood: it must not go back into the underlay. */
   readonly here: boolean;
 }
@@ -95,17 +112,30 @@ function vidOf(vlan: number | undefined): number | undefined {
 const withVlan = (output: Output, vid: number | undefined): Output =>
   vid === undefined ? output : { ...output, vlan: vid };
 
+/** The least of two limits. */
+const least = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);
+
+/** One copy more. `there`: what the interface on the other host takes. */
+function leave(work: Work, output: Output, vid: number | undefined, there?: number): void {
+  let limit = work.bindings.mtu(output);
+  const tagged = vid === undefined ? work.tagged : vid !== 0;
+  // An interface has room for a tag besides its MTU; on the way through the tunnel it is payload.
+  if (limit !== undefined && tagged && 'remote' in output)
+    limit = Math.max(limit - VLAN_TAG_BYTES, MTU_MIN);
+  work.outputs.push(withVlan(output, vid));
+  work.limits.push(least(limit, there));
+}
+
 type ToPort = Extract<Recipient, { port: PortId }>;
 
-function toPort(
-  { bindings, outputs, tags, here }: Work,
-  { port, vlan }: ToPort,
-): DropReason | undefined {
+function toPort(work: Work, { port, vlan }: ToPort): DropReason | undefined {
+  const { bindings, tags, here } = work;
   tags.add(bindingTag(port));
   const local = bindings.dpPort(port);
   const vid = vidOf(vlan);
   if (local !== undefined) {
-    outputs.push(withVlan({ port: local }, vid));
+    leave(work, { port: local }, vid);
     return undefined;
   }
   if (here) return 'not-located';
@@ -114,7 +144,7 @@ function toPort(
   if (there === undefined) return 'not-located';
   tags.add(hostTag(there.host));
   if (there.remote === undefined) return 'not-located';
-  outputs.push(withVlan({ key: there.key, remote: there.remote }, vid));
+  leave(work, { key: there.key, remote: there.remote }, vid, there.mtu);
   return undefined;
 }
 
@@ -122,19 +152,19 @@ type ToFlood = Extract<Recipient, { flood: BridgeId }>;
 
 /** A flood that reaches nobody is no fault of its own: another recipient may have some. */
 function toFlood(work: Work, { flood, except, here, vlan }: ToFlood): DropReason | undefined {
-  const { bindings, outputs, tags } = work;
+  const { bindings, tags } = work;
   tags.add(floodTag(flood));
   const members = bindings.floodMembers(flood);
   if (members === undefined) return undefined;
   const vid = vidOf(vlan);
   for (const { port, dpPort } of members.local) {
     if (port === except) continue;
-    if (dpPort !== undefined) outputs.push(withVlan({ port: dpPort }, vid));
+    if (dpPort !== undefined) leave(work, { port: dpPort }, vid);
   }
   if (here === undefined && !work.here)
     for (const { remote } of members.remotes)
-      if (remote !== undefined) outputs.push(withVlan({ key: members.key, remote }, vid));
-  return outputs.length > OUTPUTS_PER_FLOW_MAX ? 'flood-limit' : undefined;
+      if (remote !== undefined) leave(work, { key: members.key, remote }, vid);
+  return work.outputs.length > OUTPUTS_PER_FLOW_MAX ? 'flood-limit' : undefined;
 }
 
 /** One VLAN operation for all outputs, where they agree. */
@@ -156,25 +186,35 @@ function forward(outcome: Outcome, work: Work): Actions {
 }
 
 /** Frames that do not keep to these are handed up, whether the others are forwarded or dropped. */
-const guardsOf = ({ guards: { decTtl, mtu } }: Outcome): Pick<Actions, 'decTtl' | 'mtu'> => ({
-  ...(decTtl > 0 && { decTtl }),
-  ...(mtu !== undefined && { mtu }),
-});
+function guardsOf(
+  { guards: { decTtl, mtu: routers } }: Outcome,
+  limits: Compiled['limits'],
+): Pick<Actions, 'decTtl' | 'mtu'> {
+  const mtu = limits.reduce(least, routers);
+  return { ...(decTtl > 0 && { decTtl }), ...(mtu !== undefined && { mtu }) };
+}
 
 const drop = (reason: DropReason): Actions => ({ drop: reason, outputs: [] });
 
 /**
  * What a datapath does with the frames of an outcome that forwards or drops, and the tags on which
  * that depends beyond the outcome's own. Other outcomes have no flow: asking for it is a bug.
+ * `tagged`: the frame came with a tag, which all that decides about ports reads (law 1).
  */
-export function compile(outcome: Outcome, ingress: Ingress, bindings: Bindings): Compiled {
+export function compile(
+  outcome: Outcome,
+  ingress: Ingress,
+  bindings: Bindings,
+  tagged = false,
+): Compiled {
   const { verdict } = outcome;
   const here = 'flood' in ingress;
-  const work: Work = { bindings, outputs: [], tags: new Set(), here };
+  const work: Work = { bindings, outputs: [], limits: [], tags: new Set(), tagged, here };
   // The flow matches the interface, but what it does is right only while that carries this port.
   if ('port' in ingress) work.tags.add(bindingTag(ingress.port));
   const actions = verdict.kind === 'drop' ? drop(verdict.reason) : forward(outcome, work);
-  return { actions: { ...actions, ...guardsOf(outcome) }, tags: [...work.tags] };
+  const limits = actions.drop === undefined ? work.limits : [];
+  return { actions: { ...actions, ...guardsOf(outcome, limits) }, tags: [...work.tags], limits };
 }
 
 /** Where a frame goes that the agents of the other hosts near a router are to hear; none: []. */

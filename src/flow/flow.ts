@@ -2,7 +2,7 @@
  * What a datapath caches: match, mask, actions. The tags, the cause and the bookkeeping of a flow
  * are the agent's (`table.ts`); the datapath knows a flow by its slot and generation.
  */
-import type { Ip, Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -11,6 +11,11 @@ import type { FieldSet } from '#virtual/match.ts';
 export type DpPort = number & { readonly brand: 'DpPort' };
 /** A 24-bit VXLAN network identifier: a port key or a flood key. */
 export type TunnelKey = number & { readonly brand: 'TunnelKey' };
+/**
+ * Another end of the tunnel: a number from 1 on that the datapath gives to an underlay address, of
+ * either family. Flows, keys and budgets name hosts by it.
+ */
+export type DpPeer = number & { readonly brand: 'DpPeer' };
 
 /**
  * Where a frame was when the datapath saw it. `port` is the tunnel device's number for tunnel
@@ -18,11 +23,14 @@ export type TunnelKey = number & { readonly brand: 'TunnelKey' };
  */
 export type Entry =
   | { readonly port: DpPort; readonly tunnel?: undefined }
-  | { readonly port: DpPort; readonly tunnel: { readonly key: TunnelKey; readonly source: Ip4 } };
+  | {
+      readonly port: DpPort;
+      readonly tunnel: { readonly key: TunnelKey; readonly source: DpPeer };
+    };
 
 /** Where a copy of a frame leaves, and what is its own. */
 export type Output = OutputOwn &
-  ({ readonly port: DpPort } | { readonly key: TunnelKey; readonly remote: Ip4 });
+  ({ readonly port: DpPort } | { readonly key: TunnelKey; readonly remote: DpPeer });
 interface OutputOwn {
   /**
    * For this output in place of `Actions.vlan`, and with the same meaning: 0: no tag; else the VID

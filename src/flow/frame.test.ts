@@ -9,7 +9,7 @@ import type { Ip4, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import { FIELDS, hasField } from '#virtual/match.ts';
 import type { Headers } from '#virtual/match.ts';
-import type { Actions, DpPort, TunnelKey } from './flow.ts';
+import type { Actions, DpPeer, DpPort, TunnelKey } from './flow.ts';
 import { interpret } from './interpret.ts';
 import { KEY_SIZE } from './layout.ts';
 import { EXACT, maskBytes, maskKey, matchedFields } from './mask.ts';
@@ -303,7 +303,7 @@ const edits = fc
   })
   .map((all) => Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)));
 const PORT = { port: 1 as DpPort };
-const TUNNEL = { key: 5 as TunnelKey, remote: 9 as Ip4 };
+const TUNNEL = { key: 5 as TunnelKey, remote: 9 as DpPeer };
 const outputs = [PORT, TUNNEL];
 const vlans = fc.array(option(fc.oneof(fc.constant(0), fc.nat(4095))), {
   minLength: 1,

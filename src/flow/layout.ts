@@ -31,6 +31,8 @@ export const LIMITS = {
   MEMBERS_MAX: 65536,
   /** Port keys on one host at a time; their numbers only ever grow. */
   KEYS_MAX: 65536,
+  /** Other ends of the tunnel at a time. */
+  PEERS_MAX: 4096,
   /** Pairs of tunnel source and network that may send here. */
   SENDERS_MAX: 262144,
   /** Slots for frames sent without a flow; they follow the flow slots. */
@@ -102,7 +104,7 @@ export const ACTION_STRUCT = [
   { name: 'group', type: 'u32' },
   { name: 'ifindex', type: 'u32' },
   { name: 'tun_key', type: 'u32' },
-  { name: 'remote', type: 'u32' },
+  { name: 'peer', type: 'u32' },
   { name: 'in_port', type: 'u32' },
   { name: 'in_key', type: 'u32' },
   { name: 'dec_ttl', type: 'u16' },
@@ -122,7 +124,7 @@ export const ACTION = {
   DROP: 2,
   SET_ETH_DST: 4,
   SET_ETH_SRC: 8,
-  /** Outputs are the members of `group`; else the one of `ifindex` or of (`tun_key`, `remote`). */
+  /** Outputs are the members of `group`; else the one of `ifindex` or of (`tun_key`, `peer`). */
   GROUP: 16,
   TUNNEL: 32,
   /** All members of `group` but `in_port`: the ports of a bridge share one group so. */
@@ -167,14 +169,14 @@ export const GROUP = [
 ] as const satisfies readonly FieldRow[];
 
 /**
- * struct member: one output. `ifindex` 0: the tunnel, to `remote` (host order) with `tun_key`.
+ * struct member: one output. `ifindex` 0: the tunnel, to `peer` with `tun_key`.
  * `vlan`: see VLAN. `rewrite`: 0, or the mark with which this copy is sent through the private
  * veth, where the slot that it names says what else is rewritten, and the same output again.
  */
 export const MEMBER = [
   { name: 'ifindex', type: 'u32' },
   { name: 'tun_key', type: 'u32' },
-  { name: 'remote', type: 'u32' },
+  { name: 'peer', type: 'u32' },
   { name: 'vlan', type: 'u32' },
   { name: 'rewrite', type: 'u32' },
   { name: 'flags', type: 'u32' },
@@ -203,10 +205,25 @@ export const KEY_FLAG = { REDIRECT_PEER: 1 } as const;
  */
 export const NETWORK_NO_PORT = 0x80000000;
 
-/** struct sender: a tunnel source (IPv4, host order) that may send for a network. */
+/**
+ * struct peer: where another end of the tunnel is; the index in its map is its number. `family`:
+ * 0 while nobody has the number, else PEER_FAMILY.
+ */
+export const PEER = [
+  { name: 'address', type: 'net8', count: 16 },
+  { name: 'family', type: 'u32' },
+  { name: 'spare', type: 'u32' },
+] as const satisfies readonly FieldRow[];
+/** An IPv4 address is in the last four bytes, behind PEER4_PREFIX. */
+export const PEER_FAMILY = { IP4: 4, IP6: 6 } as const;
+/** In front of an IPv4 address in the sixteen bytes of one: ::ffff:0:0/96 (RFC 4291 §2.5.5.2). */
+export const PEER4_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] as const;
+
+/** struct sender: an underlay address that may send for a network; the value is its peer. */
 export const SENDER = [
-  { name: 'source', type: 'u32' },
+  { name: 'address', type: 'net8', count: 16 },
   { name: 'network', type: 'u32' },
+  { name: 'spare', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
 /**
@@ -226,8 +243,8 @@ export const UPCALL = [
 ] as const satisfies readonly FieldRow[];
 
 /**
- * struct entry_key: where frames come from, and who pays for those that are handed up. `source`: of
- * the tunnel (host order), else 0.
+ * struct entry_key: where frames come from, and who pays for those that are handed up. `source`:
+ * the peer that sent it through the tunnel, else 0.
  */
 export const ENTRY_KEY = [
   { name: 'in_port', type: 'u32' },
@@ -274,7 +291,8 @@ export const CONFIG = [
   /** The private veth's end with the inject program. */
   { name: 'inject_ifindex', type: 'u32' },
   { name: 'ring_bytes', type: 'u32' },
-  { name: 'spare', type: 'u32' },
+  /** Of outer packets: the TOS or traffic class, or TUNNEL_TOS_COPY. */
+  { name: 'tunnel_tos', type: 'u32' },
 ] as const satisfies readonly FieldRow[];
 
 /**
@@ -303,6 +321,9 @@ export const NOTES_MAX = 64;
 
 /** What a frame that is handed up is paid from; see `datapath/budget.ts`. */
 export const UPCALL_CLASS = { FRAMES: 0, GROUPS: 1, CONTROL: 2, GUARDS: 3, STALE: 4 } as const;
+
+/** In config.tunnel_tos: the DSCP of the packet inside. */
+export const TUNNEL_TOS_COPY = 0x100;
 
 export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4 } as const;
 
@@ -379,8 +400,9 @@ export const headerText = (): string =>
     defines('UPCALL_', UPCALL_REASON),
     defines('CLASS_', UPCALL_CLASS),
     defines('COUNTER_', COUNTER),
+    defines('PEER_', PEER_FAMILY),
     `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
-    `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n#define HASH_SECRET_WORDS ${HASH_SECRET_WORDS}\n`,
+    `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n#define HASH_SECRET_WORDS ${HASH_SECRET_WORDS}\n#define TUNNEL_TOS_COPY ${TUNNEL_TOS_COPY}u\n`,
     struct('flow_key', FLOW_KEY),
     struct('action', ACTION_STRUCT),
     struct('flow_value', FLOW_VALUE),
@@ -388,6 +410,7 @@ export const headerText = (): string =>
     struct('group', GROUP),
     struct('member', MEMBER),
     struct('key_target', KEY_TARGET),
+    struct('peer', PEER),
     struct('sender', SENDER),
     struct('upcall', UPCALL),
     struct('entry_key', ENTRY_KEY),

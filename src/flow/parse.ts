@@ -24,10 +24,10 @@
  *    the identifier of an echo request or reply, when 8 bytes are there. Else both stay zero.
  */
 import { readIp4, readIp6 } from '#net/ip.ts';
-import type { Ip, Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import { readMac } from '#net/mac.ts';
 import type { Headers } from '#virtual/match.ts';
-import type { DpPort, Entry, TunnelKey } from './flow.ts';
+import type { DpPeer, DpPort, Entry, TunnelKey } from './flow.ts';
 import { KEY, KEY_SIZE } from './layout.ts';
 
 export const ETH_HEADER_BYTES = 14;
@@ -210,10 +210,10 @@ export function writeEntry(key: Uint8Array, entry: Entry): void {
   writeU32(key, KEY.tun_src, entry.tunnel?.source ?? 0);
 }
 
-/** Where the frame of a key was seen. No tunnel frame comes from 0.0.0.0 (RFC 1122 §3.2.1.3). */
+/** Where the frame of a key was seen. Peers count from 1. */
 export function entryOf(key: Uint8Array): Entry {
   const port = readU32(key, KEY.in_port) as DpPort;
-  const source = readU32(key, KEY.tun_src) as Ip4;
+  const source = readU32(key, KEY.tun_src) as DpPeer;
   if (source === 0) return { port };
   return { port, tunnel: { key: readU32(key, KEY.tun_key) as TunnelKey, source } };
 }

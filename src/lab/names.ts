@@ -12,8 +12,10 @@ export const UNDERLAY_PART = 'net';
 export const API_PART = 'api';
 /** The interface of hosts, outsiders and API on the underlay. */
 export const UNDERLAY_INTERFACE = 'ul0';
-/** Room for the 50 bytes of VXLAN over IPv4 (RFC 7348 §4.3), so that workloads keep 1500. */
-export const UNDERLAY_MTU = 1550;
+/** Room for the bytes of VXLAN (RFC 7348 §5), so that workloads keep 1500. */
+export const UNDERLAY_MTU = { ipv4: 1550, ipv6: 1570 } as const;
+export const underlayMtu = ({ underlay, underlayMtu: mtu }: Recipe): number =>
+  mtu ?? UNDERLAY_MTU[underlay];
 export const API_PORT = 8470;
 /** The UDP port of the overlay: the agent's default. */
 export const TUNNEL_UDP_PORT = 6677;
@@ -52,22 +54,25 @@ export const namespacesOf = (lab: string, recipe: Recipe): string[] =>
 export interface Machine {
   readonly part: string;
   readonly address: string;
+  /** By which the tunnels of other hosts reach it. */
+  readonly tunnelAddress: string;
   readonly mac: string;
   /** The end of its cable on the underlay's bridge. */
   readonly cable: string;
 }
 
-const machine = (part: string, lastOctet: number): Machine => ({
+const machine = ({ underlay }: Recipe, part: string, lastOctet: number): Machine => ({
   part,
   address: `172.30.0.${lastOctet}`,
+  tunnelAddress: underlay === 'ipv6' ? `fd30::${lastOctet.toString(16)}` : `172.30.0.${lastOctet}`,
   mac: `02:1a:b0:00:00:${lastOctet.toString(16).padStart(2, '0')}`,
   cable: `ul-${part}`,
 });
 
 export const machinesOf = (recipe: Recipe): Machine[] => [
-  ...recipe.hosts.map((host, i) => machine(host, i + 1)),
-  ...recipe.outsiders.map((part, i) => machine(part, OUTSIDER_FIRST + i)),
-  machine(API_PART, API_LAST_OCTET),
+  ...recipe.hosts.map((host, i) => machine(recipe, host, i + 1)),
+  ...recipe.outsiders.map((part, i) => machine(recipe, part, OUTSIDER_FIRST + i)),
+  machine(recipe, API_PART, API_LAST_OCTET),
 ];
 
 export function machineOf(recipe: Recipe, part: string): Machine {

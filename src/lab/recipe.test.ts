@@ -1,7 +1,7 @@
 /** Recipes: what is accepted, and that a refusal names the field. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { namespacesOf } from './names.ts';
+import { machineOf, namespacesOf, underlayMtu } from './names.ts';
 import { relation } from './expected.ts';
 import { addressOf, parseRecipe, readRecipe, recipeNames, tenantOf } from './recipe.ts';
 
@@ -25,6 +25,19 @@ test('addresses are found by family', () => {
   assert.ok(vm1);
   assert.equal(addressOf(vm1, 4), '10.0.0.1');
   assert.equal(addressOf(vm1, 6), 'fd00::1');
+});
+
+test('an underlay is of one family, with room for packets of 1500 bytes unless told', () => {
+  const of = (text: string) => parseRecipe(recipe(GOOD).replace('hosts:', `${text}\nhosts:`));
+  const first = (text: string) => {
+    const parsed = of(text);
+    return [machineOf(parsed, 'h1').tunnelAddress, underlayMtu(parsed)];
+  };
+  assert.deepEqual(first(''), ['172.30.0.1', 1550]);
+  assert.deepEqual(first('underlay: ipv6'), ['fd30::1', 1570]);
+  assert.deepEqual(first('underlayMtu: 9000'), ['172.30.0.1', 9000]);
+  assert.throws(() => of('underlay: ipx'), /underlay: /);
+  assert.throws(() => of('underlayMtu: 1279'), /underlayMtu: /);
 });
 
 test('a lab is its underlay, its API, its hosts, its workloads', () => {

@@ -36,6 +36,9 @@ const interfaceAddress = z.string().refine((text) => {
   return Number(length) <= (isIp6(ip) ? 128 : 32);
 }, 'must be an address with a length such as 10.0.0.1/24');
 
+/** What IPv6 needs (RFC 8200 §5), and what the kernel lets a cable have. */
+const mtu = z.int().min(1280).max(65_535);
+
 const gateway = z
   .string()
   .refine((text) => parseIp(text) !== undefined, 'must be an address such as 10.0.0.1');
@@ -48,6 +51,8 @@ const Workload = z.strictObject({
   bridge: partName.optional(),
   mac,
   addresses: z.array(interfaceAddress).min(1).max(16),
+  /** Of its interface, in bytes. */
+  mtu: mtu.optional(),
   /** Its default routers, one of each family. */
   via: z.array(gateway).max(2).default([]),
 });
@@ -94,6 +99,10 @@ const Recipe = z
   .strictObject({
     about: z.string().min(1),
     hosts: z.array(partName).min(1).max(HOSTS_MAX),
+    /** By which family tunnels run; the API is at an IPv4 address all the same. */
+    underlay: z.enum(['ipv4', 'ipv6']).default('ipv4'),
+    /** Room for packets of 1500 bytes in the tunnel, unless told. */
+    underlayMtu: mtu.optional(),
     /** Machines on the underlay that run no agent. */
     outsiders: z.array(partName).max(OUTSIDERS_MAX).default([]),
     bridges: z.record(partName, Bridge),

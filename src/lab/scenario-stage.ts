@@ -44,17 +44,19 @@ const MN = new URL('../mn.ts', import.meta.url).pathname;
 /** The recipe's only network: its ports are the scenario's to make. */
 const NETWORK = 'scenario';
 
-function recipeOf({ title, hosts, workloads }: Scenario): Recipe {
+function recipeOf({ title, hosts, workloads, underlay }: Scenario): Recipe {
   return {
     about: title,
     hosts: [...hosts],
+    underlay: underlay.family,
+    underlayMtu: underlay.mtu,
     outsiders: [],
     bridges: { [NETWORK]: { tenant: NETWORK, seeded: false } },
     routers: {},
     workloads: Object.fromEntries(
-      workloads.map(({ name, host, mac, addresses, via = [] }) => [
+      workloads.map(({ name, host, mac, addresses, mtu, via = [] }) => [
         name,
-        { host, bridge: NETWORK, mac, addresses: [...addresses], via: [...via] },
+        { host, bridge: NETWORK, mac, addresses: [...addresses], mtu, via: [...via] },
       ]),
     ),
   };

@@ -4,8 +4,9 @@
  * (one process, reference datapath) and in the lab (namespaces, the kernel), and is a page of the
  * guide.
  *
- * The lab block: `hosts NAME…`, `workload NAME HOST MAC ADDR… [via GATEWAY…]`; addresses with their
- * lengths, a gateway for each family. The commands are those of `scenario-commands.ts`.
+ * The lab block: `hosts NAME…`, `underlay ipv4|ipv6 [mtu BYTES]`,
+ * `workload NAME HOST MAC ADDR… [mtu BYTES] [via GATEWAY…]`; addresses with their lengths, a
+ * gateway for each family. The commands are those of `scenario-commands.ts`.
  */
 import { perform, type Stage } from './scenario-commands.ts';
 
@@ -15,8 +16,15 @@ export interface WorkloadSpec {
   readonly mac: string;
   /** With prefix lengths. */
   readonly addresses: readonly string[];
+  /** Bytes of the largest packet of its interface; 1500 unless told. */
+  readonly mtu?: number | undefined;
   /** Default routers, at most one of each family. */
   readonly via?: readonly string[];
+}
+/** The network between hosts. `mtu` undefined: room for packets of 1500 bytes in the tunnel. */
+export interface Underlay {
+  readonly family: 'ipv4' | 'ipv6';
+  readonly mtu: number | undefined;
 }
 export interface ScenarioStep {
   readonly command: string;
@@ -27,6 +35,7 @@ export interface ScenarioStep {
 export interface Scenario {
   readonly title: string;
   readonly hosts: readonly string[];
+  readonly underlay: Underlay;
   readonly workloads: readonly WorkloadSpec[];
   readonly steps: readonly ScenarioStep[];
   readonly lines: readonly string[];
@@ -34,31 +43,56 @@ export interface Scenario {
 
 export function parseScenario(text: string): Scenario {
   const lines = text.split('\n');
-  const hosts: string[] = [];
-  const workloads: WorkloadSpec[] = [];
+  const settings: Settings = {
+    hosts: [],
+    workloads: [],
+    underlay: { family: 'ipv4', mtu: undefined },
+  };
   const steps: { command: string; expected: string[]; line: number }[] = [];
   let block = '';
   for (const [i, line] of lines.entries()) {
     const fence = /^```(\w*)/.exec(line);
     if (fence) block = block === '' ? fence[1] || 'text' : '';
-    else if (block === 'lab') readSetting(line, hosts, workloads);
+    else if (block === 'lab') readSetting(line, settings);
     else if (block === 'console' && line.startsWith('$ '))
       steps.push({ command: line.slice(2), expected: [], line: i });
     else if (block === 'console' && line.trim() !== '') steps.at(-1)?.expected.push(line);
   }
-  return { title: lines[0]?.replace(/^#+ */, '') ?? '', hosts, workloads, steps, lines };
+  return { title: lines[0]?.replace(/^#+ */, '') ?? '', ...settings, steps, lines };
 }
 
-function readSetting(line: string, hosts: string[], workloads: WorkloadSpec[]): void {
+interface Settings {
+  readonly hosts: string[];
+  readonly workloads: WorkloadSpec[];
+  underlay: Underlay;
+}
+
+/** The number behind a word, which goes with it; undefined where the word is not. */
+function takeNumber(words: string[], word: string): number | undefined {
+  const at = words.indexOf(word);
+  if (at < 0) return undefined;
+  const value = Number(words.splice(at, 2)[1]);
+  if (!Number.isInteger(value)) throw new Error(`scenario: ${word} NUMBER`);
+  return value;
+}
+
+function readSetting(line: string, settings: Settings): void {
   const [word, ...rest] = line.trim().split(/\s+/);
-  if (word === 'hosts') hosts.push(...rest);
-  else if (word === 'workload') {
+  if (word === 'hosts') settings.hosts.push(...rest);
+  else if (word === 'underlay') {
+    const [family = '', ...more] = rest;
+    if (family !== 'ipv4' && family !== 'ipv6')
+      throw new Error(`scenario: the underlay is ipv4 or ipv6, not ${family}`);
+    settings.underlay = { family, mtu: takeNumber(more, 'mtu') };
+  } else if (word === 'workload') {
     const [name = '', host = '', mac = '', ...more] = rest;
-    if (!hosts.includes(host))
+    if (!settings.hosts.includes(host))
       throw new Error(`scenario: workload ${name} is on unknown host ${host}`);
+    const mtu = takeNumber(more, 'mtu');
     const at = more.indexOf('via');
     const addresses = at < 0 ? more : more.slice(0, at);
-    workloads.push({ name, host, mac, addresses, via: at < 0 ? [] : more.slice(at + 1) });
+    const via = at < 0 ? [] : more.slice(at + 1);
+    settings.workloads.push({ name, host, mac, addresses, mtu, via });
   } else if (word) throw new Error(`scenario: unknown setting ${word}`);
 }
 

@@ -21,7 +21,7 @@ export async function createHosts(client: Client, recipe: Recipe): Promise<Map<s
   const ids = new Map(recipe.hosts.map((name, i) => [name, objects[i]?.id ?? '']));
   const members = recipe.hosts.map((host) => ({
     host: ids.get(host),
-    address: machineOf(recipe, host).address,
+    address: machineOf(recipe, host).tunnelAddress,
   }));
   await client.create('tunnel-zone', { name: 'underlay', members });
   return ids;

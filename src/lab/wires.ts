@@ -13,7 +13,7 @@ import {
   machinesOf,
   netnsOf,
   UNDERLAY_INTERFACE,
-  UNDERLAY_MTU,
+  underlayMtu,
   UNDERLAY_PART,
   type Machine,
 } from './names.ts';
@@ -82,12 +82,12 @@ export const cableLine = (cable: Cable): string =>
   ` netns ${cable.namespace} type veth` +
   ` peer name ${cable.far.interface} mtu ${cable.mtu} netns ${cable.far.namespace}`;
 
-const machineCable = (lab: string, machine: Machine): string =>
+const machineCable = (lab: string, machine: Machine, mtu: number): string =>
   cableLine({
     namespace: netnsOf(lab, machine.part),
     interface: UNDERLAY_INTERFACE,
     mac: machine.mac,
-    mtu: UNDERLAY_MTU,
+    mtu,
     far: { namespace: netnsOf(lab, UNDERLAY_PART), interface: machine.cable },
   });
 
@@ -96,7 +96,7 @@ const workloadCable = (lab: string, name: string, workload: Workload): string =>
     namespace: netnsOf(lab, name),
     interface: WORKLOAD_INTERFACE,
     mac: workload.mac,
-    mtu: WORKLOAD_MTU,
+    mtu: workload.mtu ?? WORKLOAD_MTU,
     far: { namespace: netnsOf(lab, workload.host), interface: name },
   });
 
@@ -108,12 +108,13 @@ export async function makeWires(journal: Journal): Promise<void> {
   const machines = machinesOf(recipe);
   const workloads = workloadsOf(recipe, 'namespace');
   for (const [name] of workloads) setIpv6(netnsOf(lab, name), QUIET);
-  for (const part of [UNDERLAY_PART, ...machines.map((machine) => machine.part)]) {
-    setIpv6(netnsOf(lab, part), { 'default/disable_ipv6': '1' });
-  }
+  const six = recipe.underlay === 'ipv6';
+  const off = { 'default/disable_ipv6': '1' };
+  setIpv6(netnsOf(lab, UNDERLAY_PART), off);
+  for (const { part } of machines) setIpv6(netnsOf(lab, part), six ? QUIET : off);
   await ipBatch([
     `link add name ${UNDERLAY_BRIDGE} netns ${underlay} type bridge mcast_snooping 0`,
-    ...machines.map((machine) => machineCable(lab, machine)),
+    ...machines.map((machine) => machineCable(lab, machine, underlayMtu(recipe))),
     ...workloads.map(([name, workload]) => workloadCable(lab, name, workload)),
   ]);
   await Promise.all([
@@ -146,6 +147,9 @@ const underlayLines = (machines: readonly Machine[]): string[] => [
 const machineLines = (machine: Machine): string[] => [
   'link set dev lo up',
   `address add ${machine.address}/24 dev ${UNDERLAY_INTERFACE}`,
+  ...(machine.tunnelAddress === machine.address
+    ? []
+    : [`address add ${machine.tunnelAddress}/64 dev ${UNDERLAY_INTERFACE}`]),
   `link set dev ${UNDERLAY_INTERFACE} up`,
 ];
 

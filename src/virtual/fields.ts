@@ -3,12 +3,12 @@ import { z } from 'zod';
 import {
   BROADCAST4,
   formatIp,
-  formatIp4,
   isIp6,
+  isLinkLocalIp,
+  isLoopbackIp,
   isMulticastIp,
   isUnspecifiedIp,
   parseIp,
-  parseIp4,
   type Ip,
 } from '#net/ip.ts';
 import { formatMac, isGroup, parseMac } from '#net/mac.ts';
@@ -68,16 +68,16 @@ export const unicastIp = ip.refine((text) => {
   return !isMulticastIp(address) && !isUnspecifiedIp(address) && address !== BROADCAST4;
 }, 'must be a unicast address');
 
-/** An IPv4 address that one host can own. */
-export const unicastIp4 = z.string().transform((text, context) => {
-  const address = parseIp4(text);
-  if (address === undefined)
-    context.addIssue({ code: 'custom', message: 'must be an IPv4 address such as 172.16.0.1' });
-  else if (isMulticastIp(address) || isUnspecifiedIp(address) || address === BROADCAST4)
-    context.addIssue({ code: 'custom', message: 'must be a unicast address' });
-  else return formatIp4(address);
-  return z.NEVER;
-});
+/**
+ * An address that one host can have on the underlay: no link-local one, which names a host only
+ * together with an interface, and no IPv4-mapped one: that is another way to say an IPv4 address.
+ */
+export const underlayIp = unicastIp.refine((text) => {
+  const address = parseIp(text);
+  if (address === undefined) return false;
+  const mapped = isIp6(address) && formatIp(address).startsWith('::ffff:');
+  return !mapped && !isLoopbackIp(address) && !(isIp6(address) && isLinkLocalIp(address));
+}, 'must be an address by which other hosts reach this one: not loopback, link-local or IPv4-mapped');
 
 /** A prefix in canonical text: `10.0.0.0/8`, `fd00::/64`; its host bits are zero. */
 export const prefix = z.string().transform((text, context) => {

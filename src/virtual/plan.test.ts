@@ -109,7 +109,7 @@ test('create: every fault of a body is named by field and rule', () => {
   );
   assert.equal(
     world.refused(400, create('tunnel-zone', { name: 'z', members: [{ host: 7, address: 'x' }] })),
-    'members.0.host: must be a UUID\nmembers.0.address: must be an IPv4 address such as 172.16.0.1',
+    'members.0.host: must be a UUID\nmembers.0.address: must be an IPv4 or IPv6 address',
   );
 });
 

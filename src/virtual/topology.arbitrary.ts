@@ -147,6 +147,7 @@ const ROWS: { readonly [K in KindName]: (id: string) => fc.Arbitrary<StoredObjec
       host: one(HOST_IDS),
       interface: one(['tap0', 'tap1']),
       up: mostly,
+      mtu: one([undefined, 1400, 9000]),
       tunnelKey: fc.integer({ min: 1, max: 3 }),
       revision,
     }),
@@ -155,7 +156,10 @@ const ROWS: { readonly [K in KindName]: (id: string) => fc.Arbitrary<StoredObjec
       id: fc.constant(id),
       name: fc.constant(`z${id.at(-1)}`),
       members: fc.uniqueArray(
-        row({ host: one(HOST_IDS), address: one(['192.0.2.1', '192.0.2.2', '192.0.2.3']) }),
+        row({
+          host: one(HOST_IDS),
+          address: one(['192.0.2.1', '192.0.2.2', '192.0.2.3', '2001:db8::1', '2001:db8::2']),
+        }),
         { maxLength: 3, selector: ({ host }) => host },
       ),
       revision,

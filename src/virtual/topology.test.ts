@@ -74,7 +74,7 @@ function answers(topology: Topology): unknown {
   });
   const at = (port: (typeof PORT_IDS)[number]): unknown => {
     const location = topology.location(port);
-    return location && [location.host, location.tunnelKey];
+    return location && [location.host, location.tunnelKey, location.mtu];
   };
   return {
     bridges,

@@ -6,7 +6,7 @@
  * (`apply` after `apply` equals `reset`); `apply` answers the tags of everything that a decision
  * could have read differently before (law 2).
  */
-import { parseIp4, type Ip4 } from '#net/ip.ts';
+import { isIp6, parseIp, type Ip } from '#net/ip.ts';
 import type { Prefix } from '#net/prefix.ts';
 import { seedChangeTags, type SeedText } from './bridge/seeds.ts';
 import { BridgeState } from './bridge/state.ts';
@@ -77,6 +77,10 @@ function routeTags(changed: readonly ChangedRoute[]): Set<Tag> {
   return all;
 }
 
+/** Of an address in text; undefined without one. */
+const familyOf = (address: string | undefined): 4 | 6 | undefined =>
+  address === undefined ? undefined : address.includes(':') ? 6 : 4;
+
 /** What a host carries of a device. */
 export interface Carried {
   /** Ports that are up there, by location. */
@@ -102,7 +106,7 @@ export class Topology implements TopologyView, View {
   readonly #routed = new Map<PortId, RouterId>();
   readonly #byFloodKey = new Map<number, BridgeId>();
   readonly #byNetworkKey = new Map<number, RouterId>();
-  readonly #zonesOf = new Map<HostId, Map<TunnelZoneId, Ip4>>();
+  readonly #zonesOf = new Map<HostId, Map<TunnelZoneId, Ip>>();
   /** Counted, because a device may have far more ports than hosts. */
   readonly #carriers = new Map<DeviceId, Map<HostId, Carried>>();
   readonly #domains = new Domains({
@@ -210,12 +214,15 @@ export class Topology implements TopologyView, View {
   portsOnHost(host: HostId): readonly PortId[] {
     return this.referrers('port', 'host', host) as readonly PortId[];
   }
-  /** The address of `to` in the zone with the lowest id that both hosts are members of. */
-  tunnelAddress(from: HostId, to: HostId): Ip4 | undefined {
+  /** The address of `to` in the zone with the lowest id in which both have one of one family. */
+  tunnelAddress(from: HostId, to: HostId): Ip | undefined {
     const there = this.#zonesOf.get(to);
     let best: TunnelZoneId | undefined;
-    for (const zone of this.#zonesOf.get(from)?.keys() ?? [])
-      if (there?.has(zone) === true && (best === undefined || zone < best)) best = zone;
+    for (const [zone, own] of this.#zonesOf.get(from) ?? []) {
+      const other = there?.get(zone);
+      if (other === undefined || isIp6(other) !== isIp6(own)) continue;
+      if (best === undefined || zone < best) best = zone;
+    }
     return best === undefined ? undefined : there?.get(best);
   }
 
@@ -436,6 +443,7 @@ export class Topology implements TopologyView, View {
     const id = (after ?? before)?.id;
     if (id === undefined) return;
     if (before?.host === after?.host && before?.tunnelKey === after?.tunnelKey) {
+      if (before?.mtu !== after?.mtu) effects.tags.add(locationTag(id));
       const router = this.#ports.get(id)?.router;
       if (router !== undefined) this.#bring(id, router, effects);
       return;
@@ -464,8 +472,9 @@ export class Topology implements TopologyView, View {
   }
 
   /**
-   * A host that joins or leaves changes its own reachability and, seen from it, that of every other
-   * member; so whoever asked for an address needs to name only the host it asked for.
+   * A host that joins, leaves or changes the family of its address changes its own reachability
+   * and, seen from it, that of every other member; so whoever asked for an address needs to name
+   * only the host it asked for.
    */
   #changeZone(before: ZoneRow | undefined, after: ZoneRow | undefined, tags: Set<Tag>): void {
     const id = (after ?? before)?.id;
@@ -477,9 +486,9 @@ export class Topology implements TopologyView, View {
     for (const host of hosts) {
       if (was.get(host) === is.get(host)) continue;
       tags.add(hostTag(host));
-      if (was.has(host) !== is.has(host)) joined = true;
-      const zones = this.#zonesOf.get(host) ?? new Map<TunnelZoneId, Ip4>();
-      const address = parseIp4(is.get(host) ?? '');
+      if (familyOf(was.get(host)) !== familyOf(is.get(host))) joined = true;
+      const zones = this.#zonesOf.get(host) ?? new Map<TunnelZoneId, Ip>();
+      const address = parseIp(is.get(host) ?? '');
       if (address === undefined) zones.delete(id);
       else zones.set(id, address);
       if (zones.size === 0) this.#zonesOf.delete(host);

@@ -20,6 +20,7 @@ const report = (of: Partial<AgentReport>, drops: Record<string, number> = {}): A
     hits: 90,
     misses: 4,
     tunnelHits: 10,
+    cut: 0,
     injected: 4,
     drops,
   },

@@ -3,7 +3,7 @@
  * its wires.
  */
 import type { DpPort, TunnelKey } from '#flow/flow.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import type { UpcallBudget } from '../budget.ts';
 import type { Datapath } from '../datapath.ts';
 
@@ -33,7 +33,7 @@ export interface Bench {
   /** A frame arrives at a port, as from the workload behind it. */
   send(port: DpPort, frame: Uint8Array): void | Promise<void>;
   /** A frame arrives through the tunnel. */
-  sendTunnel(source: Ip4, key: TunnelKey, frame: Uint8Array): void | Promise<void>;
+  sendTunnel(source: Ip, key: TunnelKey, frame: Uint8Array): void | Promise<void>;
   /**
    * What left by a port and was not answered before, in order, tags in place. May be called again
    * for more.
@@ -49,7 +49,7 @@ export interface Bench {
   close(): void | Promise<void>;
 }
 export interface Tunnelled {
-  readonly remote: Ip4;
+  readonly remote: Ip;
   readonly key: TunnelKey;
   readonly frame: Uint8Array;
 }

@@ -127,7 +127,7 @@ export const BUDGET: { readonly [what: string]: Case } = {
 
   'budget: hosts behind the tunnel pay each their own, twice that of a port': async (rig) => {
     const { frames, groups } = STORM_BUDGET;
-    for (const source of [REMOTE, STRANGER]) rig.dp.allowSender(source, FLOOD_KEY);
+    for (const source of [rig.remote, rig.stranger]) rig.dp.allowSender(source, FLOOD_KEY);
     const from = (source: typeof REMOTE) => (frame: Uint8Array) =>
       rig.arrive(source, FLOOD_KEY, frame);
     const much = ({ up, refused, refilled }: Toll) => ({ up, refused, refilled: refilled * 2 });
@@ -196,14 +196,14 @@ export const BUDGET: { readonly [what: string]: Case } = {
 
     const arrive = (frame: Uint8Array) => rig.arrive(REMOTE, FLOOD_KEY, frame);
     const burst = groups.burst * LIMITS.BUDGET_SOURCE_FACTOR;
-    rig.dp.allowSender(REMOTE, FLOOD_KEY);
-    rig.dp.allowSender(REMOTE, FLOOD_KEY + 1);
+    rig.dp.allowSender(rig.remote, FLOOD_KEY);
+    rig.dp.allowSender(rig.remote, FLOOD_KEY + 1);
     await storm(rig, arrive, { frames: toGroup });
-    rig.dp.denySender(REMOTE, FLOOD_KEY + 1);
+    rig.dp.denySender(rig.remote, FLOOD_KEY + 1);
     const allowed = await storm(rig, arrive, { frames: toGroup });
     assert.ok(allowed.up < burst, 'while it may send to any network it has what it had');
-    rig.dp.denySender(REMOTE, FLOOD_KEY);
-    rig.dp.allowSender(REMOTE, FLOOD_KEY);
+    rig.dp.denySender(rig.remote, FLOOD_KEY);
+    rig.dp.allowSender(rig.remote, FLOOD_KEY);
     const anew = await storm(rig, arrive, { frames: toGroup });
     assert.ok(anew.up >= burst);
   },

@@ -107,9 +107,9 @@ export const FORWARDING: { readonly [what: string]: Case } = {
   'several outputs get a copy each, local ports and tunnels': async (rig) => {
     const outputs = [
       { port: rig.b },
-      { key: FLOOD_KEY, remote: REMOTE },
+      { key: FLOOD_KEY, remote: rig.remote },
       { port: rig.c },
-      { key: FLOOD_KEY, remote: STRANGER },
+      { key: FLOOD_KEY, remote: rig.stranger },
     ];
     rig.install({ port: rig.a }, udp(), { ethSrc: mac(0x33), outputs });
     await rig.send(rig.a, udp());
@@ -118,7 +118,7 @@ export const FORWARDING: { readonly [what: string]: Case } = {
     const frame = hex(want);
     assert.deepEqual(await rig.left(rig.b, 1), [frame]);
     assert.deepEqual(await rig.left(rig.c, 1), [frame]);
-    const sent = (await rig.tunnelled(2)).toSorted((x, y) => x.remote - y.remote);
+    const sent = (await rig.tunnelled(2)).toSorted((x, y) => Number(x.remote) - Number(y.remote));
     assert.deepEqual(sent, [
       { remote: REMOTE, key: FLOOD_KEY, frame },
       { remote: STRANGER, key: FLOOD_KEY, frame },
@@ -144,7 +144,7 @@ export const FORWARDING: { readonly [what: string]: Case } = {
   'one output into the tunnel': async (rig) => {
     const tagged = udp({ vlan: 3 });
     for (const frame of [udp(), tagged]) {
-      const outputs = [{ key: PORT_KEY, remote: REMOTE }];
+      const outputs = [{ key: PORT_KEY, remote: rig.remote }];
       rig.install({ port: rig.a }, frame, { outputs });
       await rig.send(rig.a, frame);
       assert.deepEqual(await rig.tunnelled(1), [
@@ -157,7 +157,7 @@ export const FORWARDING: { readonly [what: string]: Case } = {
     rig.dp.setKey({ key: PORT_KEY, port: rig.b, network: FLOOD_KEY });
     await rig.arrive(REMOTE, PORT_KEY, udp());
     await rig.dropped('unknown-sender', 1);
-    rig.dp.allowSender(REMOTE, FLOOD_KEY);
+    rig.dp.allowSender(rig.remote, FLOOD_KEY);
     for (const frame of [udp({ id: 1 }), udp({ vlan: 5 })]) {
       await rig.arrive(REMOTE, PORT_KEY, frame);
       assert.deepEqual(await rig.left(rig.b, 1), [hex(frame)]);
@@ -166,10 +166,10 @@ export const FORWARDING: { readonly [what: string]: Case } = {
     await rig.dropped('unknown-sender', 2);
     await rig.arrive(REMOTE, 0x4321 as TunnelKey, udp());
     await rig.dropped('unknown-key', 1);
-    rig.dp.denySender(REMOTE, FLOOD_KEY);
+    rig.dp.denySender(rig.remote, FLOOD_KEY);
     await rig.arrive(REMOTE, PORT_KEY, udp());
     await rig.dropped('unknown-sender', 3);
-    rig.dp.allowSender(REMOTE, FLOOD_KEY);
+    rig.dp.allowSender(rig.remote, FLOOD_KEY);
     rig.dp.removeKey(PORT_KEY);
     await rig.arrive(REMOTE, PORT_KEY, udp());
     await rig.dropped('unknown-key', 2);
@@ -179,10 +179,10 @@ export const FORWARDING: { readonly [what: string]: Case } = {
   },
 
   'a flood key goes through the flows': async (rig) => {
-    const entry = { port: rig.dp.tunnelPort, tunnel: { key: FLOOD_KEY, source: REMOTE } };
+    const entry = { port: rig.dp.tunnelPort, tunnel: { key: FLOOD_KEY, source: rig.remote } };
     await rig.arrive(REMOTE, FLOOD_KEY, udp());
     await rig.dropped('unknown-sender', 1);
-    rig.dp.allowSender(REMOTE, FLOOD_KEY);
+    rig.dp.allowSender(rig.remote, FLOOD_KEY);
     await rig.arrive(REMOTE, FLOOD_KEY, udp({ vlan: 4 }));
     const upcall = await rig.upcall();
     assert.deepEqual(upcall.entry, entry);

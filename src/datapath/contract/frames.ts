@@ -8,13 +8,15 @@ import { KEY_SIZE } from '#flow/layout.ts';
 import { maskKey } from '#flow/mask.ts';
 import { parseKey, writeEntry } from '#flow/parse.ts';
 import { checksum } from '#net/checksum.ts';
-import type { Ip4 } from '#net/ip.ts';
+import { parseIp6, type Ip4, type Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { FieldSet } from '#virtual/match.ts';
 
 export const REMOTE = 0xac1f0002 as Ip4;
 export const STRANGER = 0xac1f0063 as Ip4;
+/** Another host that can be reached, by IPv6. */
+export const REMOTE6 = parseIp6('fd31::2') as Ip6;
 export const PORT_KEY = 0x1234 as TunnelKey;
 export const FLOOD_KEY = (FLOOD_KEY_BIT | 0x77) as TunnelKey;
 /** Marks the suite's frames: the first three bytes of both addresses. */

@@ -15,7 +15,6 @@ import {
   PORT_KEY,
   put,
   REMOTE,
-  STRANGER,
   to,
   udp,
 } from './frames.ts';
@@ -107,7 +106,7 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
     rig.dp.commit();
     assert.deepEqual(await rig.left(rig.b, 1), [hex(udp({ id: 2, vlan: 6 }))]);
     assert.equal(rig.dp.stats(ref).packets, 2);
-    const outputs = [{ port: rig.c }, { key: PORT_KEY, remote: REMOTE }];
+    const outputs = [{ port: rig.c }, { key: PORT_KEY, remote: rig.remote }];
     rig.dp.execute(udp({ id: 3, vlan: 2 }), { outputs, ethDst: mac(0x77) }, 0);
     rig.dp.execute(marker(4), to(rig.c), 0);
     rig.dp.commit();
@@ -153,15 +152,15 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
     dp.setKey({ key: PORT_KEY, port: a, network: FLOOD_KEY });
     dp.setKey({ key: PORT_KEY, port: b, network: FLOOD_KEY });
     assert.deepEqual(dp.keys(), [{ key: PORT_KEY, port: b, network: FLOOD_KEY }]);
-    dp.allowSender(REMOTE, FLOOD_KEY);
-    dp.allowSender(REMOTE, FLOOD_KEY);
-    assert.deepEqual(dp.senders(), [{ source: REMOTE, network: FLOOD_KEY }]);
+    dp.allowSender(rig.remote, FLOOD_KEY);
+    dp.allowSender(rig.remote, FLOOD_KEY);
+    assert.deepEqual(dp.senders(), [{ source: rig.remote, network: FLOOD_KEY }]);
     await rig.arrive(REMOTE, PORT_KEY, udp({ id: 3 }));
     assert.deepEqual(await rig.left(b, 1), [hex(udp({ id: 3 }))]);
     dp.removeKey(PORT_KEY);
     dp.removeKey(PORT_KEY);
-    dp.denySender(REMOTE, FLOOD_KEY);
-    dp.denySender(REMOTE, FLOOD_KEY);
+    dp.denySender(rig.remote, FLOOD_KEY);
+    dp.denySender(rig.remote, FLOOD_KEY);
     assert.deepEqual([dp.keys(), dp.senders()], [[], []]);
   },
 
@@ -170,7 +169,7 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
   ) => {
     const { dp, b } = rig;
     const keys = [1, 0xffff, 0x10000, 0x7fffff] as TunnelKey[];
-    dp.allowSender(REMOTE, FLOOD_KEY);
+    dp.allowSender(rig.remote, FLOOD_KEY);
     for (const key of keys) dp.setKey({ key, port: b, network: FLOOD_KEY });
     assert.deepEqual(ascending(dp.keys().map(({ key }) => key)), keys);
     for (const [id, key] of keys.entries()) await rig.arrive(REMOTE, key, udp({ id }));
@@ -192,19 +191,23 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
   },
 
   'a dump shows what is installed, and only that': async (rig) => {
-    const tunnel = { port: rig.dp.tunnelPort, tunnel: { key: FLOOD_KEY, source: REMOTE } };
+    const tunnel = { port: rig.dp.tunnelPort, tunnel: { key: FLOOD_KEY, source: rig.remote } };
     const wanted: [Entry, Actions, FieldSet][] = [
       [{ port: rig.a }, to(rig.b), EXACT],
       [{ port: rig.b }, { drop: 'same-port', outputs: [] }, fieldSet(['ethDst'])],
       [tunnel, { ...to(rig.a, rig.b), vlan: 0 }, fieldSet(['ethDst', 'vlan'])],
       [
         { port: rig.c },
-        { outputs: [{ key: PORT_KEY, remote: REMOTE }, { port: rig.a }], vlan: 9, ethSrc: mac(1) },
+        {
+          outputs: [{ key: PORT_KEY, remote: rig.remote }, { port: rig.a }],
+          vlan: 9,
+          ethSrc: mac(1),
+        },
         fieldSet(['ethSrc']),
       ],
       [
         { port: rig.c },
-        { outputs: [{ key: PORT_KEY, remote: REMOTE }], decTtl: 1, ethDst: mac(2) },
+        { outputs: [{ key: PORT_KEY, remote: rig.remote }], decTtl: 1, ethDst: mac(2) },
         fieldSet(['ethSrc', 'ipTtl']),
       ],
       [
@@ -221,10 +224,10 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
         { port: rig.c },
         {
           outputs: [
-            { key: FLOOD_KEY, remote: REMOTE, vlan: 0 },
+            { key: FLOOD_KEY, remote: rig.remote, vlan: 0 },
             { port: rig.a, vlan: 4095 },
             { port: rig.b },
-            { key: FLOOD_KEY, remote: STRANGER, vlan: 1 },
+            { key: FLOOD_KEY, remote: rig.stranger, vlan: 1 },
           ],
           vlan: 12,
           mtu: 1500,

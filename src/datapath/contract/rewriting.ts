@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Actions, Output } from '#flow/flow.ts';
 import type { Ip4, Ip6 } from '#net/ip.ts';
 import { fieldSet } from '#virtual/match.ts';
-import { ethernet, FLOOD_KEY, hex, mac, put, REMOTE, tag, to, udp, udp6 } from './frames.ts';
+import { ethernet, FLOOD_KEY, hex, mac, put, tag, to, udp, udp6 } from './frames.ts';
 import type { Case, Rig } from './rig.ts';
 
 const OF_ALL = fieldSet(['ethDst']);
@@ -52,7 +52,7 @@ export const REWRITING: { readonly [what: string]: Case } = {
     const outputs: Output[] = [
       { port: rig.b },
       { port: rig.c, rewrite: own },
-      { key: FLOOD_KEY, remote: REMOTE, rewrite: { tpSrc: 5000 } },
+      { key: FLOOD_KEY, remote: rig.remote, rewrite: { tpSrc: 5000 } },
     ];
     const actions = { ipSrc: (0x0a000000 + 7) as Ip4, tpSrc: 3000, outputs };
     const ref = rig.install({ port: rig.a }, udp(), actions, OF_ALL);
@@ -116,7 +116,7 @@ export const REWRITING: { readonly [what: string]: Case } = {
       { ...four, ethSrc: mac(9), ethDst: mac(8), decTtl: 1, ...to(rig.b) },
       { ipDst: ADDRESS6, dscp: 63, ...to(rig.c) },
       { tpDst: 7, outputs: [{ port: rig.b, rewrite: { ipSrc: ADDRESS6 } }, { port: rig.c }] },
-      { outputs: [{ key: FLOOD_KEY, remote: REMOTE, vlan: 3, rewrite: { ...four } }] },
+      { outputs: [{ key: FLOOD_KEY, remote: rig.remote, vlan: 3, rewrite: { ...four } }] },
     ];
     for (const [i, actions] of all.entries())
       rig.install({ port: rig.a }, udp({ dst: 100 + i }), actions, OF_ALL);

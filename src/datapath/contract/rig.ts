@@ -3,13 +3,13 @@
  * with a deadline, and what must not happen is looked for after something later was seen to happen.
  */
 import assert from 'node:assert/strict';
-import type { Actions, DpPort, Entry, FlowRef, TunnelKey } from '#flow/flow.ts';
+import type { Actions, DpPeer, DpPort, Entry, FlowRef, TunnelKey } from '#flow/flow.ts';
 import { EXACT } from '#flow/mask.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import { patient } from '#os/patience.ts';
 import type { Datapath, Upcall } from '../datapath.ts';
 import type { Bench, Tunnelled } from './bench.ts';
-import { flowOf, hex, marker, ours } from './frames.ts';
+import { flowOf, hex, marker, ours, REMOTE, STRANGER } from './frames.ts';
 
 const DEADLINE_MS = 10_000;
 const POLL_MS = 2;
@@ -31,6 +31,9 @@ export class Rig {
   readonly a: DpPort;
   readonly b: DpPort;
   readonly c: DpPort;
+  /** The peers at REMOTE and STRANGER. */
+  readonly remote: DpPeer;
+  readonly stranger: DpPeer;
   #slot = 0;
   #marker = 0;
   #upcalls: Upcall[] = [];
@@ -44,13 +47,19 @@ export class Rig {
     this.b = b;
     this.c = c;
     for (const port of [a, b, c]) this.dp.addPort(port);
+    this.remote = this.dp.addPeer(REMOTE);
+    this.stranger = this.dp.addPeer(STRANGER);
   }
 
   async send(port: DpPort, ...frames: Uint8Array[]): Promise<void> {
     for (const frame of frames) await this.bench.send(port, frame);
   }
-  async arrive(source: Ip4, key: TunnelKey, frame: Uint8Array): Promise<void> {
+  async arrive(source: Ip, key: TunnelKey, frame: Uint8Array): Promise<void> {
     await this.bench.sendTunnel(source, key, frame);
+  }
+
+  addressOf(of: DpPeer): Ip | undefined {
+    return this.dp.peers().find(({ peer }) => peer === of)?.address;
   }
 
   #drain(): void {

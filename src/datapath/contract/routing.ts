@@ -115,8 +115,8 @@ export const ROUTING: { readonly [what: string]: Case } = {
   },
 
   'an MTU is asked for what came through the tunnel, too': async (rig) => {
-    const entry = { port: rig.dp.tunnelPort, tunnel: { key: FLOOD_KEY, source: REMOTE } };
-    rig.dp.allowSender(REMOTE, FLOOD_KEY);
+    const entry = { port: rig.dp.tunnelPort, tunnel: { key: FLOOD_KEY, source: rig.remote } };
+    rig.dp.allowSender(rig.remote, FLOOD_KEY);
     rig.install(entry, udp(), { ...to(rig.b), mtu: MTU, decTtl: 2 }, OF_ALL);
     await rig.arrive(REMOTE, FLOOD_KEY, udp({ size: MTU }));
     assert.deepEqual(await rig.left(rig.b, 1), [hex(udp({ size: MTU, ttl: 62 }))]);

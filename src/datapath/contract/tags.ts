@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Actions, Output } from '#flow/flow.ts';
 import { OUTPUTS_PER_FLOW_MAX } from '#flow/flow.ts';
 import { fieldSet } from '#virtual/match.ts';
-import { FLOOD_KEY, hex, mac, ours, put, REMOTE, STRANGER, tag, to, udp } from './frames.ts';
+import { FLOOD_KEY, hex, mac, ours, put, tag, to, udp } from './frames.ts';
 import type { Case, Rig } from './rig.ts';
 
 const OF_ALL = fieldSet(['ethDst']);
@@ -48,7 +48,8 @@ async function arrives(rig: Rig, frame: Tagged, { vlan, outputs }: Actions): Pro
   const remote = copies.filter(({ output }) => 'remote' in output);
   const sent = (await rig.tunnelled(remote.length)).map((each) => `${each.remote} ${each.frame}`);
   const want = remote.map(
-    (each) => `${'remote' in each.output ? each.output.remote : 0} ${hex(each.frame)}`,
+    (each) =>
+      `${'remote' in each.output ? rig.addressOf(each.output.remote) : 0} ${hex(each.frame)}`,
   );
   assert.deepEqual(sent.toSorted(), want.toSorted());
 }
@@ -59,9 +60,9 @@ const withVlan = <T extends Output>(output: T, vlan: number | undefined): T =>
 function outputsOf(rig: Rig, vlans: readonly (number | undefined)[]): Output[] {
   const places = [
     { port: rig.b },
-    { key: FLOOD_KEY, remote: REMOTE },
+    { key: FLOOD_KEY, remote: rig.remote },
     { port: rig.c },
-    { key: FLOOD_KEY, remote: STRANGER },
+    { key: FLOOD_KEY, remote: rig.stranger },
   ];
   return vlans.map((vlan, i) => withVlan(places[i % places.length] ?? { port: rig.b }, vlan));
 }
@@ -129,7 +130,7 @@ export const TAGS: { readonly [what: string]: Case } = {
       [b, 0],
       [c, 30],
     ]);
-    const remote = { key: FLOOD_KEY, remote: REMOTE, vlan: 40 };
+    const remote = { key: FLOOD_KEY, remote: rig.remote, vlan: 40 };
     const flows = [a, b, c].map((from) => {
       const others = [a, b, c].filter((port) => port !== from);
       const local = others.map((port) => withVlan({ port }, tags.get(port)));

@@ -8,9 +8,9 @@
  * where it was.
  * Stores are made in this order and seen in it on x86; the words that decide are stored atomically.
  */
-import type { DpPort, Output, Rewrites, TunnelKey } from '#flow/flow.ts';
+import type { DpPeer, DpPort, Output, Rewrites, TunnelKey } from '#flow/flow.ts';
 import { ACTION, ACTION_STRUCT, offsets, sizeOf } from '#flow/layout.ts';
-import { isIp6, readIp4, readIp6, writeIp4, writeIp6, type Ip, type Ip4 } from '#net/ip.ts';
+import { isIp6, readIp4, readIp6, writeIp4, writeIp6, type Ip } from '#net/ip.ts';
 import { readMac, writeMac } from '#net/mac.ts';
 import type { Maps } from './maps.ts';
 
@@ -33,7 +33,7 @@ export interface SlotHead {
   readonly dropCode: number;
   readonly group: number;
 }
-type NumberField = 'in_port' | 'in_key' | 'group' | 'ifindex' | 'tun_key' | 'remote';
+type NumberField = 'in_port' | 'in_key' | 'group' | 'ifindex' | 'tun_key' | 'peer';
 type ShortField = 'dec_ttl' | 'mtu' | 'vlan' | 'drop_code';
 
 export class ActionSlots {
@@ -100,14 +100,14 @@ export class ActionSlots {
     const port = output !== undefined && 'port' in output ? output.port : 0;
     view.setUint32(base + AT.ifindex, port, true);
     view.setUint32(base + AT.tun_key, tunnel?.key ?? 0, true);
-    view.setUint32(base + AT.remote, tunnel?.remote ?? 0, true);
+    view.setUint32(base + AT.peer, tunnel?.remote ?? 0, true);
     return tunnel === undefined ? 0 : ACTION.TUNNEL;
   }
   output(slot: number): Output {
     if ((this.flags(slot) & ACTION.TUNNEL) === 0)
       return { port: this.u32(slot, 'ifindex') as DpPort };
     const key = this.u32(slot, 'tun_key') as TunnelKey;
-    return { key, remote: this.u32(slot, 'remote') as Ip4 };
+    return { key, remote: this.u32(slot, 'peer') as DpPeer };
   }
 
   /** Answers the flags that say which there are. */

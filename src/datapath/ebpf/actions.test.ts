@@ -1,7 +1,7 @@
 /** Actions of slots: what is read back is what was written; floods of a bridge share a group. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import type { Actions, DpPort, Output, TunnelKey, DpPeer } from '#flow/flow.ts';
 import { ACTION_STRUCT, FLOW_STATS, GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
 import type { Ip4, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
@@ -24,7 +24,7 @@ function empty(): { actions: ActionArray; groups: Groups } {
 }
 
 const PORTS = Array.from({ length: 400 }, (_, i) => (100 + i) as DpPort);
-const tunnel: Output = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+const tunnel: Output = { key: 5 as TunnelKey, remote: 7 as DpPeer };
 const flood = (from: number): Output[] => [
   ...PORTS.filter((port) => port !== from).map((port) => ({ port })),
   tunnel,

@@ -74,10 +74,10 @@ INLINE int send(struct __sk_buff *skb, struct config *config, struct action *act
 	/* Without its tag it would be in another network. */
 	if (retag(skb, tag, tag_wanted(tag, action->vlan)))
 		return drop(DROP_MALFORMED);
-	decide(DECIDE_OUT, action->ifindex, action->tun_key, action->remote);
+	decide(DECIDE_OUT, action->ifindex, action->tun_key, action->peer);
 	if (flags & ACTION_REDIRECT_PEER && !skb->vlan_present)
 		return cross(skb, action->ifindex);
-	return bpf_redirect(aim(skb, config, action->ifindex, action->tun_key, action->remote), 0);
+	return bpf_redirect(aim(skb, config, action->ifindex, action->tun_key, action->peer), 0);
 }
 
 /* Rewrites, the tag last, of a frame that is not `refused`; then the outputs. */
@@ -145,47 +145,46 @@ SEC("tc") int port_in(struct __sk_buff *skb)
 SEC("tc") int tun_in(struct __sk_buff *skb)
 {
 	struct config *config = configuration();
-	struct bpf_tunnel_key tunnel = {};
 	struct flow_key key = {};
 	struct frame frame;
 	struct sender sender = {};
+	__u32 tunnel;
 
 	decide_enter(skb, ENTER_TUNNEL);
-	/* An IPv6 underlay is refused by the helper: nobody may send from there. */
-	if (!config || bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), 0))
+	if (!config || tunnel_source(skb, &sender, &tunnel))
 		return drop(DROP_UNKNOWN_SENDER);
-	sender.source = tunnel.remote_ipv4;
-	if (!(tunnel.tunnel_id & KEY_FLOOD)) {
-		struct key_target *target = bpf_map_lookup_elem(&keys, &tunnel.tunnel_id);
-		__u32 device, network, near;
+	if (!(tunnel & KEY_FLOOD)) {
+		struct key_target *target = bpf_map_lookup_elem(&keys, &tunnel);
+		__u32 device, network, near, *source;
 
 		if (!target)
-			return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_KEY);
+			return drop(DROP_UNKNOWN_KEY);
 		device = READ_ONCE(target->ifindex);
 		network = READ_ONCE(target->network);
 		near = READ_ONCE(target->flags) & KEY_REDIRECT_PEER && is_for(skb, target->far_mac);
 		/* Last: whoever takes the entry over writes its key first. */
-		if (READ_ONCE(target->key) != tunnel.tunnel_id || !device)
-			return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_KEY);
+		if (READ_ONCE(target->key) != tunnel || !device)
+			return drop(DROP_UNKNOWN_KEY);
 		sender.network = network & ~NETWORK_NO_PORT;
-		if (!bpf_map_lookup_elem(&senders, &sender))
-			return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_SENDER);
+		source = bpf_map_lookup_elem(&senders, &sender);
+		if (!source)
+			return drop(DROP_UNKNOWN_SENDER);
 		if (network & NETWORK_NO_PORT)
-			return drop_at(skb->ifindex, sender.source, DROP_NO_PORT);
+			return drop_at(skb->ifindex, READ_ONCE(*source), DROP_NO_PORT);
 		count(COUNTER_TUNNEL_HIT);
 		decide(DECIDE_OUT, device, 0, 0);
 		if (near)
 			return cross(skb, device);
 		return bpf_redirect(aim(skb, config, device, 0, 0), 0);
 	}
-	sender.network = tunnel.tunnel_id;
-	if (!bpf_map_lookup_elem(&senders, &sender))
-		return drop_at(skb->ifindex, sender.source, DROP_UNKNOWN_SENDER);
+	sender.network = tunnel;
+	key.tun_src = sending_peer(&sender);
+	if (!key.tun_src)
+		return drop(DROP_UNKNOWN_SENDER);
 	if (parse(skb, &key, &frame))
-		return drop_at(skb->ifindex, sender.source, DROP_MALFORMED);
+		return drop_at(skb->ifindex, key.tun_src, DROP_MALFORMED);
 	key.in_port = skb->ifindex;
-	key.tun_key = tunnel.tunnel_id;
-	key.tun_src = tunnel.remote_ipv4;
+	key.tun_key = tunnel;
 	return classify(skb, config, &key, &frame);
 }
 
@@ -291,8 +290,8 @@ SEC("tc") int flood(struct __sk_buff *skb)
 			skb->mark = member->rewrite;
 			device = config->inject_ifindex;
 		} else {
-			decide(DECIDE_OUT, member->ifindex, member->tun_key, member->remote);
-			device = aim(skb, config, member->ifindex, member->tun_key, member->remote);
+			decide(DECIDE_OUT, member->ifindex, member->tun_key, member->peer);
+			device = aim(skb, config, member->ifindex, member->tun_key, member->peer);
 		}
 		/* For the compiler: with n - 1 in another register the verifier would not see what it is. */
 		asm volatile("" : "+r"(n));

@@ -57,7 +57,7 @@ export function setDown(index: number): void {
   }
 }
 
-/** Makes what is missing; a VXLAN device on another UDP port is made anew. */
+/** Makes what is missing; a VXLAN device that is not as it should be is made anew. */
 export function ensureDevices(tunnelUdpPort: number): Devices {
   if (!Number.isInteger(tunnelUdpPort) || tunnelUdpPort < 1 || tunnelUdpPort > 65535) {
     throw new RangeError('tunnelUdpPort must be a whole number from 1 to 65535');
@@ -68,8 +68,9 @@ export function ensureDevices(tunnelUdpPort: number): Devices {
     createVeth({ name: INJECT_DEVICE, peer: INJECT_PEER, mtu: VETH_MTU });
   }
   const tunnel = linkByName(TUNNEL_DEVICE);
-  if (tunnel !== undefined && tunnel.vxlanPort !== tunnelUdpPort) deleteLink(tunnel.index);
-  if (tunnel?.vxlanPort !== tunnelUdpPort) {
+  const right = tunnel?.vxlanPort === tunnelUdpPort && tunnel.zeroChecksum6;
+  if (tunnel !== undefined && !right) deleteLink(tunnel.index);
+  if (!right) {
     createVxlan({ name: TUNNEL_DEVICE, udpPort: tunnelUdpPort, mtu: TUNNEL_MTU });
   }
   for (const name of [INJECT_PEER, INJECT_DEVICE, TUNNEL_DEVICE]) quieten(need(name));

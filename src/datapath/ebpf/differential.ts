@@ -10,13 +10,13 @@
  * Invariant: a batch begins and ends with nothing on the way and no flow installed.
  */
 import assert from 'node:assert/strict';
-import type { DpPort, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
+import type { DpPeer, DpPort, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
 import { OUTPUTS_PER_FLOW_MAX } from '#flow/flow.ts';
 import { KEY_SIZE, LIMITS, UPCALL_REASON } from '#flow/layout.ts';
 import { maskKey } from '#flow/mask.ts';
 import { parseKey, writeEntry } from '#flow/parse.ts';
 import { decodeFrame } from '#net/frame.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip, Ip4 } from '#net/ip.ts';
 import { completed, isPartial } from '#net/partial.ts';
 import { inNetns, netnsPath } from '#os/netns.ts';
 import { linkByName } from '#os/netlink/links.ts';
@@ -28,6 +28,7 @@ import type { UpcallBudget } from '../budget.ts';
 import type { DatapathCounters, Upcall } from '../datapath.ts';
 import { openMemory } from '../memory.ts';
 import { AMPLE_BUDGET } from '../contract/bench.ts';
+import { REMOTE6 } from '../contract/frames.ts';
 import { drawBatch, numbered } from './cases.arbitrary.ts';
 import type { Case } from './cases.arbitrary.ts';
 import { Decisions, outText } from './decisions.ts';
@@ -58,7 +59,10 @@ const UNDERLAY_MTU = 20_000;
 const PORT_MTU = 20_000;
 const FRAME_BYTES_MIN = 20;
 const ALLOWED = 0xac1f0002 as Ip4;
-const STRANGER = 0xac1f0063 as Ip4;
+/** Of the other family. */
+const STRANGER = REMOTE6;
+const PEER = { allowed: 1 as DpPeer, stranger: 2 as DpPeer };
+const peerAt = (address: Ip): DpPeer => (address === ALLOWED ? PEER.allowed : PEER.stranger);
 const FLOOD_KEY = 0x800055 as TunnelKey;
 const KEYS = {
   port: 0x101 as TunnelKey,
@@ -90,7 +94,7 @@ interface Seen {
 }
 const nothing = (): Seen => ({ left: [], up: [], decisions: new Map() });
 
-const placeOf = (output: { port: DpPort } | { key: TunnelKey; remote: Ip4 }): string =>
+const placeOf = (output: { port: DpPort } | { key: TunnelKey; remote: DpPeer }): string =>
   'port' in output ? `port ${output.port}` : `tunnel ${output.key} ${output.remote}`;
 
 export class Differential implements Disposable {
@@ -124,11 +128,16 @@ export class Differential implements Disposable {
     this.#memory = openMemory({ slots, tunnelPort, clock: () => 0, upcallBudget: AMPLE_BUDGET });
     for (const dp of [this.#kernel, this.#memory]) {
       for (const port of this.#ports) dp.addPort(port);
-      dp.allowSender(ALLOWED, FLOOD_KEY);
+      // The same numbers in both, as each is told the same.
+      for (const address of [ALLOWED, STRANGER]) dp.addPeer(address);
+      dp.allowSender(PEER.allowed, FLOOD_KEY);
       dp.setKey({ key: KEYS.port, port: this.#ports[1]!, network: FLOOD_KEY });
       dp.setKey({ key: KEYS['no-port'], port: NOBODYS_PORT, network: FLOOD_KEY });
     }
-    const tunnels = [ALLOWED, STRANGER].map((remote) => ({ key: 0x77 as TunnelKey, remote }));
+    const tunnels = [PEER.allowed, PEER.stranger].map((remote) => ({
+      key: 0x77 as TunnelKey,
+      remote,
+    }));
     this.#places = [...this.#ports.map((port) => ({ port })), ...tunnels];
   }
 
@@ -156,7 +165,7 @@ export class Differential implements Disposable {
     const own = each.way === 'inject' || each.way === 'execute';
     // The tunnel device takes only what it sends.
     const tunnel = each.way === 'flood' || each.way === 'key';
-    const lost = tunnel && !carried({ remote: ALLOWED }, frame, FRAME_BYTES_MIN);
+    const lost = tunnel && !carried({ remote: PEER.allowed }, frame, FRAME_BYTES_MIN);
     const way = (partial && own) || lost ? 'port' : each.way;
     const ref = { slot, generation: this.#generation + 1 };
     return { ...each, frame, way, id, ref, fields: fields[id % fields.length]! };
@@ -174,7 +183,7 @@ export class Differential implements Disposable {
       last = now;
       if (passed.size < wanted) {
         for (const end of this.#ends) end.send(probe);
-        this.#far.send(encapsulate(STRANGER, FLOOD_KEY, probe));
+        this.#far.send(encapsulate({ source: STRANGER, key: FLOOD_KEY }, probe));
         this.#kernel.execute(probe, { outputs: this.#places }, 0);
         this.#kernel.commit();
       }
@@ -214,7 +223,7 @@ export class Differential implements Disposable {
 
   #entryOf({ way, whence }: Ready): Parameters<typeof writeEntry>[1] {
     if (way !== 'flood') return { port: this.#ports[0]! };
-    const source = whence === 'allowed' ? ALLOWED : STRANGER;
+    const source = whence === 'allowed' ? PEER.allowed : PEER.stranger;
     return { port: this.#kernel.tunnelPort, tunnel: { key: FLOOD_KEY, source } };
   }
 
@@ -233,8 +242,10 @@ export class Differential implements Disposable {
       this.#virtio.push(0, 0, frame, gsoSize);
       this.#virtio.flush();
     } else if (way === 'flood')
-      this.#far.send(encapsulate(whence === 'allowed' ? ALLOWED : STRANGER, FLOOD_KEY, frame));
-    else if (way === 'key') this.#far.send(encapsulate(source, keyFor(whence), frame));
+      this.#far.send(
+        encapsulate({ source: whence === 'allowed' ? ALLOWED : STRANGER, key: FLOOD_KEY }, frame),
+      );
+    else if (way === 'key') this.#far.send(encapsulate({ source, key: keyFor(whence) }, frame));
     else if (way === 'inject') this.#kernel.inject(ref, frame, 0);
     else this.#kernel.execute(frame, actions, 0);
   }
@@ -247,7 +258,8 @@ export class Differential implements Disposable {
       words.push(outText(port, 0, 0));
       note(want, { port }, frame);
     });
-    memory.onTunnel((remote, key, frame) => {
+    memory.onTunnel((address, key, frame) => {
+      const remote = peerAt(address);
       words.push(outText(0, key, remote));
       note(want, { key, remote }, frame);
     });
@@ -290,7 +302,8 @@ export class Differential implements Disposable {
           note(got, { port: this.#ports[i]! }, frame);
       for (let outer = this.#far.receive(); outer !== undefined; outer = this.#far.receive()) {
         const inner = decapsulate(outer);
-        if (inner !== undefined) note(got, inner, inner.frame);
+        if (inner !== undefined)
+          note(got, { key: inner.key, remote: peerAt(inner.remote) }, inner.frame);
       }
       this.#kernel.upcalls((upcall) => got.up.push(upcallText(upcall)), 10_000);
       this.#decisions?.drain(got.decisions, this.#kernel.slots, this.#inject);

@@ -8,9 +8,8 @@
  * it; a number that was given back is given to others as late as possible, for records of the ring
  * may still bear it.
  */
-import type { DpPort } from '#flow/flow.ts';
+import type { DpPeer, DpPort } from '#flow/flow.ts';
 import { ENTRY, ENTRY_KEY, ENTRY_REF, KEY, LIMITS, offsets, sizeOf } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
 import { BpfMap } from '#os/bpf.ts';
 import type { Maps } from './maps.ts';
 
@@ -19,7 +18,7 @@ const AT = offsets(ENTRY);
 const SIZE = sizeOf(ENTRY);
 const { ENTRY_MASKS_MAX, ENTRIES_MAX } = LIMITS;
 /** In the place of a source: the entry is a port. */
-const NO_SOURCE = 0 as Ip4;
+const NO_SOURCE = 0 as DpPeer;
 const NO_NUMBER = -1;
 /** Nobody's: what the agent drops that came from nowhere is counted there. */
 const NOBODY = 0;
@@ -27,7 +26,7 @@ const NOBODY = 0;
 /** An entry; of the tunnel with its source. */
 export interface Payer {
   readonly port: DpPort;
-  readonly source?: Ip4;
+  readonly source?: DpPeer;
 }
 
 /** Names an entry by one number: the interface and the tunnel source of a key's words. */
@@ -126,7 +125,7 @@ export class Entries {
     const { key } = this.#map;
     for (let more = this.#map.next(true); more; more = this.#map.next(false)) {
       const port = key.view.getUint32(KEY_AT.in_port, true) as DpPort;
-      const source = key.view.getUint32(KEY_AT.source, true) as Ip4;
+      const source = key.view.getUint32(KEY_AT.source, true) as DpPeer;
       found.push({ port, source });
     }
     return found;

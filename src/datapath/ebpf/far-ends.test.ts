@@ -82,7 +82,7 @@ test('what is for a container goes straight to it, and nothing else', options, a
     using far = testbed.socket('u1');
     using receiver = testbed.socket('g2', testbed.guest, { marks: true });
     dp.setKey({ key: PORT_KEY, port: b, network: NETWORK });
-    dp.allowSender(REMOTE, NETWORK);
+    dp.allowSender(dp.addPeer(REMOTE), NETWORK);
 
     const rows = [
       { frame: udp({ id: 1 }), packetType: TYPE.host, straight: true },
@@ -95,7 +95,7 @@ test('what is for a container goes straight to it, and nothing else', options, a
       const want = { frame: hex(frame), mark: 0, packetType, straight };
       pair.install(frame, to(b));
       assert.deepEqual(await pair.carried(receiver, () => void sender.send(frame)), want);
-      const outer = encapsulate(REMOTE, PORT_KEY, frame);
+      const outer = encapsulate({ source: REMOTE, key: PORT_KEY }, frame);
       assert.deepEqual(await pair.carried(receiver, () => void far.send(outer)), want);
     }
 
@@ -163,8 +163,8 @@ test('an end that is moved, also into the host, keeps getting its frames', optio
     using far = testbed.socket('u1');
     pair.install(udp(), to(pair.b));
     pair.dp.setKey({ key: PORT_KEY, port: pair.b, network: NETWORK });
-    pair.dp.allowSender(REMOTE, NETWORK);
-    const outer = encapsulate(REMOTE, PORT_KEY, udp());
+    pair.dp.allowSender(pair.dp.addPeer(REMOTE), NETWORK);
+    const outer = encapsulate({ source: REMOTE, key: PORT_KEY }, udp());
     let at = testbed.guest;
     const move = (namespace: string): void => {
       ip('-n', at, 'link', 'set', 'g2', 'netns', namespace);

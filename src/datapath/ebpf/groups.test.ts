@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import type { DpPeer, DpPort, Output, TunnelKey } from '#flow/flow.ts';
 import { ACTION_STRUCT, GROUP, LIMITS, MEMBER, sizeOf } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
 import { GRACE_MS, Groups } from './groups.ts';
 import type { Maps } from './maps.ts';
 
@@ -52,7 +51,7 @@ test('groups in use never share members and keep their outputs', () => {
 
 test('equal outputs share a group; local ones come before tunnels', () => {
   const groups = new Groups(empty(), () => 0);
-  const tunnel: Output = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+  const tunnel: Output = { key: 5 as TunnelKey, remote: 7 as DpPeer };
   const id = groups.acquire([tunnel, port(1)]);
   assert.ok(id !== undefined);
   assert.equal(groups.acquire([port(1), tunnel]), id);
@@ -61,7 +60,7 @@ test('equal outputs share a group; local ones come before tunnels', () => {
 
 test('outputs with other tags are another group; those with one tag stand together', () => {
   const groups = new Groups(empty(), () => 0);
-  const tunnel = { key: 5 as TunnelKey, remote: 7 as Ip4 };
+  const tunnel = { key: 5 as TunnelKey, remote: 7 as DpPeer };
   const at = (n: number, vlan: number): Output => ({ port: n as DpPort, vlan });
   const outputs = [{ ...tunnel, vlan: 9 }, at(1, 0), at(2, 9), tunnel, port(3), at(4, 8), at(5, 9)];
   const id = groups.acquire(outputs);

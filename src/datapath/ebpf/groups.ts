@@ -7,10 +7,9 @@
  * tunnel data on the frame. Members with one tag stand together: the program changes it between
  * two that differ.
  */
-import type { Actions, DpPort, Output, TunnelKey } from '#flow/flow.ts';
+import type { Actions, DpPeer, DpPort, Output, TunnelKey } from '#flow/flow.ts';
 import { rewriteText } from '#flow/rewrite.ts';
 import { GROUP, LIMITS, MEMBER, offsets, sizeOf } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
 import type { Maps } from './maps.ts';
 import { RewriteSlots } from './rewrites.ts';
 import { vlanOf, vlanWord } from './vlan.ts';
@@ -186,7 +185,7 @@ export class Groups {
     const tunnel = 'remote' in output;
     this.#members.setUint32(at + AT.ifindex, tunnel ? 0 : output.port, true);
     this.#members.setUint32(at + AT.tun_key, tunnel ? output.key : 0, true);
-    this.#members.setUint32(at + AT.remote, tunnel ? output.remote : 0, true);
+    this.#members.setUint32(at + AT.peer, tunnel ? output.remote : 0, true);
     this.#members.setUint32(at + AT.vlan, vlanWord(output.vlan), true);
     this.#members.setUint32(at + AT.rewrite, mark, true);
   }
@@ -210,7 +209,7 @@ export class Groups {
       const port = this.#members.getUint32(at + AT.ifindex, true) as DpPort;
       if (port !== 0) return { port, ...own };
       const key = this.#members.getUint32(at + AT.tun_key, true) as TunnelKey;
-      return { key, remote: this.#members.getUint32(at + AT.remote, true) as Ip4, ...own };
+      return { key, remote: this.#members.getUint32(at + AT.peer, true) as DpPeer, ...own };
     });
   }
 

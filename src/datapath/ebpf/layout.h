@@ -10,6 +10,7 @@
 #define GROUPS_MAX 4096u
 #define MEMBERS_MAX 65536u
 #define KEYS_MAX 65536u
+#define PEERS_MAX 4096u
 #define SENDERS_MAX 262144u
 #define SCRATCH_SLOTS 1024u
 #define REWRITE_SLOTS 4096u
@@ -60,12 +61,16 @@
 #define COUNTER_TUNNEL_HIT 2u
 #define COUNTER_DROP 8u
 
+#define PEER_IP4 4u
+#define PEER_IP6 6u
+
 #define COUNTERS_MAX 72u
 #define MARK_SENT 1296979032u
 #define MARK_SLOT_BITS 20u
 
 #define NETWORK_NO_PORT 2147483648u
 #define HASH_SECRET_WORDS 10
+#define TUNNEL_TOS_COPY 256u
 
 struct flow_key {
 	__u32 in_port;
@@ -97,7 +102,7 @@ struct action {
 	__u32 group;
 	__u32 ifindex;
 	__u32 tun_key;
-	__u32 remote;
+	__u32 peer;
 	__u32 in_port;
 	__u32 in_key;
 	__u16 dec_ttl;
@@ -135,7 +140,7 @@ _Static_assert(sizeof(struct group) == 8, "group");
 struct member {
 	__u32 ifindex;
 	__u32 tun_key;
-	__u32 remote;
+	__u32 peer;
 	__u32 vlan;
 	__u32 rewrite;
 	__u32 flags;
@@ -153,11 +158,19 @@ struct key_target {
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct key_target) == 24, "key_target");
 
-struct sender {
-	__u32 source;
-	__u32 network;
+struct peer {
+	__u8 address[16];
+	__u32 family;
+	__u32 spare;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct sender) == 8, "sender");
+_Static_assert(sizeof(struct peer) == 24, "peer");
+
+struct sender {
+	__u8 address[16];
+	__u32 network;
+	__u32 spare;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct sender) == 24, "sender");
 
 struct upcall {
 	__u64 time;
@@ -201,6 +214,6 @@ struct config {
 	__u32 tunnel_ifindex;
 	__u32 inject_ifindex;
 	__u32 ring_bytes;
-	__u32 spare;
+	__u32 tunnel_tos;
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct config) == 224, "config");

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
-import type { DpPort, Flow, TunnelKey } from '#flow/flow.ts';
+import type { DpPeer, DpPort, Flow, TunnelKey } from '#flow/flow.ts';
 import { ENTRY_KEY, ENTRY_REF, FLOW_VALUE, KEY, KEY_SIZE, sizeOf } from '#flow/layout.ts';
 import { maskKey } from '#flow/mask.ts';
 import { parseKey, writeEntry } from '#flow/parse.ts';
@@ -21,6 +21,7 @@ import { deleteLink, linkByName, listLinks } from '#os/netlink/links.ts';
 import { patient } from '#os/patience.ts';
 import { fieldSet } from '#virtual/match.ts';
 import { AMPLE_BUDGET } from '../contract/bench.ts';
+import { REMOTE6 } from '../contract/frames.ts';
 import { until } from '../contract/rig.ts';
 import { FRAME_BYTES_MAX } from './inject.ts';
 import { bpffsDir, versionDir } from './maps.ts';
@@ -82,7 +83,8 @@ const agentSource = (testbed: Testbed): string => `
   put(9, b, [a, c]);
   dp.commit();
   dp.setKey({ key: 77, port: c, network: 0x800005 });
-  dp.allowSender(0xac1f0002, 0x800005);
+  dp.addPeer(0xac1f0002);
+  dp.allowSender(dp.addPeer('${REMOTE6}'), 0x800005);
   console.log('ready');
   setInterval(() => {}, 1000);
 `;
@@ -156,7 +158,13 @@ test(
       assert.equal(datapath.slots, 512, 'the size stays as it was made');
       assert.deepEqual([...datapath.ports()].sort(), [a, b, c].sort());
       assert.deepEqual(datapath.keys(), [{ key: 77 as TunnelKey, port: c, network: 0x800005 }]);
-      assert.deepEqual(datapath.senders(), [{ source: 0xac1f0002 as Ip4, network: 0x800005 }]);
+      assert.deepEqual(datapath.peers(), [
+        { peer: 1, address: 0xac1f0002 },
+        { peer: 2, address: REMOTE6 },
+      ]);
+      assert.deepEqual(datapath.senders(), [{ source: 2 as DpPeer, network: 0x800005 }]);
+      assert.equal(datapath.addPeer(REMOTE6), 2, 'the same number as before');
+      assert.equal(datapath.addPeer(0xac1f0063 as Ip4), 3, 'and no number twice');
       const found = datapath.dump().toSorted((x, y) => x.ref.slot - y.ref.slot);
       const wanted = [
         { ref: { slot: 5, generation: 3 }, flow: flow(a, [b]) },
@@ -224,7 +232,7 @@ test('what was spent stays spent for a new agent, and goes with its port', optio
   sweep();
   const testbed = new Testbed();
   try {
-    const [a, b, remote] = [testbed.port('v1'), testbed.port('v2'), 0xac1f0002 as Ip4];
+    const [a, b] = [testbed.port('v1'), testbed.port('v2')];
     const bucket = { perSecond: 1, burst: 200 };
     const upcallBudget = { ...AMPLE_BUDGET, frames: bucket, groups: bucket };
     const open = () => testbed.open({ upcallBudget });
@@ -252,7 +260,7 @@ test('what was spent stays spent for a new agent, and goes with its port', optio
     {
       using datapath = open();
       for (const port of [a, b]) datapath.addPort(port);
-      datapath.allowSender(remote, 0x800005);
+      datapath.allowSender(datapath.addPeer(0xac1f0002 as Ip4), 0x800005);
       assert.equal(buckets(), 3);
       assert.throws(() => datapath.addPort(0x7ffffff0 as DpPort), /no interface/);
       assert.equal(buckets(), 3, 'who is not taken over has none');
@@ -268,7 +276,7 @@ test('what was spent stays spent for a new agent, and goes with its port', optio
     using datapath = open();
     assert.deepEqual(datapath.ports(), [a]);
     assert.equal(buckets(), 2, 'the one of a port that went while nobody looked');
-    datapath.denySender(remote, 0x800005);
+    datapath.denySender(1 as DpPeer, 0x800005);
     datapath.removePort(a);
     assert.equal(buckets(), 0);
   } finally {

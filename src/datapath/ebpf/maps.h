@@ -15,6 +15,7 @@
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
 
 /* Drop codes of src/virtual/drop.ts that this program itself gives. */
+#define DROP_NOT_LOCATED 6u
 #define DROP_FLOOD_LIMIT 7u
 #define DROP_NO_PORT 8u
 #define DROP_MALFORMED 9u
@@ -38,6 +39,7 @@ MAP(masks);
 MAP(hints);
 MAP(groups);
 MAP(members);
+MAP(peers);
 MAP(keys);
 MAP(senders);
 MAP(entry_refs);

@@ -28,6 +28,7 @@ import {
   MEMBER,
   NOTES_MAX,
   offsets,
+  PEER,
   SENDER,
   sizeOf,
 } from '#flow/layout.ts';
@@ -87,6 +88,8 @@ function specs({ slots, ringBytes }: MapSizes) {
     hints: perCpu('hints', MASK_HINT_BYTES, 2 ** LIMITS.MASK_CACHE_BITS),
     groups: array('groups', sizeOf(GROUP), LIMITS.GROUPS_MAX),
     members: array('members', sizeOf(MEMBER), LIMITS.MEMBERS_MAX),
+    // Numbers count from 1.
+    peers: array('peers', sizeOf(PEER), LIMITS.PEERS_MAX + 1),
     keys: {
       ...hash('keys', 4, sizeOf(KEY_TARGET), LIMITS.KEYS_MAX),
       flags: MAP_FLAG.noPrealloc,
@@ -114,7 +117,16 @@ function specs({ slots, ringBytes }: MapSizes) {
   } as const satisfies Readonly<Record<string, MapSpec>>;
 }
 export type MapName = keyof ReturnType<typeof specs>;
-type Mapped = 'config' | 'actions' | 'stats' | 'masks' | 'groups' | 'members' | 'entries' | 'notes';
+type Mapped =
+  | 'config'
+  | 'actions'
+  | 'stats'
+  | 'masks'
+  | 'groups'
+  | 'members'
+  | 'entries'
+  | 'notes'
+  | 'peers';
 
 export interface Maps extends Disposable {
   readonly fds: Readonly<Record<MapName, number>>;
@@ -128,6 +140,7 @@ export interface Maps extends Disposable {
   readonly config: {
     setTunnel(ifindex: number): void;
     setInject(ifindex: number): void;
+    setTunnelTos(tos: number): void;
     setBudget(budget: UpcallBudget): void;
   };
 }
@@ -227,6 +240,7 @@ class OpenMaps implements Maps {
       members: map('members'),
       entries: map('entries'),
       notes: map('notes'),
+      peers: map('peers'),
     };
     this.#config = new DataView(this.memory.config);
     this.#config.setUint32(CONFIG_AT.ring_bytes, this.ringBytes, true);
@@ -238,6 +252,7 @@ class OpenMaps implements Maps {
   readonly config = {
     setTunnel: (ifindex: number): void =>
       this.#config.setUint32(CONFIG_AT.tunnel_ifindex, ifindex, true),
+    setTunnelTos: (tos: number): void => this.#config.setUint32(CONFIG_AT.tunnel_tos, tos, true),
     setInject: (ifindex: number): void =>
       this.#config.setUint32(CONFIG_AT.inject_ifindex, ifindex, true),
     setBudget: (budget: UpcallBudget): void => {

@@ -8,10 +8,10 @@
  */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Actions, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
-import { LIMITS, NOTES } from '#flow/layout.ts';
+import type { Actions, DpPeer, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
+import { LIMITS, NOTES, TUNNEL_TOS_COPY } from '#flow/layout.ts';
 import type { Note } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { tryLock } from '#os/libc.ts';
 import { needKernel } from '#os/kernel.ts';
@@ -27,8 +27,10 @@ import type {
   FlowStats,
   Installed,
   KeyTarget,
+  Sender,
   Upcall,
 } from '../datapath.ts';
+import type { Peer } from '../peers.ts';
 import { ActionArray } from './actions.ts';
 import { attachDevices, bestAttachment, openPorts } from './attach.ts';
 import type { Attachment, PortPrograms } from './attach.ts';
@@ -44,6 +46,7 @@ import { Injector } from './inject.ts';
 import { bpffsDir, checkSizes, openMaps } from './maps.ts';
 import type { Maps } from './maps.ts';
 import { Masks } from './masks.ts';
+import { Peers } from './peers.ts';
 import { removeAllPins, takeOverPins } from './pins.ts';
 import { closeLockFile, openLockFile } from './ports.ts';
 import { closePrograms, loadPrograms } from './programs.ts';
@@ -62,6 +65,11 @@ export interface EbpfOptions {
   readonly tunnelUdpPort: number;
   /** What each entry may hand up; UPCALL_BUDGET unless told. Each process sets its own. */
   readonly upcallBudget?: UpcallBudget;
+  /**
+   * The DSCP of outer packets, as a TOS: 0 unless told. `copy`: that of the packet inside (RFC 2983
+   * §3). ECN is the kernel's: RFC 3168 §9.1.1 on the way out, RFC 6040 §4.2 on the way in.
+   */
+  readonly tunnelTos?: number | 'copy';
   /**
    * Frames for a container go straight to its interface, past the queues of the host's end: true
    * unless told. Then counters, captures and traffic control on the host's end do not see them.
@@ -117,6 +125,7 @@ class Ebpf implements EbpfDatapath {
   readonly #stacks: Stacks;
   readonly #farEnds: FarEnds;
   readonly #keys: Keys;
+  readonly #peers: Peers;
   readonly #senders: Senders;
   readonly #entries: Entries;
   readonly #groups: Groups;
@@ -132,7 +141,8 @@ class Ebpf implements EbpfDatapath {
   #scratchGeneration = 0;
 
   constructor(options: EbpfOptions, lock: number, undo: DisposableStack) {
-    const { runDir, tunnelUdpPort, upcallBudget = UPCALL_BUDGET, peerRedirect = true } = options;
+    const { runDir, tunnelUdpPort, tunnelTos = 0, upcallBudget = UPCALL_BUDGET } = options;
+    const { peerRedirect = true } = options;
     this.#lock = lock;
     const devices = ensureDevices(tunnelUdpPort);
     const maps = undo.use(openMaps(runDir, options, options.secret));
@@ -143,6 +153,7 @@ class Ebpf implements EbpfDatapath {
     this.upcallFd = maps.fds.upcalls;
     maps.config.setTunnel(devices.tunnel);
     maps.config.setInject(devices.inject);
+    maps.config.setTunnelTos(tunnelTos === 'copy' ? TUNNEL_TOS_COPY : tunnelTos);
     maps.config.setBudget(upcallBudget);
     this.#entries = new Entries(maps);
     this.#masks = new Masks(maps, this.#entries);
@@ -151,7 +162,8 @@ class Ebpf implements EbpfDatapath {
     const farMac = (port: DpPort) => this.#farEnds.macOf(port);
     this.#actions = new ActionArray(maps, this.#groups, farMac);
     this.#flows = new Flows(maps, this.#actions, this.#masks);
-    this.#senders = new Senders(maps);
+    this.#peers = new Peers(maps);
+    this.#senders = new Senders(maps, this.#peers);
     this.programs = undo.adopt(loadPrograms(maps, options.variant), closePrograms);
     this.attachment = options.attachment ?? bestAttachment(this.programs.sink);
     this.#ports = undo.use(openPorts(this.attachment, runDir, this.programs));
@@ -212,7 +224,18 @@ class Ebpf implements EbpfDatapath {
   keys(): readonly KeyTarget[] {
     return this.#keys.list();
   }
-  allowSender(source: Ip4, network: number): void {
+  addPeer(address: Ip): DpPeer {
+    return this.#peers.add(address);
+  }
+  removePeer(peer: DpPeer): void {
+    for (const { source, network } of this.#senders.list())
+      if (source === peer) this.denySender(source, network);
+    this.#peers.remove(peer);
+  }
+  peers(): readonly Peer[] {
+    return this.#peers.list();
+  }
+  allowSender(source: DpPeer, network: number): void {
     this.#entries.add(this.#sender(source));
     try {
       this.#senders.allow(source, network);
@@ -220,17 +243,17 @@ class Ebpf implements EbpfDatapath {
       this.#forgetStranger(source);
     }
   }
-  denySender(source: Ip4, network: number): void {
+  denySender(source: DpPeer, network: number): void {
     this.#senders.deny(source, network);
     this.#forgetStranger(source);
   }
-  #forgetStranger(source: Ip4): void {
+  #forgetStranger(source: DpPeer): void {
     if (!this.#senders.has(source)) this.#entries.remove(this.#sender(source));
   }
-  #sender(source: Ip4): Payer {
+  #sender(source: DpPeer): Payer {
     return { port: this.tunnelPort, source };
   }
-  senders(): readonly { readonly source: Ip4; readonly network: number }[] {
+  senders(): readonly Sender[] {
     return this.#senders.list();
   }
 
@@ -331,6 +354,9 @@ class Ebpf implements EbpfDatapath {
 export function openEbpf(options: EbpfOptions): EbpfDatapath {
   checkSizes(options);
   checkBudget(options.upcallBudget ?? UPCALL_BUDGET);
+  const { tunnelTos = 0 } = options;
+  if (tunnelTos !== 'copy' && !(Number.isInteger(tunnelTos) && tunnelTos >= 0 && tunnelTos < 256))
+    throw new RangeError('tunnelTos must be a whole number from 0 to 255, or copy');
   needKernel('the eBPF datapath', 6, 1);
   mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
   using undo = new DisposableStack();

@@ -37,7 +37,7 @@ test(
       const { runDir } = bench.testbed;
       rig.install({ port: rig.a }, udp(), { drop: 'no-route', outputs: [] });
       rig.install({ port: rig.b }, udp(), to(rig.c));
-      rig.dp.allowSender(REMOTE, FLOOD_KEY);
+      rig.dp.allowSender(rig.remote, FLOOD_KEY);
       for (let i = 0; i < 5; i++) await rig.send(rig.a, udp());
       for (let i = 0; i < 60; i++) await rig.send(rig.b, udp({ sport: 1 + i, id: i }));
       await rig.send(rig.b, udp());

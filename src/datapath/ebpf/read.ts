@@ -17,10 +17,12 @@ import {
   LIMITS,
   NOTES,
   offsets,
+  PEER,
   sizeOf,
 } from '#flow/layout.ts';
 import type { Note } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
+import { formatIp } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import { BpfBatch, BpfMap, mapInfo, openPinned } from '#os/bpf.ts';
 import { closeFd, mapShared, PAGE_SIZE } from '#os/libc.ts';
 import { DROPS } from '#virtual/drop.ts';
@@ -30,6 +32,7 @@ import type { DatapathCounters } from '../datapath.ts';
 import { Counters, DROP_REASONS } from './counters.ts';
 import type { Drops } from './counters.ts';
 import { bpffsDir, versionDir } from './maps.ts';
+import { readAddress } from './peers.ts';
 
 /** What one port, or one host behind the tunnel, has and had. */
 export interface EntryStats {
@@ -37,7 +40,7 @@ export interface EntryStats {
   /** The interface's name when it was taken over; undefined for the tunnel. */
   readonly interface: string | undefined;
   /** Of the tunnel: the sending host. */
-  readonly source: Ip4 | undefined;
+  readonly source: Ip | undefined;
   readonly flows: number;
   readonly masks: number;
   /** Bytes of the queue that its first packets take. */
@@ -131,6 +134,9 @@ function flowsByEntry(fd: number): Map<string, number> {
   return flows;
 }
 
+const textOf = (source: Ip | undefined): string => (source === undefined ? '' : formatIp(source));
+const PEER_AT = offsets(PEER);
+const PEER_BYTES = sizeOf(PEER);
 const u64 = (view: DataView, at: number): number => Number(view.getBigUint64(at, true));
 
 function dropsAt(entries: DataView, at: number): Drops {
@@ -150,6 +156,7 @@ export function readStats(runDir: string): DatapathStats {
   const [entries, notes] = [reader.map('entries'), reader.map('notes')];
   const [names, flows] = [pinnedNames(runDir), flowsByEntry(reader.open('flows'))];
   const masks = reader.map('masks');
+  const peers = new Uint8Array(reader.map('peers').buffer);
   const isMask = (i: number): boolean => masks.getUint32(i * KEY_SIZE + KEY.mask_id, true) !== 0;
   const refs = new BpfMap(reader.open('entry_refs'), sizeOf(ENTRY_KEY), sizeOf(ENTRY_REF));
   const found: EntryStats[] = [];
@@ -158,12 +165,12 @@ export function readStats(runDir: string): DatapathStats {
     if (!refs.lookup()) continue;
     const base = refs.value.view.getUint32(0, true) * SIZE;
     const port = refs.key.view.getUint32(keyAt.in_port, true) as DpPort;
-    const source = refs.key.view.getUint32(keyAt.source, true) as Ip4;
+    const source = refs.key.view.getUint32(keyAt.source, true);
     const queued = entries.getUint32(base + AT.queued, true);
     found.push({
       port,
       interface: source === 0 ? names.get(port) : undefined,
-      source: source === 0 ? undefined : source,
+      source: source === 0 ? undefined : readAddress(peers, source * PEER_BYTES + PEER_AT.address),
       flows: flows.get(`${port} ${source}`) ?? 0,
       masks: Array.from({ length: LIMITS.ENTRY_MASKS_MAX }, (_, i) =>
         entries.getUint8(base + AT.masks + i),
@@ -182,7 +189,9 @@ export function readStats(runDir: string): DatapathStats {
     flows: [...flows.values()].reduce((sum, n) => sum + n, 0),
     slots: mapInfo(reader.open('flows')).entries,
     masks: Array.from({ length: LIMITS.MASKS_MAX }, (_, i) => i).filter(isMask).length,
-    entries: found.toSorted((a, b) => a.port - b.port || (a.source ?? 0) - (b.source ?? 0)),
+    entries: found.toSorted(
+      (a, b) => a.port - b.port || (textOf(a.source) < textOf(b.source) ? -1 : 1),
+    ),
     notes: Object.fromEntries(NOTES.map((name, i) => [name, u64(notes, 8 * i)])) as Record<
       Note,
       number

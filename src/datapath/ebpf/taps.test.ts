@@ -156,7 +156,7 @@ test(
       using guest = new Tap('tap1', { offload: ALL_OFFLOADS });
       using far = testbed.socket('u1');
       const { frame, header } = superPacket(1);
-      new Flows(dp).install(a, frame, { outputs: [{ key: PORT_KEY, remote: REMOTE }] });
+      new Flows(dp).install(a, frame, { outputs: [{ key: PORT_KEY, remote: dp.addPeer(REMOTE) }] });
       guest.send(frame, header);
       // One frame on the underlay, with 50 bytes before it: it was not cut.
       const outer = await until('it leaves by the tunnel', () => {
@@ -168,8 +168,8 @@ test(
 
       // A frame that comes for the guest's port, by key.
       dp.setKey({ key: PORT_KEY, port: a, network: NETWORK });
-      dp.allowSender(REMOTE, NETWORK);
-      far.send(encapsulate(REMOTE, PORT_KEY, udp({ id: 3 })));
+      dp.allowSender(dp.addPeer(REMOTE), NETWORK);
+      far.send(encapsulate({ source: REMOTE, key: PORT_KEY }, udp({ id: 3 })));
       assert.equal(hex((await next(guest)).frame), hex(udp({ id: 3 })));
     } finally {
       testbed.close();

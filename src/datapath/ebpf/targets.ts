@@ -4,15 +4,16 @@
  * Invariant: a key whose interface is not taken over says so (NETWORK_NO_PORT), and its frames are
  * dropped and counted instead of reaching an interface without its egress program.
  */
-import type { DpPort, TunnelKey } from '#flow/flow.ts';
+import type { DpPeer, DpPort, TunnelKey } from '#flow/flow.ts';
 import { KEY_FLAG, KEY_TARGET, NETWORK_NO_PORT, offsets, SENDER, sizeOf } from '#flow/layout.ts';
-import type { Ip4 } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
 import { writeMac, ZERO_MAC } from '#net/mac.ts';
 import type { Mac } from '#net/mac.ts';
 import { BpfMap } from '#os/bpf.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
-import type { KeyTarget } from '../datapath.ts';
+import type { KeyTarget, Sender } from '../datapath.ts';
 import type { Maps } from './maps.ts';
+import { readAddress, writeAddress, type Peers } from './peers.ts';
 
 const TARGET = offsets(KEY_TARGET);
 const SENDER_AT = offsets(SENDER);
@@ -92,56 +93,67 @@ export class Keys {
   }
 }
 
-interface Sender {
-  readonly source: Ip4;
-  readonly network: number;
-}
-
 export class Senders {
   readonly #map: BpfMap;
+  readonly #peers: Peers;
   readonly #known = new Map<string, Sender>();
   /** Networks of each source. */
-  readonly #networks = new Map<Ip4, number>();
+  readonly #networks = new Map<DpPeer, number>();
 
-  constructor(maps: Maps) {
+  constructor(maps: Maps, peers: Peers) {
     const map = new BpfMap(maps.fds.senders, sizeOf(SENDER), 4);
     this.#map = map;
-    for (let more = map.next(true); more; more = map.next(false)) {
-      const source = map.key.view.getUint32(SENDER_AT.source, true) as Ip4;
-      const network = map.key.view.getUint32(SENDER_AT.network, true);
-      this.#note({ source, network });
+    this.#peers = peers;
+    const found: { readonly address: Ip; readonly network: number }[] = [];
+    for (let more = map.next(true); more; more = map.next(false))
+      found.push({
+        address: readAddress(map.key.bytes, SENDER_AT.address),
+        network: map.key.view.getUint32(SENDER_AT.network, true),
+      });
+    for (const { address, network } of found) {
+      const source = peers.peerOf(address);
+      // Whoever was killed while it took a peer away left its sender.
+      if (source === undefined) this.#delete(address, network);
+      else this.#note({ source, network });
     }
-    map.value.u32(0, 1);
   }
 
-  /** Throws when there are LIMITS.SENDERS_MAX already. */
-  allow(source: Ip4, network: number): void {
-    const name = `${source}/${network}`;
-    if (this.#known.has(name)) return;
-    this.#map.key.u32(SENDER_AT.source, source).u32(SENDER_AT.network, network);
+  /** Throws when there are LIMITS.SENDERS_MAX already, or no such peer. */
+  allow(source: DpPeer, network: number): void {
+    const address = this.#peers.need(source);
+    if (this.#known.has(`${source}/${network}`)) return;
+    this.#at(address, network);
+    this.#map.value.u32(0, source);
     this.#map.update();
     this.#note({ source, network });
   }
 
-  deny(source: Ip4, network: number): void {
+  deny(source: DpPeer, network: number): void {
     if (!this.#known.delete(`${source}/${network}`)) return;
-    this.#map.key.u32(SENDER_AT.source, source).u32(SENDER_AT.network, network);
-    this.#map.delete();
+    this.#delete(this.#peers.need(source), network);
     const left = (this.#networks.get(source) ?? 1) - 1;
     if (left === 0) this.#networks.delete(source);
     else this.#networks.set(source, left);
   }
 
+  #at(address: Ip, network: number): void {
+    writeAddress(this.#map.key.bytes, SENDER_AT.address, address);
+    this.#map.key.u32(SENDER_AT.network, network);
+  }
+  #delete(address: Ip, network: number): void {
+    this.#at(address, network);
+    this.#map.delete();
+  }
   #note(sender: Sender): void {
     const { source, network } = sender;
     this.#known.set(`${source}/${network}`, sender);
     this.#networks.set(source, (this.#networks.get(source) ?? 0) + 1);
   }
   /** Whether it may send for any network. */
-  has(source: Ip4): boolean {
+  has(source: DpPeer): boolean {
     return this.#networks.has(source);
   }
-  sources(): Ip4[] {
+  sources(): DpPeer[] {
     return [...this.#networks.keys()];
   }
 

@@ -15,7 +15,8 @@ import type { DpPort, TunnelKey } from '#flow/flow.ts';
 import { checksum } from '#net/checksum.ts';
 import { formatMac } from '#net/mac.ts';
 import type { Mac } from '#net/mac.ts';
-import type { Ip4 } from '#net/ip.ts';
+import { formatIp6, isIp6, parseIp6, readIp6, writeIp6 } from '#net/ip.ts';
+import type { Ip, Ip4, Ip6 } from '#net/ip.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { enterNetns, HeldNetns, inNetns, netnsPath } from '#os/netns.ts';
 import { linkByName } from '#os/netlink/links.ts';
@@ -27,7 +28,7 @@ import type { PacketSocketOptions } from '#os/packet-socket.ts';
 import { writeSysctl } from '#os/sysctl.ts';
 import type { Bench, Tunnelled } from '../contract.ts';
 import { AMPLE_BUDGET } from '../contract/bench.ts';
-import { mac } from '../contract/frames.ts';
+import { mac, REMOTE6 } from '../contract/frames.ts';
 import { destroyEbpf, openEbpf } from './open.ts';
 import type { EbpfDatapath, EbpfOptions } from './open.ts';
 
@@ -46,7 +47,9 @@ const PORTS = 3;
 const FRAME_BYTES_MIN = 20;
 /** What the suite's largest frames need. */
 const WIDE_BYTES = 2000;
-const OUTER = { ip: 14, udp: 34, vxlan: 42, inner: 50 } as const;
+/** Bytes before the outer IP header, and of what stands between it and the frame. */
+const OUTER = { ip: 14, udpAndVxlan: 16 } as const;
+const HOST_ADDRESS6 = parseIp6('fd31::1') as Ip6;
 
 export const isRoot = (): boolean => process.getuid?.() === 0;
 
@@ -118,6 +121,14 @@ export class Testbed {
       lines.push(...pair(`v${i}`, `g${i}`, [`02:00:00:00:bb:0${i}`, `02:00:00:00:cc:0${i}`]));
     }
     ipBatch(this.host, lines);
+    inNetns(netnsPath(this.host), () => {
+      writeSysctl('net/ipv6/conf/u0/accept_dad', '0');
+      writeSysctl('net/ipv6/conf/u0/disable_ipv6', '0');
+    });
+    ipBatch(this.host, [
+      `addr add ${formatIp6(HOST_ADDRESS6)}/64 dev u0 nodad`,
+      `neigh add ${formatIp6(REMOTE6)} lladdr ${FAR_MAC} dev u0 nud permanent`,
+    ]);
     const far = ['link set u1 up arp off'];
     for (let i = 1; i <= PORTS; i++) far.push(`link set g${i} up arp off`);
     ipBatch(this.guest, far);
@@ -230,34 +241,69 @@ export class Testbed {
   }
 }
 
-/** An outer Ethernet, IPv4, UDP and VXLAN header (RFC 7348 §5) around a frame. */
-export function encapsulate(source: Ip4, key: TunnelKey, frame: Uint8Array): Uint8Array {
-  const out = new Uint8Array(OUTER.inner + frame.length);
+interface Outer {
+  readonly source: Ip;
+  readonly key: TunnelKey;
+  /** TOS or traffic class. */
+  readonly tos?: number;
+}
+/**
+ * An outer Ethernet, IPv4 or IPv6, UDP and VXLAN header (RFC 7348 §5) around a frame, without a
+ * UDP checksum.
+ */
+export function encapsulate({ source, key, tos = 0 }: Outer, frame: Uint8Array): Uint8Array {
+  const udp = OUTER.ip + (isIp6(source) ? 40 : 20);
+  const out = new Uint8Array(udp + OUTER.udpAndVxlan + frame.length);
   const view = new DataView(out.buffer);
-  out.set([2, 0, 0, 0, 0xaa, 1, 2, 0, 0, 0, 0xaa, 2, 8, 0]);
-  view.setUint32(OUTER.ip, 0x45000000 + out.length - OUTER.ip);
-  view.setUint16(OUTER.ip + 8, (64 << 8) | 17);
-  view.setUint32(OUTER.ip + 12, source);
-  view.setUint32(OUTER.ip + 16, HOST_ADDRESS);
-  view.setUint16(OUTER.ip + 10, checksum(out, OUTER.ip, OUTER.udp));
-  view.setUint16(OUTER.udp, 40000);
-  view.setUint16(OUTER.udp + 2, TUNNEL_UDP_PORT);
-  view.setUint16(OUTER.udp + 4, out.length - OUTER.udp);
-  view.setUint32(OUTER.vxlan, 0x08000000);
-  view.setUint32(OUTER.vxlan + 4, key * 256);
-  out.set(frame, OUTER.inner);
+  out.set([2, 0, 0, 0, 0xaa, 1, 2, 0, 0, 0, 0xaa, 2, ...(isIp6(source) ? [0x86, 0xdd] : [8, 0])]);
+  if (isIp6(source)) {
+    view.setUint32(OUTER.ip, 0x60000000 + tos * 2 ** 20);
+    view.setUint16(OUTER.ip + 4, out.length - udp);
+    out.set([17, 64], OUTER.ip + 6);
+    writeIp6(out, OUTER.ip + 8, source);
+    writeIp6(out, OUTER.ip + 24, HOST_ADDRESS6);
+  } else {
+    view.setUint32(OUTER.ip, 0x45000000 + tos * 2 ** 16 + out.length - OUTER.ip);
+    view.setUint16(OUTER.ip + 8, (64 << 8) | 17);
+    view.setUint32(OUTER.ip + 12, source);
+    view.setUint32(OUTER.ip + 16, HOST_ADDRESS);
+    view.setUint16(OUTER.ip + 10, checksum(out, OUTER.ip, udp));
+  }
+  view.setUint16(udp, 40000);
+  view.setUint16(udp + 2, TUNNEL_UDP_PORT);
+  view.setUint16(udp + 4, out.length - udp);
+  view.setUint32(udp + 8, 0x08000000);
+  view.setUint32(udp + 12, key * 256);
+  out.set(frame, udp + OUTER.udpAndVxlan);
   return out;
 }
 
-/** What is in a VXLAN packet; undefined for any other. */
-export function decapsulate(outer: Uint8Array): Tunnelled | undefined {
-  if (outer.length < OUTER.inner) return undefined;
+/** What a tunnel's packet has outside besides its address. */
+export interface Around {
+  readonly tos: number;
+  /** IPv4: whether it says "don't fragment". */
+  readonly dontFragment: boolean;
+  readonly udpChecksum: number;
+}
+
+/** What is in a packet of the tunnel; undefined for every other one. */
+export function decapsulate(outer: Uint8Array): (Tunnelled & Around) | undefined {
+  if (outer.length < OUTER.ip + 40) return undefined;
   const view = new DataView(outer.buffer, outer.byteOffset, outer.length);
-  if (view.getUint16(12) !== 0x0800 || outer[23] !== 17) return undefined;
-  if (view.getUint16(OUTER.udp + 2) !== TUNNEL_UDP_PORT) return undefined;
-  const remote = view.getUint32(OUTER.ip + 16) as Ip4;
-  const key = (view.getUint32(OUTER.vxlan + 4) >>> 8) as TunnelKey;
-  return { remote, key, frame: outer.slice(OUTER.inner) };
+  const six = view.getUint16(12) === 0x86dd;
+  const udp = OUTER.ip + (six ? 40 : 20);
+  if ((!six && view.getUint16(12) !== 0x0800) || outer.length < udp + OUTER.udpAndVxlan)
+    return undefined;
+  if (outer[OUTER.ip + (six ? 6 : 9)] !== 17) return undefined;
+  if (view.getUint16(udp + 2) !== TUNNEL_UDP_PORT) return undefined;
+  return {
+    remote: six ? readIp6(outer, OUTER.ip + 24) : (view.getUint32(OUTER.ip + 16) as Ip4),
+    key: (view.getUint32(udp + 12) >>> 8) as TunnelKey,
+    frame: outer.slice(udp + OUTER.udpAndVxlan),
+    tos: six ? (view.getUint16(OUTER.ip) >>> 4) & 0xff : (outer[OUTER.ip + 1] ?? 0),
+    dontFragment: !six && (view.getUint16(OUTER.ip + 6) & 0x4000) !== 0,
+    udpChecksum: view.getUint16(udp + 6),
+  };
 }
 
 const typeAt = (frame: Uint8Array, at: number): number => (frame[at]! << 8) | frame[at + 1]!;
@@ -330,13 +376,14 @@ export function openBench(options: Partial<EbpfOptions> = {}): Bench & {
       frameBytesMin: FRAME_BYTES_MIN,
       send: (port, frame) =>
         sendSoon(inside.get(port), frame, () => testbed.guestLink(`g${ports.indexOf(port) + 1}`)),
-      sendTunnel: (source, key, frame) => void far.send(encapsulate(source, key, frame)),
+      sendTunnel: (source, key, frame) => void far.send(encapsulate({ source, key }, frame)),
       received: (port) => Promise.resolve(drain(inside.get(port))),
       tunnelled: () =>
         Promise.resolve(
           drain(far)
             .map(decapsulate)
-            .filter((each) => each !== undefined),
+            .filter((each) => each !== undefined)
+            .map(({ remote, key, frame }) => ({ remote, key, frame })),
         ),
       hostSends: (port, frame) => void hostSide.get(port)?.send(frame),
       close: () => {

@@ -38,7 +38,7 @@ const IFLA = {
   infoKind: 1,
   infoData: 2,
 } as const;
-const VXLAN = { learning: 7, port: 15, collectMetadata: 25 } as const;
+const VXLAN = { learning: 7, port: 15, zeroChecksum6Rx: 20, collectMetadata: 25 } as const;
 const VETH_INFO_PEER = 1;
 
 /** Names the kernel takes: 1 to 15 bytes without / and blanks (dev_valid_name). */
@@ -67,6 +67,8 @@ export interface Link {
   readonly linkNetns: number | undefined;
   /** The UDP port of a VXLAN device. */
   readonly vxlanPort: number | undefined;
+  /** Whether a VXLAN device takes packets without a UDP checksum over IPv6. */
+  readonly zeroChecksum6: boolean;
 }
 
 /** What a link message says; undefined when it is not a whole one. */
@@ -96,6 +98,7 @@ export function decodeLink({ body }: Message): Link | undefined {
     link: readU32(find(attributes, IFLA.link)),
     linkNetns: readU32(find(attributes, IFLA.linkNetnsId)),
     vxlanPort: readU16be(find(data, VXLAN.port)),
+    zeroChecksum6: find(data, VXLAN.zeroChecksum6Rx)?.[0] === 1,
   };
 }
 
@@ -227,13 +230,20 @@ export function createVeth({ name, peer, mtu, peerNetnsFd }: VethPair): void {
 
 /**
  * A VXLAN device without a key of its own: each frame brings key and remote address (collect
- * metadata).
+ * metadata). It takes packets over IPv4 and IPv6, with a UDP checksum of zero too (RFC 7348 §5).
  */
-export function createVxlan(options: { name: string; udpPort: number; mtu: number }): void {
+export function createVxlan(options: {
+  name: string;
+  udpPort: number;
+  mtu: number;
+  /** False: not without one over IPv6. */
+  zeroChecksum6?: boolean;
+}): void {
   const data = concat(
     attribute(VXLAN.collectMetadata, u8(1)),
     attribute(VXLAN.learning, u8(0)),
     attribute(VXLAN.port, u16be(options.udpPort)),
+    attribute(VXLAN.zeroChecksum6Rx, u8(options.zeroChecksum6 === false ? 0 : 1)),
   );
   create({ name: options.name, kind: 'vxlan', data, mtu: options.mtu });
 }

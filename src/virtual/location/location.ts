@@ -10,6 +10,10 @@ import { id } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 import { INTERFACE_NAME_LENGTH_MAX } from '../port/port.ts';
 
+/** What every link must carry (RFC 791 §3.2), and what the kernel lets an interface have. */
+export const LOCATION_MTU_MIN = 68;
+export const LOCATION_MTU_MAX = 65_535;
+
 export const Location = z
   .strictObject({
     id: id('port'),
@@ -24,6 +28,14 @@ export const Location = z
       .default(true)
       .describe(
         'False: the interface is gone, or has no carrier. Said of ports of routers: their routes end.',
+      ),
+    mtu: z
+      .int()
+      .min(LOCATION_MTU_MIN)
+      .max(LOCATION_MTU_MAX)
+      .optional()
+      .describe(
+        'Bytes of the largest packet that the interface takes; other hosts send no larger one.',
       ),
     tunnelKey: z
       .int()

@@ -4,7 +4,7 @@
  * while the host stays.
  */
 import type { StoredObject } from '../kind.ts';
-import { locationKind } from '../location/location.ts';
+import { LOCATION_MTU_MAX, LOCATION_MTU_MIN, locationKind } from '../location/location.ts';
 import type { ObjectOf } from '../kinds.ts';
 import { resolve, type Body, type Operation, type Work } from './work.ts';
 
@@ -33,6 +33,13 @@ export function locate(work: Work, operation: Operation): StoredObject | undefin
   checkInterface(work, operation.body['interface'], port);
   const up = operation.body['up'] ?? true;
   if (typeof up !== 'boolean') faults.add(400, 'up', 'must be true or false');
+  const mtu = locationKind.schema.shape.mtu.safeParse(operation.body['mtu']);
+  if (!mtu.success)
+    faults.add(
+      400,
+      'mtu',
+      `must be a whole number from ${LOCATION_MTU_MIN} to ${LOCATION_MTU_MAX}`,
+    );
   if (faults.count > 0) return undefined;
   const fields = {
     id: port.id,
@@ -40,6 +47,7 @@ export function locate(work: Work, operation: Operation): StoredObject | undefin
     host: caller.host,
     interface: port.interface,
     up,
+    ...(mtu.data !== undefined && { mtu: mtu.data }),
     tunnelKey: stays?.tunnelKey ?? context.nextTunnelKey(caller.host),
   };
   const parsed = locationKind.schema.parse(fields);
@@ -68,7 +76,7 @@ function portOf(work: Work, operation: Exclude<Operation, { op: 'delete' }>) {
 /** What the server gives may be repeated, not changed. */
 function checkFields({ faults }: Work, body: Body, as: Body): void {
   for (const [field, value] of Object.entries(body)) {
-    if (field === 'interface' || field === 'up') continue;
+    if (field === 'interface' || field === 'up' || field === 'mtu') continue;
     if (!FIELDS.includes(field) && field !== 'revision')
       faults.add(400, field, 'is not a field of a location');
     else if (value !== as[field]) faults.add(400, field, 'is given by the server');

@@ -3,14 +3,16 @@
  * it.
  */
 import { z } from 'zod';
-import { id, objectName, unicastIp4 } from '../fields.ts';
+import { id, objectName, underlayIp } from '../fields.ts';
 import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 
 export const ZONE_MEMBERS_MAX = 4096;
 
 export const Member = z.strictObject({
   host: id('host').describe('The member.'),
-  address: unicastIp4.describe('Its IPv4 address on the underlay.'),
+  address: underlayIp.describe(
+    'Its IPv4 or IPv6 address on the underlay. Members reach each other by one family: two whose addresses are of different ones do not.',
+  ),
 });
 
 export const TunnelZone = z
