@@ -49,6 +49,7 @@ const question = requestOf(plain, `arp who-has ${ipText(1, 7)} tell ${ipText(1, 
 const key = new Uint8Array(KEY_SIZE);
 parseKey(routed.bytes, key);
 const bindings: Bindings = {
+  ready: (port) => plain.port(port)?.ready,
   dpPort: () => 7 as DpPort,
   remote: () => undefined,
   floodMembers: () => undefined,

@@ -22,6 +22,7 @@ import type { BridgeId, DeviceId, HostId, PortId, RouterId } from '#virtual/ids.
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { segmentOf } from '#virtual/bridge/links.ts';
 import { deviceOf } from '#virtual/port/view.ts';
+import type { ReadyPort } from '#virtual/ready.ts';
 import { bindingTag, floodTag, hostTag, isHostTag, portTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { EdgeState, LocalInterface } from './messages.ts';
@@ -124,6 +125,9 @@ export class Bindings implements PortBindings {
     return this.#refused.length > 0 || this.#access.incomplete || this.#peers.incomplete;
   }
 
+  ready(port: PortId): ReadyPort | undefined {
+    return this.#topology.port(port)?.ready;
+  }
   dpPort(port: PortId): DpPort | undefined {
     return this.#up.get(port);
   }

@@ -11,6 +11,12 @@ import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 
+/**
+ * A connection without a request is closed then. Node's own 5 s are so short that a client on a
+ * busy machine asks on one that is just being closed, and is told ECONNRESET.
+ */
+const IDLE_MS = 60_000;
+
 export const CONNECTIONS_MAX = 4_096;
 /** Time that requests under way have to end once the API stops. */
 export const STOP_GRACE_MS = 2_000;
@@ -25,6 +31,7 @@ export interface Listener {
 function serverOf(answer: Answer): Server {
   const listener = getRequestListener(answer, { overrideGlobalObjects: false });
   const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
+  server.keepAliveTimeout = IDLE_MS;
   server.maxConnections = CONNECTIONS_MAX;
   return server;
 }

@@ -16,6 +16,7 @@ export interface Cause {
 }
 type Item = { readonly step: Step } | { readonly verdict: Verdict };
 
+const wordOf = (item: Item): Step | Verdict => ('step' in item ? item.step : item.verdict);
 const ROWS_MAX = 2 ** 30;
 const stepText = ({ at, did, detail }: Step): string =>
   detail === undefined ? `${did} ${at.kind} ${at.id}` : `${did} ${at.kind} ${at.id} ${detail}`;
@@ -38,6 +39,8 @@ const leafOf = (item: number): number => NONE - 1 - item;
 const itemOf = leafOf;
 
 export class CauseTable {
+  /** The steps and verdicts that are kept, by what they are: most are the very ones met before. */
+  readonly #known = new Map<Step | Verdict, number>();
   readonly #ids = new Map<string, number>();
   readonly #items: (Item | undefined)[] = [];
   readonly #texts: (string | undefined)[] = [];
@@ -69,8 +72,13 @@ export class CauseTable {
    * `intern`.
    */
   intern({ steps, verdict }: Cause): number {
-    const leaves = steps.map((step) => this.#leaf(stepText(step), { step }));
-    leaves.push(this.#leaf(verdictText(verdict), { verdict }));
+    const leaves: number[] = [];
+    for (const step of steps) {
+      const item = this.#known.get(step) ?? this.#item(stepText(step), step, { step });
+      leaves.push(leafOf(item));
+    }
+    const item = this.#known.get(verdict) ?? this.#item(verdictText(verdict), verdict, { verdict });
+    leaves.push(leafOf(item));
     const tree = this.#build(leaves, 0, leaves.length);
     this.#use(tree);
     return tree;
@@ -117,17 +125,24 @@ export class CauseTable {
     else this.#uses[tree]!++;
   }
 
-  #leaf(text: string, value: Item): number {
+  /** By its text; equal ones are kept as the one met last, which is likely to be met again. */
+  #item(text: string, met: Step | Verdict, value: Item): number {
     const known = this.#ids.get(text);
-    if (known !== undefined) return leafOf(known);
+    if (known !== undefined) {
+      this.#known.delete(wordOf(this.#items[known]!));
+      this.#known.set(met, known);
+      this.#items[known] = value;
+      return known;
+    }
     const item = this.#freeItems.pop() ?? this.#items.length;
     if (item >= this.#itemUses.length)
       this.#itemUses = grown(this.#itemUses, moreRows(item, ROWS_MAX));
     this.#ids.set(text, item);
+    this.#known.set(met, item);
     this.#items[item] = value;
     this.#texts[item] = text;
     this.#itemUses[item] = 0;
-    return leafOf(item);
+    return item;
   }
 
   #releaseItem(item: number): void {
@@ -135,6 +150,8 @@ export class CauseTable {
     if (this.#itemUses[item]! > 0) return;
     const text = this.#texts[item];
     if (text !== undefined) this.#ids.delete(text);
+    const value = this.#items[item];
+    if (value !== undefined) this.#known.delete(wordOf(value));
     this.#items[item] = undefined;
     this.#texts[item] = undefined;
     this.#freeItems.push(item);

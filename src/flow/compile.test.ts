@@ -55,6 +55,7 @@ interface World {
 const bindings = ({ local = [], remote = [], flood, hosts }: World): Bindings => ({
   dpPort: (id) => new Map(local).get(id),
   remote: (id) => new Map(remote).get(id),
+  ready: () => undefined,
   floodMembers: (id) => (id === BRIDGE ? flood : undefined),
   routerHosts: () => hosts,
   mtu: () => undefined,

@@ -9,6 +9,7 @@
 import type { DropReason } from '#virtual/drop.ts';
 import type { BridgeId, HostId, PortId, RouterId } from '#virtual/ids.ts';
 import type { Ingress, Outcome, Recipient } from '#virtual/outcome.ts';
+import type { ReadyPort } from '#virtual/ready.ts';
 import { bindingTag, floodTag, hostTag, locationTag } from '#virtual/tags.ts';
 import type { Tag } from '#virtual/tags.ts';
 import { MTU_MIN, OUTPUTS_PER_FLOW_MAX } from './flow.ts';
@@ -54,6 +55,8 @@ export interface RouterHosts {
  * time.
  */
 export interface Bindings {
+  /** The tags of a port, made already where it is known. */
+  ready(port: PortId): ReadyPort | undefined;
   /**
    * The interface that carries a port here; undefined when none does. Changes with `bindingTag`.
    */
@@ -79,7 +82,7 @@ export interface Bindings {
 
 export interface Compiled {
   readonly actions: Actions;
-  /** In addition to the outcome's own; without duplicates. */
+  /** In addition to the outcome's own; one may be there twice. */
   readonly tags: readonly Tag[];
   /**
    * Of each output: bytes of the largest IP packet that leaves by it; undefined: any. The least of
@@ -94,7 +97,7 @@ interface Work {
   readonly outputs: Output[];
   /** Of each output. */
   readonly limits: (number | undefined)[];
-  readonly tags: Set<Tag>;
+  readonly tags: Tag[];
   /** The frame came with a tag. */
   readonly tagged: boolean;
   /** The frame came from another host's flood: it must not go back into the underlay. */
@@ -131,7 +134,7 @@ type ToPort = Extract<Recipient, { port: PortId }>;
 
 function toPort(work: Work, { port, vlan }: ToPort): DropReason | undefined {
   const { bindings, tags, here } = work;
-  tags.add(bindingTag(port));
+  tags.push(bindings.ready(port)?.binding ?? bindingTag(port));
   const local = bindings.dpPort(port);
   const vid = vidOf(vlan);
   if (local !== undefined) {
@@ -139,10 +142,10 @@ function toPort(work: Work, { port, vlan }: ToPort): DropReason | undefined {
     return undefined;
   }
   if (here) return 'not-located';
-  tags.add(locationTag(port));
+  tags.push(bindings.ready(port)?.location ?? locationTag(port));
   const there = bindings.remote(port);
   if (there === undefined) return 'not-located';
-  tags.add(hostTag(there.host));
+  tags.push(hostTag(there.host));
   if (there.remote === undefined) return 'not-located';
   leave(work, { key: there.key, remote: there.remote }, vid, there.mtu);
   return undefined;
@@ -153,7 +156,7 @@ type ToFlood = Extract<Recipient, { flood: BridgeId }>;
 /** A flood that reaches nobody is no fault of its own: another recipient may have some. */
 function toFlood(work: Work, { flood, except, here, vlan }: ToFlood): DropReason | undefined {
   const { bindings, tags } = work;
-  tags.add(floodTag(flood));
+  tags.push(floodTag(flood));
   const members = bindings.floodMembers(flood);
   if (members === undefined) return undefined;
   const vid = vidOf(vlan);
@@ -209,12 +212,13 @@ export function compile(
 ): Compiled {
   const { verdict } = outcome;
   const here = 'flood' in ingress;
-  const work: Work = { bindings, outputs: [], limits: [], tags: new Set(), tagged, here };
+  const work: Work = { bindings, outputs: [], limits: [], tags: [], tagged, here };
   // The flow matches the interface, but what it does is right only while that carries this port.
-  if ('port' in ingress) work.tags.add(bindingTag(ingress.port));
+  if ('port' in ingress)
+    work.tags.push(bindings.ready(ingress.port)?.binding ?? bindingTag(ingress.port));
   const actions = verdict.kind === 'drop' ? drop(verdict.reason) : forward(outcome, work);
   const limits = actions.drop === undefined ? work.limits : [];
-  return { actions: { ...actions, ...guardsOf(outcome, limits) }, tags: [...work.tags], limits };
+  return { actions: { ...actions, ...guardsOf(outcome, limits) }, tags: work.tags, limits };
 }
 
 /** Where a frame goes that the agents of the other hosts near a router are to hear; none: []. */

@@ -175,7 +175,7 @@ export class TagIndex {
     const name = this.#names[tag];
     if (name !== undefined) {
       this.#ids.delete(name);
-      this.#destinations.remove(name, tag);
+      this.#destinations.remove(tag);
     }
     this.#names[tag] = undefined;
     this.#freeIds.push(tag);

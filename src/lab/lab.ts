@@ -150,8 +150,10 @@ export async function killAgent(lab: Lab, host: string): Promise<void> {
 export async function waitForAgents(lab: Lab): Promise<number> {
   let missing: string[] = [];
   const ready = async (): Promise<boolean> => {
+    assertAlive(lab, 'api');
     for (const host of lab.recipe.hosts) assertAlive(lab, agentName(host));
-    missing = await whatLacks(lab);
+    // An API that lives may still be too busy to answer in time.
+    missing = await whatLacks(lab).catch((error: Error) => [error.message]);
     return missing.length === 0;
   };
   await until('all agents carry their ports', AGENTS_READY_MS, ready).catch((error: Error) => {

@@ -30,6 +30,8 @@ export interface Process {
 const STOP_MS = 3_000;
 const KILL_MS = 5_000;
 const POLL_MS = 5;
+/** Where everything is slow, whoever is waited for needs the processor more than who waits. */
+const POLL_MAX_MS = patient(100);
 
 const pidDir = (lab: string): string => `${labDir(lab)}/pids`;
 export const logPath = (lab: string, name: string): string => `${labDir(lab)}/logs/${name}.log`;
@@ -164,7 +166,11 @@ export async function until(
   condition: () => boolean | Promise<boolean>,
 ): Promise<void> {
   const deadline = monotonicMs() + patient(timeoutMs);
-  for (let pauseMs = POLL_MS; !(await condition()); pauseMs = Math.min(pauseMs * 1.5, 100)) {
+  for (
+    let pauseMs = POLL_MS;
+    !(await condition());
+    pauseMs = Math.min(pauseMs * 1.5, POLL_MAX_MS)
+  ) {
     if (monotonicMs() > deadline)
       throw new Error(`${what}: not within ${patient(timeoutMs) / 1000} s`);
     await sleep(pauseMs);

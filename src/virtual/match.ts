@@ -189,9 +189,9 @@ export class Match {
   rewrites(): Rewrites {
     const written = this.#written & REWRITTEN;
     if (written === 0) return NO_REWRITES;
-    const out: { [field: string]: unknown } = {};
-    for (const field of fieldsOf(written)) out[field] = this.#now[field];
-    return out as Rewrites;
+    const { ethSrc, ethDst } = this.#now;
+    if (written === REWRITTEN) return { ethSrc, ethDst };
+    return (written & BIT.ethSrc) !== 0 ? { ethSrc } : { ethDst };
   }
 }
 

@@ -37,22 +37,21 @@ export interface SimulateRequest {
 
 function enterPort(walk: Walk, id: PortId): Next {
   const { topology, tags, steps } = walk;
-  tags.push(portTag(id));
   const port = topology.port(id);
-  const at = { kind: 'port', id } as const;
-  if (port === undefined) return drop(walk, at, 'no-port');
-  steps.push({ at, did: 'enter' });
-  if (!port.adminStateUp) return drop(walk, at, 'port-down');
+  tags.push(port?.ready.tag ?? portTag(id));
+  if (port === undefined) return drop(walk, { kind: 'port', id }, 'no-port');
+  steps.push(port.ready.enter);
+  if (!port.adminStateUp) return drop(walk, port.ready.at, 'port-down');
   if (port.type === 'router') {
-    tags.push(routerTag(port.router));
     const router = topology.router(port.router);
+    tags.push(router?.ready.tag ?? routerTag(port.router));
     if (router === undefined) return drop(walk, { kind: 'router', id: port.router }, 'no-port');
     return enterRouter(walk, router, port);
   }
-  tags.push(bridgeTag(port.bridge));
   const bridge = topology.bridge(port.bridge);
+  tags.push(bridge?.ready.tag ?? bridgeTag(port.bridge));
   if (bridge === undefined) return drop(walk, { kind: 'bridge', id: port.bridge }, 'no-port');
-  if (!bridge.adminStateUp) return drop(walk, { kind: 'bridge', id: port.bridge }, 'bridge-down');
+  if (!bridge.adminStateUp) return drop(walk, bridge.ready.at, 'bridge-down');
   return enterBridge(walk, bridge, port);
 }
 
@@ -61,13 +60,14 @@ function enterPort(walk: Walk, id: PortId): Next {
  * port has tagged it.
  */
 function leavePort(walk: Walk, id: PortId): Next {
-  const at = { kind: 'port', id } as const;
   const port = walk.topology.port(id);
-  if (port === undefined) return drop(walk, at, 'no-port');
+  if (port === undefined) return drop(walk, { kind: 'port', id }, 'no-port');
+  const { at, leave, delivered } = port.ready;
   if (!port.adminStateUp) return drop(walk, at, 'port-down');
   if (port.type === 'bridge' && !leaveLeg(walk, port)) return drop(walk, at, 'vlan-mismatch');
-  walk.steps.push({ at, did: 'leave' });
+  walk.steps.push(leave);
   if (port.peer !== undefined) return enterPort(walk, port.peer);
+  if (walk.match.vlanOut === undefined) return delivered;
   return { kind: 'forward', to: [recipient(walk, { port: id })] };
 }
 

@@ -17,6 +17,7 @@ import { KIND_NAMES, type KindName, type StoredObject, type View } from './kind.
 import type { ObjectOf } from './kinds.ts';
 import { heldBy } from './port/rules.ts';
 import { deviceOf, differ, sameMember, viewOf } from './port/view.ts';
+import { ReadyPort, ReadyRoom } from './ready.ts';
 import { RouterState } from './router/state.ts';
 import { byKind, Rows } from './rows.ts';
 import { sameObject } from './same.ts';
@@ -98,6 +99,7 @@ export interface TopologyObject {
 export class Topology implements TopologyView, View {
   #revision = 0;
   readonly #rows = new Rows();
+  readonly #room = new ReadyRoom();
   readonly #ports = new Map<PortId, PortView>();
   readonly #bridges = new Map<BridgeId, BridgeState>();
   readonly #routers = new Map<RouterId, RouterState>();
@@ -264,12 +266,12 @@ export class Topology implements TopologyView, View {
   }
 
   #bridgeState(id: BridgeId): BridgeState {
-    const bridge = this.#bridges.get(id) ?? new BridgeState(id);
+    const bridge = this.#bridges.get(id) ?? new BridgeState(id, this.#room);
     this.#bridges.set(id, bridge);
     return bridge;
   }
   #routerState(id: RouterId): RouterState {
-    const router = this.#routers.get(id) ?? new RouterState(id);
+    const router = this.#routers.get(id) ?? new RouterState(id, this.#room);
     this.#routers.set(id, router);
     return router;
   }
@@ -336,7 +338,8 @@ export class Topology implements TopologyView, View {
     const was = this.#ports.get(id);
     const row = this.get('port', id) as PortRow | undefined;
     const other = row?.peer && (this.get('port', row.peer) as PortRow | undefined);
-    const is = row && viewOf(row, other && other.peer === id ? other : undefined);
+    const ready = was?.ready ?? new ReadyPort(id, this.#room);
+    const is = row && viewOf(row, other && other.peer === id ? other : undefined, ready);
     const at = this.location(id)?.host;
     this.#carry(was, at, -1);
     if (was !== undefined) this.#unplug(was);

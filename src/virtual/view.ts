@@ -6,9 +6,11 @@ import type { Ip, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { BridgeId, PortId, RouterId } from './ids.ts';
+import type { ReadyBridge, ReadyPort, ReadyRouter } from './ready.ts';
 
 interface CommonPortView {
   readonly id: PortId;
+  readonly ready: ReadyPort;
   readonly name: string;
   readonly adminStateUp: boolean;
   /** The port it is linked to, if that one says so too: the port is interior. */
@@ -43,6 +45,7 @@ export type PortView = BridgePortView | RouterPortView;
 /** A bridge as the walk sees it. Lookups answer in constant time. */
 export interface BridgeView {
   readonly id: BridgeId;
+  readonly ready: ReadyBridge;
   readonly name: string;
   readonly adminStateUp: boolean;
   /** The flood key, which is also the number of the network. */
@@ -83,6 +86,7 @@ export interface RouteView {
 }
 export interface RouterView {
   readonly id: RouterId;
+  readonly ready: ReadyRouter;
   readonly name: string;
   readonly adminStateUp: boolean;
   /** Its number as a network. */

@@ -51,7 +51,10 @@ export const quote = (word: string): string => `'${word.replaceAll("'", String.r
  * kernel gets into.
  */
 function script({ command, env = {} }: GuestOptions): string {
-  const own = { MIDONET_PATIENCE: String(PATIENCE), NODE_COMPILE_CACHE: COMPILED };
+  const own = {
+    MIDONET_PATIENCE: process.env['MIDONET_PATIENCE'] ?? String(PATIENCE),
+    NODE_COMPILE_CACHE: COMPILED,
+  };
   const variables = { ...own, ...env };
   const lines = Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`);
   return `

@@ -4,19 +4,22 @@ import type { DpPort } from '#flow/flow.ts';
 import { ENTRY_MASKS_MAX } from '#flow/flow.ts';
 import { LIMITS } from '#flow/layout.ts';
 import { EXACT } from '#flow/mask.ts';
+import { patient } from '#os/patience.ts';
 import { FIELDS, fieldSet } from '#virtual/match.ts';
 import type { UpcallBudget, UpcallClass } from '../budget.ts';
 import { to, ethernet, FLOOD_KEY, REMOTE, STRANGER, udp } from './frames.ts';
 import { until } from './rig.ts';
 import type { Case, Rig } from './rig.ts';
 
+/** As many tokens as a slow machine has time for, too. */
+const slowly = (perSecond: number): number => Math.max(1, Math.floor(perSecond / patient(1)));
 /** Small enough to be used up, and slow enough that a machine under load does not refill it. */
 export const STORM_BUDGET: UpcallBudget = {
-  frames: { perSecond: 10, burst: 80 },
-  groups: { perSecond: 5, burst: 40 },
-  control: { perSecond: 5, burst: 60 },
-  guards: { perSecond: 5, burst: 50 },
-  stale: { perSecond: 5, burst: 70 },
+  frames: { perSecond: slowly(10), burst: 80 },
+  groups: { perSecond: slowly(5), burst: 40 },
+  control: { perSecond: slowly(5), burst: 60 },
+  guards: { perSecond: slowly(5), burst: 50 },
+  stale: { perSecond: slowly(5), burst: 70 },
 };
 const STORM = 400;
 /** More frames than any queue of a bench takes. */

@@ -25,14 +25,14 @@ import { decodeEthernet, ETHER_TYPE, ethernetSize } from '#net/packet/ethernet.t
 import { NEIGHBOUR_SOLICITATION } from '#net/packet/icmp6.ts';
 import { neighbourType, readNeighbour, replyTag, SOLICITATION } from '../nd.ts';
 import type { NeighbourMessage } from '../nd.ts';
-import { portTag, seededIpTag, seedsTag } from '../tags.ts';
+import { portTag } from '../tags.ts';
 import type { BridgeView, PortView } from '../view.ts';
 import type { Next, Walk } from '../walk.ts';
 import type { Owner } from './seeds.ts';
 
 /** What comes of a question that the bridge need not flood; undefined: it is none. `from` is up. */
 export function answer(walk: Walk, bridge: BridgeView, from: PortView): Next | undefined {
-  walk.tags.push(seedsTag(bridge.id));
+  walk.tags.push(bridge.ready.seeds);
   const arp = bridge.hasSeeds(4);
   const solicitations = bridge.hasSeeds(6);
   if (!arp && !solicitations) return undefined;
@@ -49,7 +49,7 @@ function ownerElsewhere(
   from: PortView,
   ip: Ip,
 ): Owner | undefined {
-  tags.push(seededIpTag(bridge.id, ip));
+  tags.push(bridge.ready.seededIp(ip));
   const owner = bridge.seededAddress(ip);
   if (owner === undefined || owner.port === from.id) return undefined;
   tags.push(portTag(owner.port));
@@ -111,7 +111,7 @@ function answerSolicitation(walk: Walk, bridge: BridgeView, from: PortView): Nex
   const toGroup = isMulticastIp(dst);
   let owner: Owner | undefined;
   if (toGroup) {
-    tags.push(seededIpTag(bridge.id, dst));
+    tags.push(bridge.ready.seededIp(dst));
     if (!bridge.hasSolicited(dst)) return undefined;
   } else {
     owner = ownerElsewhere(walk, bridge, from, dst);

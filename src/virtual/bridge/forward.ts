@@ -13,7 +13,7 @@ import type { BridgeId, PortId } from '../ids.ts';
 import type { Recipient, Verdict } from '../outcome.ts';
 import { enterLeg, leaveLeg, vlanBeyond, vlanOf } from '../port/leg.ts';
 import { hear } from '../router/hear.ts';
-import { bridgeTag, floodTag, learningTag, macTag, portTag, seededMacTag } from '../tags.ts';
+import { bridgeTag, floodTag, learningTag, portTag } from '../tags.ts';
 import type { BridgePortView, BridgeView, PortView } from '../view.ts';
 import { drop, recipient, type Next, type Walk } from '../walk.ts';
 import { answer } from './answer.ts';
@@ -27,9 +27,9 @@ const RESERVED_LAST = 0x0180c200000f;
 export function enterBridge(walk: Walk, bridge: BridgeView, from: BridgePortView): Next {
   const { match } = walk;
   const src = match.get('ethSrc');
-  const at = { kind: 'bridge', id: bridge.id } as const;
+  const { at } = bridge.ready;
   if (src === 0 || isGroup(src)) return drop(walk, at, 'source-not-unicast');
-  if (!enterLeg(walk, from)) return drop(walk, { kind: 'port', id: from.id }, 'vlan-mismatch');
+  if (!enterLeg(walk, from)) return drop(walk, from.ready.at, 'vlan-mismatch');
   const vlan = vlanOf(walk);
   // What is behind a link was learned, or seeded, in the device there.
   if (from.peer === undefined) learn(walk, bridge, from, { vlan, mac: src });
@@ -38,8 +38,8 @@ export function enterBridge(walk: Walk, bridge: BridgeView, from: BridgePortView
   const answered = answer(walk, bridge, from);
   if (answered !== undefined) return answered;
   if (isGroup(dst)) return flood(walk, bridge, { from, did: groupStep(dst) });
-  const target = locate(walk, bridge, { from, vlan, src, dst });
-  if (target !== undefined) return unicast(walk, target, { from, dst });
+  const target = locate(walk, bridge, { from, vlan, dst });
+  if (target !== undefined) return unicast(walk, target, { bridge, from, dst });
   return flood(walk, bridge, { from, did: 'unknown-unicast', dst });
 }
 
@@ -53,36 +53,33 @@ interface Source {
 
 function learn(walk: Walk, bridge: BridgeView, from: PortView, { vlan, mac }: Source): void {
   const { tags, state } = walk;
-  tags.push(macTag(bridge.id, vlan, mac), seededMacTag(bridge.id, mac));
+  const ready = bridge.ready.mac(mac);
+  tags.push(ready.seeded);
   if (bridge.seededPort(mac) !== undefined) return;
+  tags.push(ready.learned(vlan));
   if (state.macs.port(bridge.id, vlan, mac) === from.id) return;
   tags.push(learningTag(from.id));
   if (!state.macs.mayLearn(from.id)) return;
   walk.claims.push({ learn: { bridge: bridge.id, vlan, mac, port: from.id } });
   const detail = vlan === 0 ? formatMac(mac) : `${formatMac(mac)} vlan ${vlan}`;
-  walk.steps.push({ at: { kind: 'bridge', id: bridge.id }, did: 'learn', detail });
+  walk.steps.push({ at: bridge.ready.at, did: 'learn', detail });
 }
 
 interface Sought {
   readonly from: BridgePortView;
   readonly vlan: number;
-  readonly src: Mac;
   readonly dst: Mac;
 }
 
 /** The port of this bridge that a unicast MAC is behind. */
-function locate(walk: Walk, bridge: BridgeView, { from, vlan, src, dst }: Sought) {
+function locate(walk: Walk, bridge: BridgeView, { from, vlan, dst }: Sought) {
   const { topology } = walk;
-  if (dst !== src || from.peer !== undefined) tagsOf(walk, bridge, vlan, dst);
-  const id =
-    bridge.seededPort(dst) ??
-    claimed(walk, bridge, vlan, dst) ??
-    walk.state.macs.port(bridge.id, vlan, dst);
+  const id = placeOf(walk, bridge, vlan, dst);
   if (id === from.id) return from;
   if (id === undefined)
     return beyond(walk, bridge, { vlan, dst, except: from.id, seen: new Set() });
-  walk.tags.push(portTag(id));
   const port = topology.port(id);
+  walk.tags.push(port?.ready.tag ?? portTag(id));
   // Learned entries come from other hosts too, and may outlive their port.
   return port?.bridge === bridge.id ? port : undefined;
 }
@@ -95,8 +92,15 @@ function claimed({ claims }: Walk, { id }: BridgeView, vlan: number, mac: Mac): 
   return undefined;
 }
 
-const tagsOf = ({ tags }: Walk, bridge: BridgeView, vlan: number, mac: Mac): number =>
-  tags.push(macTag(bridge.id, vlan, mac), seededMacTag(bridge.id, mac));
+/** Where a MAC is; what was learned matters only where none is seeded. */
+function placeOf(walk: Walk, bridge: BridgeView, vlan: number, mac: Mac): PortId | undefined {
+  const ready = bridge.ready.mac(mac);
+  walk.tags.push(ready.seeded);
+  const seeded = bridge.seededPort(mac);
+  if (seeded !== undefined) return seeded;
+  walk.tags.push(ready.learned(vlan));
+  return claimed(walk, bridge, vlan, mac) ?? walk.state.macs.port(bridge.id, vlan, mac);
+}
 
 interface Beyond {
   readonly vlan: number;
@@ -114,11 +118,7 @@ function beyond(walk: Walk, bridge: BridgeView, sought: Beyond): BridgePortView 
     const vlan = vlanBeyond(sought.vlan, near, far);
     if (vlan === undefined || sought.seen.has(other.id)) continue;
     if (sought.seen.size >= SEGMENT_BRIDGES_MAX) return undefined;
-    tagsOf(walk, other, vlan, sought.dst);
-    const known =
-      other.seededPort(sought.dst) ??
-      claimed(walk, other, vlan, sought.dst) ??
-      walk.state.macs.port(other.id, vlan, sought.dst);
+    const known = placeOf(walk, other, vlan, sought.dst);
     if (known !== undefined) {
       walk.tags.push(portTag(known));
       if (walk.topology.port(known)?.bridge === other.id) return near;
@@ -128,18 +128,14 @@ function beyond(walk: Walk, bridge: BridgeView, sought: Beyond): BridgePortView 
 }
 
 interface Unicast {
+  readonly bridge: BridgeView;
   readonly from: BridgePortView;
   readonly dst: Mac;
 }
 
-function unicast(walk: Walk, target: BridgePortView, { from, dst }: Unicast): Next {
-  const at = { kind: 'port', id: target.id } as const;
-  if (target.id === from.id && !from.hairpin) return drop(walk, at, 'same-port');
-  walk.steps.push({
-    at: { kind: 'bridge', id: target.bridge },
-    did: 'unicast',
-    detail: formatMac(dst),
-  });
+function unicast(walk: Walk, target: BridgePortView, { bridge, from, dst }: Unicast): Next {
+  if (target.id === from.id && !from.hairpin) return drop(walk, target.ready.at, 'same-port');
+  walk.steps.push(bridge.ready.mac(dst).unicast);
   return { kind: 'leave', by: target.id };
 }
 
@@ -150,8 +146,8 @@ interface Flood {
 }
 
 function flood(walk: Walk, bridge: BridgeView, { from, did, dst }: Flood): Verdict {
-  const at = { kind: 'bridge', id: bridge.id } as const;
-  walk.steps.push(dst === undefined ? { at, did } : { at, did, detail: formatMac(dst) });
+  const { at } = bridge.ready;
+  walk.steps.push(dst === undefined ? { at, did } : bridge.ready.mac(dst).unknownUnicast);
   const to: Recipient[] = [];
   const whole = spread(walk, bridge, { from, to, seen: new Set() });
   if (!whole) return drop(walk, at, 'flood-limit');
@@ -171,7 +167,7 @@ interface Spread {
  */
 function spread(walk: Walk, bridge: BridgeView, { from, to, seen }: Spread): boolean {
   seen.add(bridge.id);
-  walk.tags.push(floodTag(bridge.id));
+  walk.tags.push(bridge.ready.flood);
   const linked = from.peer !== undefined;
   // A port that is not linked, and that the frame came by, is up: it is one of those counted.
   if (bridge.portsUp > (linked ? 0 : 1))

@@ -1,6 +1,6 @@
 /** Ways from a bridge into what is linked to it. Everything that decides about them is tagged. */
 import type { BridgeId, PortId } from '../ids.ts';
-import { bridgeLinksTag, bridgeTag, portTag } from '../tags.ts';
+import { bridgeTag, portTag } from '../tags.ts';
 import type { BridgePortView, BridgeView, RouterPortView, TopologyView } from '../view.ts';
 import type { Walk } from '../walk.ts';
 
@@ -49,7 +49,7 @@ export function* crossings(
   bridge: BridgeView,
   except: PortId | undefined,
 ): Generator<Crossing> {
-  walk.tags.push(bridgeLinksTag(bridge.id));
+  walk.tags.push(bridge.ready.links);
   for (const { near, far } of ends(walk, bridge.bridgeLinks, except)) {
     if (far.type !== 'bridge') continue;
     walk.tags.push(bridgeTag(far.bridge));

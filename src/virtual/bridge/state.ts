@@ -6,6 +6,7 @@ import type { Ip, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { BridgeId, PortId } from '../ids.ts';
 import type { ObjectOf } from '../kinds.ts';
+import { ReadyBridge, type ReadyRoom } from '../ready.ts';
 import type { BridgeView } from '../view.ts';
 import { SeedTable, type Owner, type SeedText } from './seeds.ts';
 
@@ -14,6 +15,7 @@ const NO_SEEDS: readonly SeedText[] = [];
 /** A bridge with its ports; it also stands for ports whose bridge is not known (yet). */
 export class BridgeState implements BridgeView {
   readonly id: BridgeId;
+  readonly ready: ReadyBridge;
   row: ObjectOf<'bridge'> | undefined;
   readonly ports = new Set<PortId>();
   readonly bridgeLinks = new Set<PortId>();
@@ -23,8 +25,9 @@ export class BridgeState implements BridgeView {
   readonly #held = new Map<PortId, readonly SeedText[]>();
   portsUp = 0;
 
-  constructor(id: BridgeId) {
+  constructor(id: BridgeId, room: ReadyRoom) {
     this.id = id;
+    this.ready = new ReadyBridge(id, room);
   }
   get name(): string {
     return this.row?.name ?? '';

@@ -3,6 +3,7 @@ import { linkLocalOf } from '#net/ip.ts';
 import { parseMac } from '#net/mac.ts';
 import { parseNetwork, type Prefix } from '#net/prefix.ts';
 import type { ObjectOf } from '../kinds.ts';
+import type { ReadyPort } from '../ready.ts';
 import type { PortView } from '../view.ts';
 
 type PortRow = ObjectOf<'port'>;
@@ -14,9 +15,9 @@ function networkOf(text: string): Prefix {
 }
 
 /** `peer`: the port it is linked to, where the other end agrees. */
-export function viewOf(row: PortRow, peer: PortRow | undefined): PortView {
+export function viewOf(row: PortRow, peer: PortRow | undefined, ready: ReadyPort): PortView {
   const { id, name, adminStateUp } = row;
-  const common = { id, name, adminStateUp, peer: peer?.id, peerType: peer?.type };
+  const common = { id, ready, name, adminStateUp, peer: peer?.id, peerType: peer?.type };
   if (row.type === 'bridge') {
     const { bridge, hairpin, vlan = 0 } = row;
     return { ...common, type: 'bridge', bridge, hairpin, vlan };

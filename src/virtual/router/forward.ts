@@ -18,21 +18,12 @@ import {
   isUnspecifiedIp,
   type Ip,
 } from '#net/ip.ts';
-import { formatMac, isGroup, type Mac } from '#net/mac.ts';
+import { isGroup, type Mac } from '#net/mac.ts';
 import { ETHER_TYPE } from '#net/packet/ethernet.ts';
 import { decodeFrame } from '#net/frame.ts';
-import { formatPrefix } from '#net/prefix.ts';
 import type { RouterId } from '../ids.ts';
 import type { Verdict } from '../outcome.ts';
-import {
-  bridgeTag,
-  destinationTag,
-  neighbourTag,
-  portTag,
-  routerPortsTag,
-  routerTag,
-  seededIpTag,
-} from '../tags.ts';
+import { bridgeTag, portTag, routerPortsTag, routerTag } from '../tags.ts';
 import type { BridgeView, RouterPortView, RouterView, RouteView } from '../view.ts';
 import { drop, type Next, type Walk } from '../walk.ts';
 import { crossings, SEGMENT_BRIDGES_MAX } from '../bridge/links.ts';
@@ -45,7 +36,7 @@ import { shareOf } from './share.ts';
 /** `from` is up and belongs to `router`. */
 export function enterRouter(walk: Walk, router: RouterView, from: RouterPortView): Next {
   const { match } = walk;
-  const at = { kind: 'router', id: router.id } as const;
+  const { at } = router.ready;
   const vlan = match.get('vlan');
   if ((vlan & 0xfff) !== 0) return drop(walk, at, 'not-for-router');
   const type = match.get('ethType');
@@ -91,15 +82,15 @@ const isNowhere = (ip: Ip): boolean =>
 
 function forwardIp(walk: Walk, router: RouterView, from: RouterPortView): Next {
   const { match, tags, steps } = walk;
-  const at = { kind: 'router', id: router.id } as const;
+  const { at } = router.ready;
   const dst = match.get('ipDst');
   if (isNowhere(dst)) return drop(walk, at, 'not-forwardable');
-  tags.push(destinationTag(router.id, dst));
+  tags.push(router.ready.destination(dst));
   const routes = router.routes(dst, () => match.get('ipSrc'));
   if (routes.length === 0)
     return refuse(walk, router, from, { cause: 'net-unreachable', reason: 'no-route' });
   const route = shareOf(match, routes);
-  steps.push({ at, did: 'route', detail: textOf(route, routes.length) });
+  steps.push(router.ready.route(route, routes.length));
   if (route.kind === 'local') {
     // A link-local address is the port's, on that link only (RFC 4291 §2.5.6).
     if (isIp6(dst) && isLinkLocalIp(dst) && dst !== from.linkLocal)
@@ -114,13 +105,6 @@ function forwardIp(walk: Walk, router: RouterView, from: RouterPortView): Next {
     return refuse(walk, router, from, { cause: 'ttl-exceeded', reason: 'ttl-exceeded' });
   return sendOn(walk, { router, from, route });
 }
-
-const textOf = ({ name, kind, destination, gateway }: RouteView, of: number): string => {
-  const via = gateway === undefined ? '' : ` via ${formatIp(gateway)}`;
-  const called = name === undefined ? '' : ` ${name}`;
-  const shared = of === 1 ? '' : `, one of ${of}`;
-  return `${formatPrefix(destination)} ${kind}${via}${called}${shared}`;
-};
 
 /** Link-local addresses, and a network's own and broadcast address (RFC 3927 §7, RFC 2644). */
 function isConfined(dst: Ip, { kind, destination }: RouteView): boolean {
@@ -140,11 +124,10 @@ interface Way {
 
 function sendOn(walk: Walk, { router, from, route }: Way): Next {
   const { match, tags, topology } = walk;
-  const at = { kind: 'router', id: router.id } as const;
   const id = route.port;
   const out = id === undefined ? undefined : topology.port(id);
-  if (id !== undefined) tags.push(portTag(id));
-  if (out?.type !== 'router') return drop(walk, at, 'no-port');
+  if (id !== undefined) tags.push(out?.ready.tag ?? portTag(id));
+  if (out?.type !== 'router') return drop(walk, router.ready.at, 'no-port');
   if (!fits(walk, out)) {
     const cause = { tooBig: out.mtu ?? 0 };
     return refuse(walk, router, from, { cause, reason: 'too-big' });
@@ -152,7 +135,7 @@ function sendOn(walk: Walk, { router, from, route }: Way): Next {
   const next = route.gateway ?? match.get('ipDst');
   const mac = nextHop(walk, out, route, next);
   if (mac === undefined) {
-    walk.steps.push({ at: { kind: 'port', id: out.id }, did: 'ask', detail: formatIp(next) });
+    walk.steps.push({ at: out.ready.at, did: 'ask', detail: formatIp(next) });
     return { kind: 'wait', port: out.id, ip: next };
   }
   if (mac === 'unreachable') {
@@ -161,11 +144,7 @@ function sendOn(walk: Walk, { router, from, route }: Way): Next {
   }
   match.set('ethSrc', out.mac);
   match.set('ethDst', mac);
-  walk.steps.push({
-    at: { kind: 'port', id: out.id },
-    did: 'send',
-    detail: `${formatIp(next)} at ${formatMac(mac)}`,
-  });
+  walk.steps.push(out.ready.neighbour(next).send(mac));
   return { kind: 'leave', by: out.id };
 }
 
@@ -178,7 +157,7 @@ function fits(walk: Walk, out: RouterPortView): boolean {
   const ip = decodeFrame(match.payload())?.network;
   if (ip?.kind !== 'ipv4' || ip.dontFragment) return false;
   walk.cut = Math.min(out.mtu, walk.cut ?? out.mtu);
-  walk.steps.push({ at: { kind: 'port', id: out.id }, did: 'cut', detail: String(out.mtu) });
+  walk.steps.push({ at: out.ready.at, did: 'cut', detail: String(out.mtu) });
   return true;
 }
 
@@ -191,28 +170,29 @@ function nextHop(
 ): Mac | 'unreachable' | undefined {
   const { topology, tags, state } = walk;
   const peer = out.peer === undefined ? undefined : topology.port(out.peer);
-  if (out.peer !== undefined) tags.push(portTag(out.peer));
+  if (out.peer !== undefined) tags.push(peer?.ready.tag ?? portTag(out.peer));
   if (peer?.type === 'router')
     // On a link of two there is nobody else to send to; but an address that it lacks is nobody's.
     return route.kind === 'connected' && !isOwn(peer, next) ? 'unreachable' : peer.mac;
   if (peer !== undefined) {
-    tags.push(bridgeTag(peer.bridge));
     const bridge = topology.bridge(peer.bridge);
-    const seeded = bridge && seededIn(walk, bridge, next, new Set());
+    tags.push(bridge?.ready.tag ?? bridgeTag(peer.bridge));
+    const seeded = bridge && seededIn(walk, bridge, next);
     if (seeded !== undefined) return seeded;
   }
-  tags.push(neighbourTag(out.id, next));
+  tags.push(out.ready.neighbour(next).tag);
   const known = state.neighbours.neighbour(out.id, next);
   if (known !== undefined) return known;
   return addressTowards(out, next) === undefined ? 'unreachable' : undefined;
 }
 
 /** The MAC seeded for an address, in a bridge or in those linked to it. */
-function seededIn(walk: Walk, bridge: BridgeView, ip: Ip, seen: Set<string>): Mac | undefined {
-  seen.add(bridge.id);
-  walk.tags.push(seededIpTag(bridge.id, ip));
+function seededIn(walk: Walk, bridge: BridgeView, ip: Ip, before?: Set<string>): Mac | undefined {
+  walk.tags.push(bridge.ready.seededIp(ip));
   const owner = bridge.seededAddress(ip);
   if (owner !== undefined) return owner.mac;
+  const seen = before ?? new Set();
+  seen.add(bridge.id);
   for (const { other } of crossings(walk, bridge, undefined)) {
     if (seen.has(other.id)) continue;
     if (seen.size >= SEGMENT_BRIDGES_MAX) return undefined;

@@ -9,6 +9,7 @@ import { parseIp, type Ip } from '#net/ip.ts';
 import { bitsOf, networkOf, parsePrefix } from '#net/prefix.ts';
 import type { PortId, RouteId, RouterId } from '../ids.ts';
 import type { ObjectOf } from '../kinds.ts';
+import { ReadyRouter, type ReadyRoom } from '../ready.ts';
 import type { RouterPortView, RouterView, RouteView } from '../view.ts';
 import { RouteTable } from './table.ts';
 
@@ -63,6 +64,7 @@ const sameList = (a: readonly RouteView[], b: readonly RouteView[]): boolean =>
 
 export class RouterState implements RouterView {
   readonly id: RouterId;
+  readonly ready: ReadyRouter;
   row: ObjectOf<'router'> | undefined;
   readonly ports = new Set<PortId>();
   readonly #table = new RouteTable();
@@ -71,8 +73,9 @@ export class RouterState implements RouterView {
   /** What each live port has brought along. */
   readonly #brought = new Map<PortId, readonly RouteView[]>();
 
-  constructor(id: RouterId) {
+  constructor(id: RouterId, room: ReadyRoom) {
     this.id = id;
+    this.ready = new ReadyRouter(id, room);
   }
   get name(): string {
     return this.row?.name ?? '';
