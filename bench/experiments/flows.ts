@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Edge } from '#agent/edge.ts';
 import { LIMITS } from '#agent/limits.ts';
 import type { Datapath } from '#datapath/datapath.ts';
-import { versionDir } from '#datapath/ebpf/maps.ts';
+import { versionDir } from '#datapath/ebpf/pins.ts';
 import type { EbpfDatapath } from '#datapath/ebpf/open.ts';
 import { sweep, Testbed } from '#datapath/ebpf/testbed.ts';
 import type { DpPort } from '#flow/flow.ts';

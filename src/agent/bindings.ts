@@ -115,7 +115,9 @@ export class Bindings implements PortBindings {
       if (concerned !== 'all' && concerned.has(floodTag(id))) this.#floods.delete(id);
     this.#syncPorts(invalidate);
     this.#syncMtus(invalidate);
-    const refused = this.#access.openKeys(this.#keysOf(this.#up));
+    const keys = this.#keysOf(this.#up);
+    this.#access.closeKeys(keys);
+    const refused = this.#access.openKeys(keys);
     this.#refused.push(...refused);
     this.#down.push(...refused);
     this.#syncSenders(concerned);
@@ -282,7 +284,9 @@ export class Bindings implements PortBindings {
       if (this.#byDpPort.get(dp) === port) this.#byDpPort.delete(dp);
       this.#since.delete(dp);
     }
-    this.#access.closeKeys(this.#keysOf(this.#up));
+    // What an agent before this one left in order stays open meanwhile.
+    const adopted = [...desired].filter(([port, dp]) => !this.#up.has(port) && held?.has(dp));
+    this.#access.closeKeys(this.#keysOf(new Map([...this.#up, ...adopted])));
     const keep = new Set(desired.values());
     for (const dp of held ?? gone.map(([, each]) => each))
       if (!keep.has(dp)) this.#datapath.removePort(dp);

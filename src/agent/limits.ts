@@ -105,6 +105,8 @@ export const LIMITS = {
   cutPerTickMax: 4_096,
   /** How often the host's links are listed even when no event told of a change. */
   linksResyncMs: 5_000,
+  /** How often the guard looks for interfaces without programs even when no event told of one. */
+  guardLookMs: 1_000,
   /** How often what the datapath refused (an interface, a key, a sender) is tried again. */
   bindRetryMs: 5_000,
   /** First and longest pause before a failed request to the API is tried again. */

@@ -18,6 +18,7 @@ import type { UpcallBudget } from '#datapath/budget.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { EventFd } from '#os/epoll.ts';
 import { HostGone, runControl, type Clock, type Log } from './control.ts';
+import { runGuard } from './guard.ts';
 import { LIMITS } from './limits.ts';
 import { openLinks } from './links.ts';
 import type { FromEdge, ToEdge } from './messages.ts';
@@ -32,6 +33,9 @@ const RING_BYTES = 8 * 1024 * 1024;
 
 const USAGE = `mn agent: carries virtual ports on this host.
 mn agent stats: what the kernel counts, port by port; also when no agent runs (--help).
+
+  --guard                instead: isolate bound interfaces that appear while no agent runs;
+                         takes --run-dir only. Start it beside the agent, in its network namespace
 
   --host NAME|ID         which host of the API this is (required)
   --api URL[,URL]        API nodes: http://ADDRESS:PORT or unix:/PATH (required)
@@ -82,12 +86,15 @@ const OPTIONS = {
   'tunnel-dscp': { ...text, default: 'zero' },
   'port-upcalls': { ...text, default: String(LIMITS.upcallBudget.frames.perSecond) },
   'no-peer-redirect': { type: 'boolean', default: false },
+  guard: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-function readSettings(argv: readonly string[]): Settings | undefined {
-  const { values } = parseArgs({ args: [...argv], options: OPTIONS });
-  if (values.help === true) return undefined;
+type Values = ReturnType<typeof parseWords>;
+const parseWords = (argv: readonly string[]) =>
+  parseArgs({ args: [...argv], options: OPTIONS }).values;
+
+function readSettings(values: Values): Settings {
   if (values.host === undefined)
     throw new UsageError('--host is required: the name or id of this host');
   if (values.api === undefined)
@@ -157,8 +164,12 @@ const clock: Clock = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 };
 
+interface WorkerEvents {
+  readonly log: Log;
+  failed(error: Error): void;
+}
 /** The worker, and messages to and from it. */
-function startWorker(data: WorkerData, bell: EventFd, failed: (error: Error) => void) {
+function startWorker(data: WorkerData, bell: EventFd, { log, failed }: WorkerEvents) {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data });
   let take: (message: FromEdge) => void = () => {};
   const early: FromEdge[] = [];
@@ -166,7 +177,10 @@ function startWorker(data: WorkerData, bell: EventFd, failed: (error: Error) => 
   let listening = false;
   worker.on('message', (message: FromEdge) => {
     if (message.type === 'stopped') stopped.resolve();
-    else if (listening) take(message);
+    else if (message.type === 'opened') {
+      const { adopted, migration } = message;
+      log.info({ adopted, migration }, 'the datapath is open');
+    } else if (listening) take(message);
     else early.push(message);
   });
   worker.on('error', failed);
@@ -218,10 +232,16 @@ async function hostId(
   }
 }
 
-async function run(settings: Settings): Promise<void> {
-  const log = pino({ name: 'agent' }, pino.destination(2));
+function onStop(): AbortController {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  return stop;
+}
+const logAs = (name: string): Log => pino({ name }, pino.destination(2));
+
+async function run(settings: Settings): Promise<void> {
+  const log = logAs('agent');
+  const stop = onStop();
   const token = tokenReader(settings.tokenFile);
   const fetch = setting('--api', () => connect(settings.api, token));
   setting('--run-dir', () => mkdirSync(settings.runDir, { recursive: true, mode: 0o700 }));
@@ -243,9 +263,12 @@ async function run(settings: Settings): Promise<void> {
     seed: randomInt(2 ** 31),
   };
   let failure: Error | undefined;
-  const edge = startWorker(data, bell, (error) => {
-    failure = error;
-    stop.abort();
+  const edge = startWorker(data, bell, {
+    log,
+    failed: (error) => {
+      failure = error;
+      stop.abort();
+    },
   });
   log.info({ host, runDir, slots }, 'agent started');
   const control = runControl({
@@ -276,9 +299,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   try {
-    const settings = readSettings(argv);
-    if (settings === undefined) process.stdout.write(USAGE);
-    else await run(settings);
+    const values = parseWords(argv);
+    if (values.help === true) process.stdout.write(USAGE);
+    else if (values.guard === true)
+      await runGuard(values['run-dir'], logAs('guard'), onStop().signal);
+    else await run(readSettings(values));
     process.exit(0);
   } catch (error) {
     const wrong = error instanceof UsageError || (error instanceof TypeError && 'code' in error);

@@ -42,6 +42,8 @@ export interface EdgeState {
 }
 
 export type FromEdge =
+  /** The first message: whether there was a datapath, and what was carried from another layout. */
+  | { readonly type: 'opened'; readonly adopted: boolean; readonly migration: object | undefined }
   | { readonly type: 'state'; readonly state: EdgeState }
   /** Learned here since the last message, or to be renewed; and forgotten here. */
   | {

@@ -61,6 +61,30 @@ test('the first snapshot of a new agent leaves adopted flows alone, however big 
   assert.equal(one.edge.state().counters.upcalls, 0);
 });
 
+test('a new agent closes no key that stays, and closes those that do not', () => {
+  const removed: unknown[] = [];
+  const one = new OneHost(
+    (datapath) =>
+      new Proxy(datapath, {
+        get(target, name) {
+          const value: unknown = Reflect.get(target, name);
+          if (typeof value !== 'function') return value;
+          return (...args: unknown[]): unknown => {
+            if (name === 'removeKey') removed.push(...args);
+            return Reflect.apply(value, target, args);
+          };
+        },
+      }),
+  );
+  const rows = [bridge(RED), port(1, RED, 'a'), location(1, 7), port(2, RED, 'b'), location(2, 8)];
+  one.begin(rows, { a: 1, b: 2 });
+  assert.equal(one.datapath.keys().length, 2);
+  one.restart();
+  one.begin(rows.slice(0, 3), { a: 1, b: 2 });
+  assert.deepEqual(removed, [8]);
+  assert.deepEqual(one.datapath.keys(), [{ key: 7, port: 1, network: 0x800000 + RED }]);
+});
+
 test('a datapath that has no more room for keys or senders does not end the agent', () => {
   let full = true;
   const refuse = (): void => {

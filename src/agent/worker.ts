@@ -66,6 +66,7 @@ function run(port: MessagePort, data: WorkerData): void {
   if (upcallFd === undefined) throw new Error('the datapath has no descriptor to wait for');
   for (const fd of [upcallFd, bell.fd, timer.fd]) epoll.add(fd);
   const post = (message: FromEdge) => port.postMessage(message);
+  post({ type: 'opened', adopted: datapath.adopted, migration: datapath.migration });
   post({ type: 'state', state: edge.state() });
   for (let stopping = false; !stopping;) {
     const ready = epoll.wait(edge.busy ? 0 : -1);

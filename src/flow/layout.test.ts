@@ -58,6 +58,10 @@ test('every struct fills its alignment of 8, so that C adds no bytes', () => {
   }
 });
 
+test('programs of two versions pass frames on to each other by one mark', () => {
+  assert.equal(layout.MARK_SENT, 0x4d4e5458);
+});
+
 test('a misaligned field is refused', () => {
   const rows = [
     { name: 'a', type: 'u8' },

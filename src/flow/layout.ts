@@ -5,17 +5,21 @@
  *
  * Multi-byte fields are in the host's (little endian) order, except those marked `net`, which hold
  * the frame's own bytes. A change of any struct must raise LAYOUT_VERSION: pinned maps carry it in
- * their path.
+ * their path, and a description of it (`description.ts`) by which other versions read them. Two
+ * rules keep that possible: 0 in a new field means what there was before it, and what a field means
+ * never changes under its name (or its struct's number in RULES is raised, and nothing of it is
+ * carried). MARK_SENT never changes: while links are swapped, programs of both versions pass on to
+ * each other.
  */
 export const LAYOUT_VERSION = 4;
 
 /** A field: its C type, or bytes copied from the frame (`net`), and how many. */
-interface FieldRow {
+export interface FieldRow {
   readonly name: string;
   readonly type: 'u8' | 'u16' | 'u32' | 'u64' | 'net8' | 'net16' | 'net32';
   readonly count?: number;
 }
-const SIZE = { u8: 1, u16: 2, u32: 4, u64: 8, net8: 1, net16: 2, net32: 4 } as const;
+export const SIZE = { u8: 1, u16: 2, u32: 4, u64: 8, net8: 1, net16: 2, net32: 4 } as const;
 
 /** Limits the program is compiled with. */
 export const LIMITS = {
@@ -339,6 +343,25 @@ export const MARK_SENT = 0x4d4e5458;
  */
 export const MARK_SLOT_BITS = 20;
 
+/** Every struct by its name in C, in the order of the header. */
+export const STRUCTS = {
+  flow_key: FLOW_KEY,
+  action: ACTION_STRUCT,
+  flow_value: FLOW_VALUE,
+  flow_stats: FLOW_STATS,
+  group: GROUP,
+  member: MEMBER,
+  key_target: KEY_TARGET,
+  peer: PEER,
+  sender: SENDER,
+  upcall: UPCALL,
+  entry_key: ENTRY_KEY,
+  entry_ref: ENTRY_REF,
+  entry: ENTRY,
+  config: CONFIG,
+} as const satisfies Readonly<Record<string, readonly FieldRow[]>>;
+export type StructName = keyof typeof STRUCTS;
+
 type Offsets<Rows extends readonly FieldRow[]> = {
   readonly [R in Rows[number] as R['name']]: number;
 };
@@ -403,18 +426,5 @@ export const headerText = (): string =>
     defines('PEER_', PEER_FAMILY),
     `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
     `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n#define HASH_SECRET_WORDS ${HASH_SECRET_WORDS}\n#define TUNNEL_TOS_COPY ${TUNNEL_TOS_COPY}u\n`,
-    struct('flow_key', FLOW_KEY),
-    struct('action', ACTION_STRUCT),
-    struct('flow_value', FLOW_VALUE),
-    struct('flow_stats', FLOW_STATS),
-    struct('group', GROUP),
-    struct('member', MEMBER),
-    struct('key_target', KEY_TARGET),
-    struct('peer', PEER),
-    struct('sender', SENDER),
-    struct('upcall', UPCALL),
-    struct('entry_key', ENTRY_KEY),
-    struct('entry_ref', ENTRY_REF),
-    struct('entry', ENTRY),
-    struct('config', CONFIG),
+    ...Object.entries(STRUCTS).map(([name, rows]) => struct(name, rows)),
   ].join('\n');

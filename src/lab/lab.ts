@@ -35,6 +35,13 @@ export interface Lab {
 const mn = new URL('../mn.ts', import.meta.url).pathname;
 const command = (...args: readonly string[]): string[] => [process.execPath, mn, ...args];
 
+/** For experiments: an agent of another tree, with settings for tests. */
+export interface AgentChoice {
+  /** The root of the tree whose agent it is; this one unless told. */
+  readonly root?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 const labOf = (journal: Journal): Lab => ({
   name: journal.lab,
   recipe: journal.recipe,
@@ -125,15 +132,20 @@ export const agentOf = (lab: Lab, host: string): Process | undefined =>
   find(lab.name, agentName(host));
 
 /** Starts the agent of a host; a second one adopts what the first left in the kernel. */
-export function startAgent(lab: Lab, host: string): Process {
+export function startAgent(lab: Lab, host: string, { root, env = {} }: AgentChoice = {}): Process {
   const runDir = `${labDir(lab.name)}/hosts/${host}`;
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
   const args = ['--host', host, '--api', apiUrl, '--token-file', tokenFile(lab, host)];
+  const program = root === undefined ? mn : `${root}/src/mn.ts`;
+  const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   return start({
     lab: lab.name,
     part: host,
     name: agentName(host),
-    command: command('agent', ...args, '--run-dir', runDir),
+    command: [
+      ...(settings.length === 0 ? [] : ['env', ...settings]),
+      ...[process.execPath, program, 'agent', ...args, '--run-dir', runDir],
+    ],
   });
 }
 

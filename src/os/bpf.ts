@@ -32,7 +32,14 @@ const COMMAND = {
   linkUpdate: 29,
 } as const;
 
-export const MAP_TYPE = { hash: 1, array: 2, progArray: 3, perCpuArray: 6, ringbuf: 27 } as const;
+export const MAP_TYPE = {
+  hash: 1,
+  array: 2,
+  progArray: 3,
+  perCpuHash: 5,
+  perCpuArray: 6,
+  ringbuf: 27,
+} as const;
 export const MAP_FLAG = { noPrealloc: 1, mmapable: 1024 } as const;
 export const ATTACH = { tcxIngress: 46, tcxEgress: 47 } as const;
 /** BPF_ANY */

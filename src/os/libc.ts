@@ -9,6 +9,7 @@
  * thread.
  */
 import koffi from 'koffi';
+import { hasKillPoints, killPoint } from './kill-point.ts';
 
 const libc = koffi.load('libc.so.6');
 const native = libc.func(
@@ -118,11 +119,17 @@ export class SystemError extends Error {
   }
 }
 
-/** The result, or minus errno. Pointers are numbers (user space addresses fit 47 bits). */
-export function syscall(nr: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): number {
+function call(nr: number, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0): number {
   const result: number = native(nr, a, b, c, d, e, f);
   return result === -1 ? -koffi.errno() : result;
 }
+/** The result, or minus errno. Pointers are numbers (user space addresses fit 47 bits). */
+export const syscall: typeof call = hasKillPoints
+  ? (nr, ...args) => {
+      if (nr === SYS.bpf || nr === SYS.mount || nr === SYS.umount2) killPoint();
+      return call(nr, ...args);
+    }
+  : call;
 
 /** The result; throws a SystemError that opens with `what`. */
 export function must(result: number, what: string): number {

@@ -1,14 +1,15 @@
 /**
  * The maps that the kernel programs and the agent share, pinned in a bpffs of the agent's own.
  *
- * Invariants: a map that is pinned is opened, never replaced, so a new agent finds every flow of
- * the old one; the directory's name carries LAYOUT_VERSION, so maps of another layout are never
- * mistaken for these. Sizes chosen by the operator are taken when the maps are first made and then
- * stay until `destroyEbpf`.
+ * Invariants: a whole set that is pinned is opened, never replaced, so a new agent finds every flow
+ * of the old one. A set is whole when its last map, `config`, is pinned; one that is not was never
+ * in use, and is made anew. The directory's name carries LAYOUT_VERSION, and a description of the
+ * layout is pinned beside the maps, so maps of another layout are never mistaken for these. Sizes
+ * chosen by the operator are taken when the maps are first made and then stay until `destroyEbpf`,
+ * also from one layout to the next.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync } from 'node:fs';
 import {
   ACTION_STRUCT,
   CONFIG,
@@ -32,12 +33,23 @@ import {
   SENDER,
   sizeOf,
 } from '#flow/layout.ts';
-import { createMap, MAP_FLAG, MAP_TYPE, mapInfo, openPinned, pin } from '#os/bpf.ts';
+import { BpfMap, createMap, MAP_FLAG, MAP_TYPE, mapInfo, openPinned, pin } from '#os/bpf.ts';
 import type { MapSpec } from '#os/bpf.ts';
 import { closeFd, mapShared, PAGE_SIZE } from '#os/libc.ts';
 import type { Mapping } from '#os/libc.ts';
 import { CLASSES, fullNs, tokenNs } from '../budget.ts';
 import type { UpcallBudget } from '../budget.ts';
+import { OWN_LAYOUT } from './carry.ts';
+import {
+  isWhole,
+  mapPath,
+  readDescription,
+  removeMaps,
+  versionDir,
+  WHOLE_MARK,
+  writeDescription,
+} from './pins.ts';
+import type { LayoutDir } from './pins.ts';
 
 /** struct mask_hint of lookup.h, which only the kernel reads. */
 const MASK_HINT_BYTES = 8;
@@ -133,7 +145,7 @@ export interface Maps extends Disposable {
   /** As the maps have it, which is what was asked for only when they are new. */
   readonly slots: number;
   readonly ringBytes: number;
-  /** Whether they were there before. */
+  /** Whether they, or those of another layout that they were filled from, were there before. */
   readonly adopted: boolean;
   /** The bytes of the arrays, shared with the kernel. */
   readonly memory: Readonly<Record<Mapped, ArrayBuffer>>;
@@ -145,8 +157,7 @@ export interface Maps extends Disposable {
   };
 }
 
-export const bpffsDir = (runDir: string): string => join(runDir, 'bpf');
-export const versionDir = (runDir: string): string => join(bpffsDir(runDir), `v${LAYOUT_VERSION}`);
+const OWN_TEXT = JSON.stringify(OWN_LAYOUT);
 
 /** Throws with the field's name when a size is not possible. */
 export function checkSizes({ slots, ringBytes }: MapSizes): void {
@@ -161,25 +172,66 @@ export function checkSizes({ slots, ringBytes }: MapSizes): void {
   }
 }
 
-const mappedBytes = (fd: number): number => {
+/** How much of an array map there is to map, in whole pages. */
+export const mappedBytes = (fd: number): number => {
   const { valueSize, entries } = mapInfo(fd);
   return Math.ceil((Math.ceil(valueSize / 8) * 8 * entries) / PAGE_SIZE) * PAGE_SIZE;
 };
 
-/** Opens the pinned maps, or makes and pins them. The bpffs must be mounted. */
-export function openMaps(runDir: string, sizes: MapSizes, secret?: readonly bigint[]): Maps {
+export interface NewMaps {
+  /** Keys the mask cache; random unless told. */
+  readonly secret?: readonly bigint[] | undefined;
+  /** Puts into new maps what there is to put, before anybody else finds them. */
+  readonly fill?: (fds: Readonly<Record<MapName, number>>) => void;
+}
+
+/**
+ * Opens the pinned maps, or makes, fills and pins them. The bpffs must be mounted. Throws when
+ * there are maps of this version of another description: two builds have one LAYOUT_VERSION.
+ */
+export function openMaps(runDir: string, sizes: MapSizes, options: NewMaps = {}): Maps {
   checkSizes(sizes);
-  const dir = join(versionDir(runDir), 'maps');
-  mkdirSync(dir, { recursive: true });
-  // The last one made marks a whole set; without it the set is completed.
-  const adopted = existsSync(join(dir, 'config'));
+  const layout = { dir: versionDir(runDir) };
+  const adopted = isWhole(layout);
+  if (adopted && readDescription(layout) !== OWN_TEXT)
+    throw new Error(
+      `${layout.dir} is not of this build, though of the same layout version ${LAYOUT_VERSION}: ` +
+        'start the build that made it, or destroy this datapath and start again',
+    );
+  return adopted ? adoptMaps(layout, sizes) : makeMaps(layout, sizes, options);
+}
+
+function adoptMaps(layout: LayoutDir, sizes: MapSizes): Maps {
   const fds: Partial<Record<MapName, number>> = {};
-  const wanted = specs(sizes);
-  const names = (Object.keys(wanted) as MapName[]).filter((name) => name !== 'config');
   try {
-    for (const name of [...names, 'config'] as const)
-      fds[name] = openMap(join(dir, name), wanted[name]);
-    return new OpenMaps(fds as Record<MapName, number>, adopted, secret);
+    for (const [name, spec] of Object.entries(specs(sizes)) as [MapName, MapSpec][])
+      fds[name] = openMap(mapPath(layout, name), spec);
+    return new OpenMaps(fds as Record<MapName, number>, true);
+  } catch (error) {
+    for (const fd of Object.values(fds)) closeFd(fd);
+    throw error;
+  }
+}
+
+/** A set of maps appears all at once: whoever ends before `config` is pinned leaves none. */
+function makeMaps(layout: LayoutDir, sizes: MapSizes, { secret, fill }: NewMaps): Maps {
+  removeMaps(layout);
+  const fds: Partial<Record<MapName, number>> = {};
+  try {
+    for (const [name, spec] of Object.entries(specs(sizes)) as [MapName, MapSpec][])
+      fds[name] = createMap(spec);
+    const all = fds as Record<MapName, number>;
+    const config = new BpfMap(all.config, 4, sizeOf(CONFIG));
+    for (const [i, word] of (secret ?? randomSecret()).entries())
+      config.value.view.setBigUint64(CONFIG_AT.secret + 8 * i, word, true);
+    config.update();
+    fill?.(all);
+    mkdirSync(mapPath(layout, ''), { recursive: true });
+    writeDescription(layout, OWN_TEXT);
+    for (const name of Object.keys(all) as MapName[])
+      if (name !== WHOLE_MARK) pin(all[name], mapPath(layout, name));
+    pin(all[WHOLE_MARK], mapPath(layout, WHOLE_MARK));
+    return new OpenMaps(all, fill !== undefined);
   } catch (error) {
     for (const fd of Object.values(fds)) closeFd(fd);
     throw error;
@@ -188,21 +240,16 @@ export function openMaps(runDir: string, sizes: MapSizes, secret?: readonly bigi
 
 function openMap(path: string, spec: MapSpec): number {
   const found = openPinned(path);
-  if (found === undefined) {
-    const fd = createMap(spec);
-    pin(fd, path);
-    return fd;
-  }
-  const info = mapInfo(found);
+  const info = found === undefined ? undefined : mapInfo(found);
   if (
-    info.type !== spec.type ||
-    info.keySize !== spec.keySize ||
-    info.valueSize !== spec.valueSize
-  ) {
-    closeFd(found);
-    throw new Error(`${path} is not the map it should be: destroy this datapath and start again`);
-  }
-  return found;
+    found !== undefined &&
+    info?.type === spec.type &&
+    info.keySize === spec.keySize &&
+    info.valueSize === spec.valueSize
+  )
+    return found;
+  if (found !== undefined) closeFd(found);
+  throw new Error(`${path} is not the map it should be: destroy this datapath and start again`);
 }
 
 const randomSecret = (): bigint[] =>
@@ -217,11 +264,7 @@ class OpenMaps implements Maps {
   readonly #mappings: Mapping[] = [];
   readonly #config: DataView;
 
-  constructor(
-    fds: Readonly<Record<MapName, number>>,
-    adopted: boolean,
-    secret: readonly bigint[] = randomSecret(),
-  ) {
+  constructor(fds: Readonly<Record<MapName, number>>, adopted: boolean) {
     this.fds = fds;
     this.adopted = adopted;
     this.slots = mapInfo(fds.flows).entries;
@@ -244,9 +287,6 @@ class OpenMaps implements Maps {
     };
     this.#config = new DataView(this.memory.config);
     this.#config.setUint32(CONFIG_AT.ring_bytes, this.ringBytes, true);
-    if (adopted) return;
-    for (const [i, word] of secret.entries())
-      this.#config.setBigUint64(CONFIG_AT.secret + 8 * i, word, true);
   }
 
   readonly config = {

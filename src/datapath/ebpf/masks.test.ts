@@ -19,8 +19,9 @@ import { closeFd } from '#os/libc.ts';
 import { linkByName } from '#os/netlink/links.ts';
 import { fieldSet, FIELDS } from '#virtual/match.ts';
 import type { FieldSet } from '#virtual/match.ts';
-import { possibleCpus, versionDir } from './maps.ts';
+import { possibleCpus } from './maps.ts';
 import type { EbpfDatapath } from './open.ts';
+import { versionDir } from './pins.ts';
 import { isRoot, sweep, Testbed } from './testbed.ts';
 
 const options = { skip: !isRoot() && 'needs root: network namespaces and bpf(2)' };

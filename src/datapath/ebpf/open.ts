@@ -2,18 +2,18 @@
  * The product's datapath: a flow cache in the kernel, run from here. Needs root and kernel 6.1.
  *
  * Invariants: the kernel goes on forwarding what is installed when this process ends, however it
- * ends; the next one on the same run directory finds flows, keys, senders and ports as they were.
- * One process per run directory (a lock), one datapath per network namespace. The pins live in a
+ * ends; the next one on the same run directory finds flows, keys, senders and ports as they were,
+ * also when its layout of the maps is another (`pins.ts` has the order in which that happens).
+ * One process per run directory, one datapath per network namespace (`lock.ts`). The pins live in a
  * bpffs at RUN_DIR/bpf: see `os/mount.ts` for what a private mount namespace does to them.
  */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Actions, DpPeer, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
 import { LIMITS, NOTES, TUNNEL_TOS_COPY } from '#flow/layout.ts';
 import type { Note } from '#flow/layout.ts';
 import type { Ip } from '#net/ip.ts';
 import { monotonicMs } from '#os/clock.ts';
-import { tryLock } from '#os/libc.ts';
 import { needKernel } from '#os/kernel.ts';
 import { isBpffs, mountBpffs, unmount } from '#os/mount.ts';
 import type { DropReason } from '#virtual/drop.ts';
@@ -42,14 +42,17 @@ import type { Payer } from './entries.ts';
 import { FarEnds } from './far-ends.ts';
 import { Flows } from './flows.ts';
 import { Groups } from './groups.ts';
+import { isolateReturned } from './guard.ts';
 import { Injector } from './inject.ts';
-import { bpffsDir, checkSizes, openMaps } from './maps.ts';
+import { claimDevices, lockDatapath, lockRunDir, ownerOfDevices } from './lock.ts';
+import { checkSizes, openMaps } from './maps.ts';
 import type { Maps } from './maps.ts';
 import { Masks } from './masks.ts';
+import { migrate, sizesOf } from './migrate.ts';
+import type { Migration } from './migrate.ts';
 import { Peers } from './peers.ts';
-import { removeAllPins, takeOverPins } from './pins.ts';
-import { closeLockFile, openLockFile } from './ports.ts';
-import { closePrograms, loadPrograms } from './programs.ts';
+import { bpffsDir, describedLayout, otherLayouts, removeAllPins, removeLayout } from './pins.ts';
+import { closePrograms, loadPrograms, pinPrograms } from './programs.ts';
 import type { Programs, ProgramVariant } from './programs.ts';
 import { Stacks } from './stacked.ts';
 import { Keys, Senders } from './targets.ts';
@@ -104,9 +107,11 @@ export interface EbpfRefusals {
 }
 
 export interface EbpfDatapath extends Datapath {
-  /** Whether it was there before this process. */
+  /** Whether it was there before this process, be it of another layout. */
   readonly adopted: boolean;
   readonly attachment: Attachment;
+  /** What was carried over from another layout by this process. */
+  readonly migration: Migration | undefined;
   refusals(): EbpfRefusals;
   /** Descriptors of the loaded programs, for test runs. */
   readonly programs: Programs;
@@ -119,7 +124,8 @@ class Ebpf implements EbpfDatapath {
   readonly adopted: boolean;
   readonly attachment: Attachment;
   readonly programs: Programs;
-  readonly #lock: number;
+  readonly migration: Migration | undefined;
+  readonly #lock: Disposable;
   readonly #maps: Maps;
   readonly #ports: PortPrograms;
   readonly #stacks: Stacks;
@@ -140,13 +146,16 @@ class Ebpf implements EbpfDatapath {
   #scratch = 0;
   #scratchGeneration = 0;
 
-  constructor(options: EbpfOptions, lock: number, undo: DisposableStack) {
+  constructor(options: EbpfOptions, lock: Disposable, undo: DisposableStack) {
     const { runDir, tunnelUdpPort, tunnelTos = 0, upcallBudget = UPCALL_BUDGET } = options;
     const { peerRedirect = true } = options;
     this.#lock = lock;
     const devices = ensureDevices(tunnelUdpPort);
-    const maps = undo.use(openMaps(runDir, options, options.secret));
+    claimDevices(runDir, devices.inject);
+    const { maps, migration } = mapsOf(options);
+    undo.use(maps);
     this.#maps = maps;
+    this.migration = migration;
     this.slots = maps.slots;
     this.adopted = maps.adopted;
     this.tunnelPort = devices.tunnel as DpPort;
@@ -175,6 +184,8 @@ class Ebpf implements EbpfDatapath {
     const sources = this.#senders.sources().map((source) => this.#sender(source));
     this.#entries.keep([...ports, ...sources]);
     attachDevices(this.attachment, runDir, { devices, programs: this.programs });
+    pinPrograms(runDir, this.programs);
+    for (const other of otherLayouts(runDir)) removeLayout(other);
     this.#injector = undo.use(new Injector(devices.inject));
     this.#upcalls = new UpcallRing(maps.fds.upcalls, maps.ringBytes, this.#entries);
     this.#counters = new Counters(maps.fds.counters);
@@ -343,13 +354,27 @@ class Ebpf implements EbpfDatapath {
     this.#ports[Symbol.dispose]();
     closePrograms(this.programs);
     this.#maps[Symbol.dispose]();
-    closeLockFile(this.#lock);
+    this.#lock[Symbol.dispose]();
   }
 }
 
 /**
+ * Our maps as they are pinned, or new ones, filled from those of another layout if there are any.
+ */
+function mapsOf({ runDir, slots, ringBytes, secret }: EbpfOptions) {
+  let migration: Migration | undefined;
+  const source = describedLayout(runDir);
+  const fill = (fds: Maps['fds']): void => {
+    if (source !== undefined) migration = migrate(source, fds);
+  };
+  const sizes = (source && sizesOf(source)) ?? { slots, ringBytes };
+  const maps = openMaps(runDir, sizes, source === undefined ? { secret } : { secret, fill });
+  return { maps, migration };
+}
+
+/**
  * Opens the datapath of this network namespace. Throws when a size is not possible, when another
- * process has the run directory, or when the kernel refuses.
+ * process has the run directory or the network namespace, or when the kernel refuses.
  */
 export function openEbpf(options: EbpfOptions): EbpfDatapath {
   checkSizes(options);
@@ -360,10 +385,9 @@ export function openEbpf(options: EbpfOptions): EbpfDatapath {
   needKernel('the eBPF datapath', 6, 1);
   mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
   using undo = new DisposableStack();
-  const lock = undo.adopt(openLockFile(options.runDir), closeLockFile);
-  if (!tryLock(lock)) throw new Error(`another process runs the datapath of ${options.runDir}`);
+  const lock = undo.use(lockDatapath(options.runDir));
   mountBpffs(bpffsDir(options.runDir));
-  takeOverPins(options.runDir);
+  isolateReturned(options.runDir);
   const datapath = new Ebpf(options, lock, undo);
   undo.move();
   return datapath;
@@ -376,19 +400,17 @@ export function openEbpf(options: EbpfOptions): EbpfDatapath {
  */
 export function destroyEbpf(runDir: string): void {
   if (!existsSync(runDir)) return;
-  const lock = openLockFile(runDir);
-  try {
-    if (!tryLock(lock)) throw new Error(`a process still runs the datapath of ${runDir}`);
-    const bpffs = bpffsDir(runDir);
-    if (isBpffs(bpffs)) {
-      removeAllPins(runDir);
-      unmount(bpffs);
-    }
+  using _ = lockRunDir(runDir);
+  const bpffs = bpffsDir(runDir);
+  const owner = ownerOfDevices();
+  if (isBpffs(bpffs)) {
+    removeAllPins(runDir);
+    unmount(bpffs);
+  }
+  if (owner === undefined || owner === resolve(runDir)) {
     removeAllFilters();
     removeDevices();
-    rmSync(bpffs, { recursive: true, force: true });
-    rmSync(join(runDir, 'datapath.lock'), { force: true });
-  } finally {
-    closeLockFile(lock);
   }
+  rmSync(bpffs, { recursive: true, force: true });
+  rmSync(join(runDir, 'datapath.lock'), { force: true });
 }

@@ -3,37 +3,75 @@
  * named by both.
  *
  * What persists: the pin owns the link, so a bound interface stays isolated, and its flows go on,
- * while no agent runs; a new agent swaps the programs in place. What does not: an interface that is
- * deleted takes its link along, so a tap that is deleted and made again under the same name while
- * no agent runs is an ordinary interface of the host until the agent is back and adds it.
+ * while no agent runs; a new agent swaps the programs in place, those of another layout too. What
+ * does not: an interface that is deleted takes its link along, so a tap that is deleted and made
+ * again under the same name while no agent runs is an ordinary interface of the host until the
+ * guard (`guard.ts`) sees it, or the agent is back and adds it.
  *
  * A pin whose interface has vanished is removed when it is seen: at the start, and when the port is
- * let go.
+ * let go. Until then it says which names are bound.
  */
-import { closeSync, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DpPort } from '#flow/flow.ts';
 import { ATTACH, attachTcx, linkIfindex, openPinned, pin, updateLink } from '#os/bpf.ts';
 import { closeFd } from '#os/libc.ts';
 import { linkByIndex } from '#os/netlink/links.ts';
+import type { Link } from '#os/netlink/links.ts';
 import type { PortPrograms } from './attach.ts';
 import { quieten, setDown, takeAll } from './devices.ts';
-import { versionDir } from './maps.ts';
+import { linkDir, makePinDir, otherLayouts, renamePin, unlinkPin, versionDir } from './pins.ts';
+import type { LinkDir } from './pins.ts';
 import type { Programs } from './programs.ts';
 
-type Direction = 'in' | 'out';
+export type Direction = 'in' | 'out';
 
 /** One attached program. */
-interface Attached {
+export interface Attached {
   readonly path: string;
   readonly fd: number;
 }
 
 /** bpffs refuses dots in names; interface names may have any byte but / and blanks. */
 const escape = (name: string): string =>
-  name.replaceAll(/[^A-Za-z0-9_-]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+  name.replaceAll(/[^A-Za-z0-9_-]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 const fileName = (direction: Direction, ifindex: number, name: string): string =>
   `${direction}-${ifindex}-${escape(name)}`;
+
+/** What a pin's file name says; undefined: it is none of ours. */
+export function parsePinName(file: string): PinName | undefined {
+  const [, direction, index, name = ''] = /^(in|out)-(\d+)-(.*)$/.exec(file) ?? [];
+  if (direction !== 'in' && direction !== 'out') return undefined;
+  const unescape = (_: string, hex: string): string => String.fromCharCode(parseInt(hex, 16));
+  return { direction, port: Number(index), name: name.replaceAll(/%(\w\w)/g, unescape) };
+}
+export interface PinName {
+  readonly direction: Direction;
+  readonly port: number;
+  readonly name: string;
+}
+
+/** Attaches a program to an interface and pins it; the descriptor is the caller's. */
+export function attachPinned(
+  dir: string,
+  direction: Direction,
+  program: number,
+  { index, name }: Pick<Link, 'index' | 'name'>,
+): Attached {
+  const path = join(dir, fileName(direction, index, name));
+  const where = direction === 'in' ? ATTACH.tcxIngress : ATTACH.tcxEgress;
+  const fd = attachTcx(program, index, where);
+  pin(fd, path);
+  return { path, fd };
+}
+
+const ownLinkDir = (runDir: string, which: LinkDir): string =>
+  linkDir({ dir: versionDir(runDir) }, which);
+/** Where links of a kind can be: ours, then those of other layouts. */
+const linkDirs = (runDir: string, which: LinkDir): string[] =>
+  [{ dir: versionDir(runDir) }, ...otherLayouts(runDir)]
+    .map((layout) => linkDir(layout, which))
+    .filter((dir) => existsSync(dir));
 
 export class Ports implements PortPrograms {
   readonly #dir: string;
@@ -41,25 +79,30 @@ export class Ports implements PortPrograms {
   readonly #ports = new Map<DpPort, Map<Direction, Attached>>();
 
   constructor(runDir: string, programs: Programs) {
-    this.#dir = join(versionDir(runDir), 'ports');
+    this.#dir = ownLinkDir(runDir, 'ports');
     this.#programs = programs;
-    mkdirSync(this.#dir, { recursive: true });
-    for (const name of readdirSync(this.#dir)) this.#adopt(name);
+    makePinDir(this.#dir);
+    for (const dir of linkDirs(runDir, 'ports'))
+      for (const name of readdirSync(dir)) this.#adopt(dir, name);
     for (const [port, links] of this.#ports) if (links.size < 2) this.#attach(port);
   }
 
-  #adopt(name: string): void {
-    const [, direction, index] = /^(in|out)-(\d+)-/.exec(name) ?? [];
-    const path = join(this.#dir, name);
-    const fd = openPinned(path);
-    if (fd === undefined || direction === undefined) return;
-    const port = Number(index) as DpPort;
-    if (linkIfindex(fd) !== port || !updateLink(fd, this.#program(direction as Direction))) {
+  /** From our directory, or from another layout's: the program is ours before the pin is. */
+  #adopt(dir: string, name: string): void {
+    const pinned = parsePinName(name);
+    const fd = pinned && openPinned(join(dir, name));
+    if (fd === undefined || pinned === undefined) return;
+    const { direction } = pinned;
+    const port = pinned.port as DpPort;
+    const good = linkIfindex(fd) === port && this.#ports.get(port)?.has(direction) !== true;
+    if (!good || !updateLink(fd, this.#program(direction))) {
       closeFd(fd);
-      unlinkSync(path);
+      unlinkPin(join(dir, name));
       return;
     }
-    this.#links(port).set(direction as Direction, { path, fd });
+    const path = join(this.#dir, name);
+    if (dir !== this.#dir) renamePin(join(dir, name), path);
+    this.#links(port).set(direction, { path, fd });
   }
 
   #program(direction: Direction): number {
@@ -77,11 +120,8 @@ export class Ports implements PortPrograms {
     if (link === undefined) throw new Error(`datapath: there is no interface ${port}`);
     for (const direction of ['in', 'out'] as const) {
       if (this.#ports.get(port)?.has(direction) === true) continue;
-      const path = join(this.#dir, fileName(direction, port, link.name));
-      const where = direction === 'in' ? ATTACH.tcxIngress : ATTACH.tcxEgress;
-      const fd = attachTcx(this.#program(direction), port, where);
-      pin(fd, path);
-      this.#links(port).set(direction, { path, fd });
+      const attached = attachPinned(this.#dir, direction, this.#program(direction), link);
+      this.#links(port).set(direction, attached);
     }
     quieten(link);
     takeAll(link);
@@ -110,7 +150,7 @@ export class Ports implements PortPrograms {
   /** Takes our programs off; pins are removed whether the interface is still there or not. */
   remove(port: DpPort): void {
     for (const { path, fd } of this.#ports.get(port)?.values() ?? []) {
-      unlinkSync(path);
+      unlinkPin(path);
       closeFd(fd);
     }
     this.#ports.delete(port);
@@ -144,19 +184,23 @@ export interface OwnLink {
 }
 
 /**
- * The program of one of the datapath's own devices: adopted, or attached anew when the device is.
+ * The program of one of the datapath's own devices: adopted, from another layout too, or attached
+ * anew when the device is.
  */
 export function attachOwn(runDir: string, { name, ifindex, program, hook }: OwnLink): void {
-  const dir = join(versionDir(runDir), 'own');
-  mkdirSync(dir, { recursive: true });
-  const path = join(dir, name);
-  const found = openPinned(path);
-  if (found !== undefined) {
-    const good = linkIfindex(found) === ifindex && updateLink(found, program);
+  const path = join(ownLinkDir(runDir, 'own'), name);
+  makePinDir(ownLinkDir(runDir, 'own'));
+  let attached = false;
+  for (const dir of linkDirs(runDir, 'own')) {
+    const found = openPinned(join(dir, name));
+    if (found === undefined) continue;
+    const good: boolean = !attached && linkIfindex(found) === ifindex && updateLink(found, program);
     closeFd(found);
-    if (good) return;
-    unlinkSync(path);
+    if (!good) unlinkPin(join(dir, name));
+    else if (join(dir, name) !== path) renamePin(join(dir, name), path);
+    attached ||= good;
   }
+  if (attached) return;
   const where = hook === 'ingress' ? ATTACH.tcxIngress : ATTACH.tcxEgress;
   const fd = attachTcx(program, ifindex, where);
   try {
@@ -165,8 +209,3 @@ export function attachOwn(runDir: string, { name, ifindex, program, hook }: OwnL
     closeFd(fd);
   }
 }
-
-/** An open file, for its lock. */
-export const openLockFile = (runDir: string): number =>
-  openSync(join(runDir, 'datapath.lock'), 'a', 0o600);
-export const closeLockFile = (fd: number): void => closeSync(fd);

@@ -5,6 +5,7 @@ import { BpfMap, loadProgram } from '#os/bpf.ts';
 import { linkProgram, readPrograms } from '#os/elf.ts';
 import { closeFd } from '#os/libc.ts';
 import type { Maps } from './maps.ts';
+import { makePinDir, programDir, replacePin, versionDir } from './pins.ts';
 
 const NAMES = ['port_in', 'tun_in', 'inject', 'sink', 'rewrite', 'flood', 'port_out'] as const;
 /** Which program is which entry of the map `tails`. */
@@ -42,6 +43,16 @@ export function loadPrograms(maps: Maps, variant?: ProgramVariant): Programs {
     throw error;
   }
   return programs as Programs;
+}
+
+/** Programs that the guard attaches while no agent runs (`guard.ts`). */
+export const GUARDING = ['port_in', 'port_out'] as const;
+
+/** Keeps the guard's programs where it finds them. */
+export function pinPrograms(runDir: string, programs: Programs): void {
+  const dir = programDir({ dir: versionDir(runDir) });
+  makePinDir(dir);
+  for (const name of GUARDING) replacePin(programs[name], join(dir, name));
 }
 
 export function closePrograms(programs: Readonly<Record<string, number>>): void {

@@ -31,7 +31,7 @@ import type { UpcallClass } from '../budget.ts';
 import type { DatapathCounters } from '../datapath.ts';
 import { Counters, DROP_REASONS } from './counters.ts';
 import type { Drops } from './counters.ts';
-import { bpffsDir, versionDir } from './maps.ts';
+import { bpffsDir, versionDir } from './pins.ts';
 import { readAddress } from './peers.ts';
 
 /** What one port, or one host behind the tunnel, has and had. */

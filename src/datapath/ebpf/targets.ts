@@ -21,6 +21,7 @@ const SENDER_AT = offsets(SENDER);
 export class Keys {
   readonly #map: BpfMap;
   readonly #targets = new Map<TunnelKey, KeyTarget>();
+  readonly #inKernel = new Map<TunnelKey, KeyTarget & { readonly taken: boolean }>();
   readonly #taken: (port: DpPort) => boolean;
   readonly #farMac: (port: DpPort) => Mac | undefined;
 
@@ -44,8 +45,10 @@ export class Keys {
       map.key.u32(0, key);
       if (!map.lookup()) continue;
       const port = map.value.view.getUint32(TARGET.ifindex, true) as DpPort;
-      const network = map.value.view.getUint32(TARGET.network, true);
-      this.set({ key, port, network: (network & ~NETWORK_NO_PORT) >>> 0 });
+      const word = map.value.view.getUint32(TARGET.network, true);
+      const network = (word & ~NETWORK_NO_PORT) >>> 0;
+      this.#inKernel.set(key, { key, port, network, taken: word === network });
+      this.set({ key, port, network });
     }
   }
 
@@ -60,12 +63,19 @@ export class Keys {
 
   remove(key: TunnelKey): void {
     if (!this.#targets.delete(key)) return;
+    this.#inKernel.delete(key);
     this.#map.key.u32(0, key);
     this.#map.delete();
   }
 
-  /** The kernel puts a new element in the place of the old: it never sees half of a change. */
+  /**
+   * The kernel puts a new element in the place of the old: it never sees half of a change. But it
+   * gives the old one to the next key at once, and a program that has just found it drops its
+   * frame: so what does not change is not written.
+   */
   #write({ key, port, network }: KeyTarget, taken: boolean): void {
+    const is = this.#inKernel.get(key);
+    if (is?.port === port && is.network === network && is.taken === taken) return;
     this.#map.key.u32(0, key);
     this.#map.value
       .u32(TARGET.key, key)
@@ -75,6 +85,7 @@ export class Keys {
     this.#map.value.u32(TARGET.flags, mac === undefined ? 0 : KEY_FLAG.REDIRECT_PEER);
     writeMac(this.#map.value.bytes, TARGET.far_mac, mac ?? ZERO_MAC);
     this.#map.update();
+    this.#inKernel.set(key, { key, port, network, taken });
   }
 
   /** An interface was taken over, or is about to be let go. */

@@ -31,6 +31,7 @@ const IFLA = {
   mtu: 4,
   link: 5,
   master: 10,
+  alias: 20,
   linkInfo: 18,
   netnsFd: 28,
   linkNetnsId: 37,
@@ -69,6 +70,8 @@ export interface Link {
   readonly vxlanPort: number | undefined;
   /** Whether a VXLAN device takes packets without a UDP checksum over IPv6. */
   readonly zeroChecksum6: boolean;
+  /** A text that somebody put there (ip link set alias). */
+  readonly alias: string | undefined;
 }
 
 /** What a link message says; undefined when it is not a whole one. */
@@ -99,6 +102,7 @@ export function decodeLink({ body }: Message): Link | undefined {
     linkNetns: readU32(find(attributes, IFLA.linkNetnsId)),
     vxlanPort: readU16be(find(data, VXLAN.port)),
     zeroChecksum6: find(data, VXLAN.zeroChecksum6Rx)?.[0] === 1,
+    alias: readText(find(attributes, IFLA.alias)),
   };
 }
 
@@ -162,10 +166,12 @@ export interface LinkChange {
   readonly mac?: Uint8Array;
   /** An open network namespace to move the interface to. */
   readonly netnsFd?: number;
+  readonly alias?: string;
 }
 
-const attributesOf = ({ mtu, mac, netnsFd }: LinkChange): Uint8Array =>
+const attributesOf = ({ mtu, mac, netnsFd, alias }: LinkChange): Uint8Array =>
   concat(
+    ...(alias === undefined ? [] : [attribute(IFLA.alias, text(alias))]),
     ...(mtu === undefined ? [] : [attribute(IFLA.mtu, u32(mtu))]),
     ...(mac === undefined ? [] : [attribute(IFLA.address, mac)]),
     ...(netnsFd === undefined ? [] : [attribute(IFLA.netnsFd, u32(netnsFd))]),
