@@ -82,8 +82,8 @@ export class Adoption {
     }
     if (wrong.length === 0) return;
     this.counters.retired += wrong.length;
-    packets.retire(wrong);
-    packets.flushRemovals();
+    packets.flows.retire(wrong);
+    packets.flows.deleteSome();
   }
 
   /** Installed flows that would not be installed so now, as text: none, or there is a bug. */

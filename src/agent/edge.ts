@@ -108,7 +108,7 @@ export class Edge {
       this.#refreshPaths();
       this.#packets.settle();
       this.#retry();
-      this.#packets.flushRemovals();
+      this.#packets.flows.deleteSome();
     }
     this.#publish(post);
     post({ type: 'state', state: this.state() });
@@ -131,7 +131,7 @@ export class Edge {
   /** Forgets every flow: each frame is decided anew. */
   forgetFlows(): void {
     this.#packets.invalidate('all');
-    while (this.#packets.stale > 0) this.#packets.flushRemovals();
+    while (this.#packets.flows.stale > 0) this.#packets.flows.deleteSome();
   }
   /** Installed flows that would not be installed so now, as text: none, or there is a bug. */
   wrongFlows(): string[] {
@@ -168,7 +168,7 @@ export class Edge {
   #settle(changed: readonly Tag[] | 'all'): void {
     if (!this.#ready) return;
     this.#bindings.sync(changed, (tags) => this.#packets.invalidate(tags));
-    this.#packets.flushRemovals();
+    this.#packets.flows.deleteSome();
     this.#adoption.settle();
     this.#packets.open();
     this.#retirePeers();
@@ -183,7 +183,7 @@ export class Edge {
   #retirePeers(): void {
     const gone = this.#bindings.abandoned();
     if (gone.length === 0) return;
-    this.#packets.forgetSources(new Set(gone));
+    this.#packets.flows.forgetSources(new Set(gone));
     const { incomplete } = this.#bindings;
     this.#bindings.retirePeers(gone);
     // Whatever found no number may find one now.

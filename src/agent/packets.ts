@@ -12,12 +12,12 @@ import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import { Turns } from '#datapath/turns.ts';
 import { compile, compileTell, type Compiled } from '#flow/compile.ts';
-import type { Actions, DpPeer, Entry, FlowRef } from '#flow/flow.ts';
+import type { Actions, Entry, FlowRef } from '#flow/flow.ts';
 import { MTU_MAX } from '#flow/flow.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
 import { entryOf, headersOf, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
-import type { Added, FlowTable, NewFlow } from '#flow/table.ts';
+import type { FlowTable } from '#flow/table.ts';
 import { read16 } from '#net/bytes.ts';
 import { fragments, fragments6 } from '#net/fragment.ts';
 import { readMac } from '#net/mac.ts';
@@ -32,6 +32,7 @@ import type { MacTable } from '#virtual/state/macs.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { Bindings } from './bindings.ts';
+import { FlowCache } from './flow-cache.ts';
 import type { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { Neighbours } from './neighbours.ts';
@@ -87,6 +88,8 @@ const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | unde
   fragments(frame, mtu) ?? fragments6(frame, mtu, id);
 
 export class PacketPath {
+  /** The flows that what is decided becomes. */
+  readonly flows: FlowCache;
   readonly #datapath: Datapath;
   readonly #topology: Topology;
   readonly #state: PacketPathOptions['state'];
@@ -96,7 +99,6 @@ export class PacketPath {
   readonly #turns: Turns;
   readonly #drops: Partial<Record<DropReason, number>> = {};
   #upcalls = 0;
-  #flowsInstalled = 0;
   #injected = 0;
   readonly #large: LargePackets;
   #opened = false;
@@ -104,9 +106,6 @@ export class PacketPath {
   #onBehalfOf: Entry | undefined;
   /** Of the reassembly, as the datapath was told. */
   #toldDropped = 0;
-  readonly #removals: FlowRef[] = [];
-  /** By slot: the largest packet that a flow carries; 0: any. */
-  readonly #mtus: Uint16Array;
   /** In their order. */
   #outbox: Outgoing[] = [];
   readonly #reassembly = new Reassembly({
@@ -120,7 +119,7 @@ export class PacketPath {
   constructor(options: PacketPathOptions) {
     this.#datapath = options.datapath;
     this.#turns = new Turns(options.datapath, LIMITS.turns);
-    this.#mtus = new Uint16Array(options.datapath.slots);
+    this.flows = new FlowCache(options.datapath, options.table);
     this.#topology = options.topology;
     this.#state = options.state;
     this.#table = options.table;
@@ -136,7 +135,7 @@ export class PacketPath {
 
   /** Decides waiting upcalls, at most one batch; how many there were. */
   pump(): number {
-    this.flushRemovals();
+    this.flows.deleteSome();
     const handled = this.#turns.serve(this.#take, LIMITS.upcallsPerBatchMax);
     if (handled > 0) this.#datapath.commit();
     return handled;
@@ -144,11 +143,7 @@ export class PacketPath {
 
   /** First packets that wait for their turn, and stale flows to delete: `pump` is to go on. */
   get waiting(): number {
-    return this.#turns.waiting + this.stale;
-  }
-  /** Flows that were invalidated and are not deleted yet. */
-  get stale(): number {
-    return this.#removals.length;
+    return this.#turns.waiting + this.flows.stale;
   }
 
   /**
@@ -176,43 +171,8 @@ export class PacketPath {
    */
   invalidate(tags: readonly Tag[] | 'all'): void {
     if (!this.#opened) return;
-    if (tags === 'all' || tags.length > 0) this.#forget(this.#table.invalidate(tags));
+    this.flows.invalidate(tags);
   }
-  /** The same for flows by name. */
-  retire(refs: readonly FlowRef[]): void {
-    this.#forget(this.#table.retire(refs));
-  }
-  /** Removes all flows of what these hosts send. */
-  forgetSources(peers: ReadonlySet<DpPeer>): void {
-    const from = (ref: FlowRef): DpPeer | undefined => {
-      const key = this.#table.match(ref)?.key;
-      return key && entryOf(key).tunnel?.source;
-    };
-    this.retire(this.#table.refs().filter((ref) => peers.has(from(ref) ?? (0 as DpPeer))));
-    this.flushRemovals();
-  }
-  /**
-   * Flows that the table has just made stale. Frames that were decided by them before, and still
-   * wait in the batch, leave first: else the datapath would drop them as stale.
-   */
-  #forget(refs: readonly FlowRef[]): void {
-    if (refs.length === 0) return;
-    this.#datapath.commit();
-    this.#datapath.invalidate(refs);
-    for (const ref of refs) this.#removals.push(ref);
-  }
-
-  /**
-   * Deletes of what was invalidated as much as is done in one turn: stale flows carry nothing, and
-   * first packets do not wait for 100,000 of them to go.
-   */
-  flushRemovals(): void {
-    if (this.#removals.length === 0) return;
-    const now = this.#removals.splice(0, LIMITS.removedAtOnceMax);
-    this.#datapath.remove(now);
-    this.#table.remove(now);
-  }
-
   /** Removes idle flows, notes which senders are still there, and gives up datagrams. */
   expire(): void {
     const now = this.#datapath.now();
@@ -225,9 +185,9 @@ export class PacketPath {
     this.#datapath.note({
       ...this.#table.counters(),
       upcalls: this.#upcalls,
-      flowsInstalled: this.#flowsInstalled,
+      flowsInstalled: this.flows.installed,
     });
-    this.#forget(this.#table.expire(now, this.#lastUsedMs, LIMITS.expirySlotsPerTick));
+    this.flows.expire(now, this.#lastUsedMs);
   }
 
   /**
@@ -256,7 +216,7 @@ export class PacketPath {
     for (const [reason, n] of Object.entries(own)) all[reason] = (all[reason] ?? 0) + n;
     return {
       upcalls: this.#upcalls,
-      flowsInstalled: this.#flowsInstalled,
+      flowsInstalled: this.flows.installed,
       flowsNow: this.#table.counters().live,
       injected: this.#injected,
       hits,
@@ -327,8 +287,8 @@ export class PacketPath {
     if (this.#bindings.changedHandsSince(upcall.entry.port, upcall.timeMs))
       return this.#count('no-port');
     const guarded = upcall.reason === 'ttl' || upcall.reason === 'too-big';
-    const known = guarded ? undefined : this.#table.lookup(upcall.key);
-    if (known !== undefined && this.#fits(known, upcall)) {
+    const known = guarded ? undefined : this.flows.carrying(upcall);
+    if (known !== undefined) {
       this.#injected += 1;
       return this.#datapath.inject(known, upcall.frame, upcall.gsoSize);
     }
@@ -449,12 +409,6 @@ export class PacketPath {
     else this.#execute(packet, decision);
   }
 
-  /** Whether a flow may carry a frame: the kernel has looked only at those it found a flow for. */
-  #fits({ slot }: FlowRef, { frame, gsoSize }: Upcall): boolean {
-    const mtu = this.#mtus[slot] ?? 0;
-    return mtu === 0 || packetSize(frame, gsoSize) <= mtu;
-  }
-
   /** Sends a frame by actions that no flow has, where it fits; see `too-big.ts`. */
   #execute({ frame, gsoSize, ingress }: Packet, { outcome, actions, limits }: Decision): void {
     const { verdict } = outcome;
@@ -480,33 +434,11 @@ export class PacketPath {
     const cause = { steps: outcome.steps, verdict: outcome.verdict };
     const now = this.#datapath.now();
     const flow = { key, fields, tags, cause, now };
-    const added = outcome.cacheable
-      ? (this.#table.add(flow) ?? this.#addWhereRoom(flow))
-      : undefined;
-    if (added?.fresh === true) {
-      this.#datapath.install(added.ref, { key: added.key, fields: added.fields, actions });
-      this.#mtus[added.ref.slot] = actions.mtu ?? 0;
-      this.#flowsInstalled += 1;
-    }
+    const ref = outcome.cacheable ? this.flows.add(flow, actions) : undefined;
     if (actions.drop !== undefined) return;
     this.#injected += 1;
-    if (added === undefined) this.#execute(packet, decision);
-    else this.#datapath.inject(added.ref, frame, gsoSize);
-  }
-
-  /**
-   * There is no room for a flow: its entry has its quota, or the table is full. Room is made; in
-   * the latter case for the next one, and this frame goes without.
-   */
-  #addWhereRoom(flow: NewFlow): Added | undefined {
-    const evicted = this.#table.evictFor(flow.key, {
-      most: LIMITS.evictedAtOnceMax,
-      sinceMs: flow.now - LIMITS.evictIdleMs,
-      lastUsedMs: (ref) => this.#datapath.stats(ref).lastUsedMs,
-    });
-    if (evicted.length === 0) return undefined;
-    this.#forget(evicted);
-    return this.#table.full ? undefined : this.#table.add(flow);
+    if (ref === undefined) this.#execute(packet, decision);
+    else this.#datapath.inject(ref, frame, gsoSize);
   }
 
   /** Asked of flows that are old enough to expire: what still sends keeps its MAC from ageing. */

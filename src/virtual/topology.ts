@@ -7,7 +7,6 @@
  * could have read differently before (law 2).
  */
 import { isIp6, parseIp, type Ip } from '#net/ip.ts';
-import type { Prefix } from '#net/prefix.ts';
 import { seedChangeTags, type SeedText } from './bridge/seeds.ts';
 import { BridgeState } from './bridge/state.ts';
 import type { Change, RowChange } from './change.ts';
@@ -18,6 +17,7 @@ import type { ObjectOf } from './kinds.ts';
 import { heldBy } from './port/rules.ts';
 import { deviceOf, differ, sameMember, viewOf } from './port/view.ts';
 import { ReadyPort, ReadyRoom } from './ready.ts';
+import { prefixesOf, routeTags, type ChangedRoute } from './router/changes.ts';
 import { RouterState } from './router/state.ts';
 import { byKind, Rows } from './rows.ts';
 import { sameObject } from './same.ts';
@@ -30,12 +30,10 @@ import {
   portTag,
   routerPortsTag,
   routerTag,
-  ROUTES_TAGS_MAX,
-  routesTag,
   seedsTag,
   type Tag,
 } from './tags.ts';
-import type { BridgeView, PortView, RouterView, RouteView, TopologyView } from './view.ts';
+import type { BridgeView, PortView, RouterView, TopologyView } from './view.ts';
 
 /** A reset that changes more than this answers 'all': forgetting every flow is then cheaper. */
 export const RESET_TAGS_MAX = 10_000;
@@ -57,27 +55,6 @@ interface Effects {
   /** Destinations whose routes are others. */
   readonly routes: ChangedRoute[];
 }
-interface ChangedRoute {
-  readonly router: RouterId;
-  readonly destination: Prefix;
-}
-const prefixesOf = (router: RouterId, routes: readonly RouteView[]): ChangedRoute[] =>
-  routes.map(({ destination }) => ({ router, destination }));
-
-function routeTags(changed: readonly ChangedRoute[]): Set<Tag> {
-  const tags = new Map<RouterId, Set<Tag>>();
-  for (const { router, destination } of changed) {
-    const own = tags.get(router) ?? new Set<Tag>();
-    if (own.size <= ROUTES_TAGS_MAX) own.add(routesTag(router, destination));
-    tags.set(router, own);
-  }
-  const all = new Set<Tag>();
-  for (const [router, own] of tags)
-    if (own.size > ROUTES_TAGS_MAX) all.add(routesTag(router));
-    else for (const tag of own) all.add(tag);
-  return all;
-}
-
 /** Of an address in text; undefined without one. */
 const familyOf = (address: string | undefined): 4 | 6 | undefined =>
   address === undefined ? undefined : address.includes(':') ? 6 : 4;

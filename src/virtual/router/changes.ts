@@ -1,0 +1,32 @@
+/**
+ * Which destinations of a router have other routes than before, as tags.
+ *
+ * Invariant: of one router there are at most ROUTES_TAGS_MAX tags; beyond, one stands for them all.
+ */
+import type { Prefix } from '#net/prefix.ts';
+import type { RouterId } from '../ids.ts';
+import { ROUTES_TAGS_MAX, routesTag, type Tag } from '../tags.ts';
+import type { RouteView } from '../view.ts';
+
+export interface ChangedRoute {
+  readonly router: RouterId;
+  readonly destination: Prefix;
+}
+/** All destinations of some routes. */
+export const prefixesOf = (router: RouterId, routes: readonly RouteView[]): ChangedRoute[] =>
+  routes.map(({ destination }) => ({ router, destination }));
+
+/** What flows of these routers hold: of each a tag a destination, or one for all where they are many. */
+export function routeTags(changed: readonly ChangedRoute[]): Set<Tag> {
+  const tags = new Map<RouterId, Set<Tag>>();
+  for (const { router, destination } of changed) {
+    const own = tags.get(router) ?? new Set<Tag>();
+    if (own.size <= ROUTES_TAGS_MAX) own.add(routesTag(router, destination));
+    tags.set(router, own);
+  }
+  const all = new Set<Tag>();
+  for (const [router, own] of tags)
+    if (own.size > ROUTES_TAGS_MAX) all.add(routesTag(router));
+    else for (const tag of own) all.add(tag);
+  return all;
+}
