@@ -23,7 +23,7 @@ export const ROUTES = 10_000;
 
 const id = (kind: number, n: number) =>
   `0000000${kind}-0000-4000-8000-${String(n).padStart(12, '0')}`;
-const HOST = id(3, 1) as HostId;
+export const HOST = id(3, 1) as HostId;
 const hex = (n: number) => n.toString(16).padStart(2, '0');
 /** Of port `n` of bridge `net`. */
 export const macText = (net: number, n: number) =>
@@ -132,18 +132,21 @@ export function expectForward(request: SimulateRequest, to: PortId): SimulateReq
   return request;
 }
 
-const post = () => {};
-/** An agent's edge over the reference datapath, with all interfaces there. */
-export function openEdge(routes: number) {
-  const datapath = openMemory({ slots: 65_536, clock: () => 0, upcallBudget: AMPLE_BUDGET });
-  const edge = new Edge({ host: HOST, datapath, now: () => 0, seed: 1 });
-  const interfaces = [1, 2].flatMap((net) =>
+/** Every interface there is here. */
+export const interfaces = () =>
+  [1, 2].flatMap((net) =>
     Array.from({ length: PORTS }, (_, n) => {
       const index = interfaceOf(net, n);
       return { name: `if${index}`, index };
     }),
   );
-  edge.handle({ type: 'interfaces', interfaces }, post);
+
+const post = () => {};
+/** An agent's edge over the reference datapath, with all interfaces there. */
+export function openEdge(routes: number) {
+  const datapath = openMemory({ slots: 65_536, clock: () => 0, upcallBudget: AMPLE_BUDGET });
+  const edge = new Edge({ host: HOST, datapath, now: () => 0, seed: 1 });
+  edge.handle({ type: 'interfaces', interfaces: interfaces() }, post);
   edge.handle({ type: 'event', event: { type: 'learned', all: true, put: [], forget: [] } }, post);
   const objects = objectsOf(routes);
   edge.handle({ type: 'event', event: { type: 'snapshot', revision: 1, objects } }, post);

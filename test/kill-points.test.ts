@@ -33,7 +33,7 @@ const ACTIVITIES = {
     const gone = dp.dump().map(({ ref }) => ref).filter(({ slot }) => slot !== 5);
     dp.invalidate(gone);
     dp.remove(gone);
-    dp.denySender(0xac1f0063, 0x800005);`,
+    dp.denySender(dp.addPeer(0xac1f0063), 0x800005);`,
   'ports that come and go': `
     dp.removePort(port('v3'));
     dp.addPort(port('v3'));

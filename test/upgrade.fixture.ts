@@ -72,12 +72,13 @@ export const SET_UP = `
   const [a, b, c] = ['v1', 'v2', 'v3'].map(port);
   for (const each of [a, b, c]) dp.addPort(each);
   dp.setKey({ key: 77, port: c, network: 0x800005 });
-  dp.allowSender(0xac1f0002, 0x800005);
-  dp.allowSender(0xac1f0063, 0x800005);
+  for (const each of [0xac1f0002, 0xac1f0063]) dp.allowSender(dp.addPeer(each), 0x800005);
+  put(13, c, { outputs: [{ key: 9, remote: dp.addPeer(0xac1f0002) }] });
   put(5, a, { outputs: [{ port: b }] });
-  put(9, b, { outputs: [{ port: a }, { port: c, vlan: 7 }] });
+  put(9, b, { outputs: [{ port: a }, { port: c, vlan: 7, rewrite: { tpSrc: 7 } }] });
   put(11, c, { drop: 'port-down', outputs: [] }, WIDE);
-  put(12, b, { ethSrc: 0x020000000001, decTtl: 2, mtu: 1400, vlan: 9, outputs: [{ port: c }] }, WIDE);
+  put(12, b, { ethSrc: 0x020000000001, decTtl: 2, mtu: 1400, vlan: 9, ipSrc: 9, dscp: 5,
+    outputs: [{ port: c }] }, WIDE);
   dp.commit();
 `;
 

@@ -20,7 +20,7 @@ import type {
 import { ENTRY_MASKS_MAX, MASKS_MAX } from '#flow/flow.ts';
 import { dropped, interpret } from '#flow/interpret.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
-import { maskBytes } from '#flow/mask.ts';
+import { maskBytes, matchedFields } from '#flow/mask.ts';
 import { entryOf, ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
 import type { Ip } from '#net/ip.ts';
@@ -212,7 +212,8 @@ class Memory implements Datapath, MemoryProbe {
       throw new Error(`datapath: there is no slot ${ref.slot}`);
     if (this.#slots.has(ref.slot)) throw new Error(`datapath: slot ${ref.slot} is in use`);
     checkActions(flow.actions);
-    const kept = { ...flow, key: flow.key.slice() };
+    // Sets that compare the same bytes are one mask, as in the kernel.
+    const kept = { ...flow, key: flow.key.slice(), fields: matchedFields(flow.fields) };
     const counts = { packets: 0, bytes: 0, lastUsedMs: 0 };
     const slot = { ref, flow: kept, stale: false, entered: false, ...counts };
     this.#slots.set(ref.slot, slot);

@@ -22,6 +22,8 @@ import { makeWires } from './wires.ts';
 
 const API_READY_MS = 20_000;
 const AGENTS_READY_MS = 40_000;
+/** The API takes no longer one. */
+const WAIT_MS = Math.min(patient(AGENTS_READY_MS), 60_000);
 /** Counters come with the agents' reports, one a second. */
 export const REPORT_WAIT_MS = 10_000;
 
@@ -172,7 +174,7 @@ export async function waitForAgents(lab: Lab): Promise<number> {
     throw new Error(`${error.message}: ${missing.join('; ')}${logTails(lab)}`, { cause: error });
   });
   const { revision } = await lab.client.status();
-  const { behind } = await lab.client.wait(revision, patient(AGENTS_READY_MS));
+  const { behind } = await lab.client.wait(revision, WAIT_MS);
   if (behind.length === 0) return revision;
   throw new Error(`revision ${revision} is not in force on ${behind.join(' ')}${logTails(lab)}`);
 }

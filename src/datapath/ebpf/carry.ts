@@ -32,6 +32,8 @@ export interface Row extends MapText {
    * record is carried only when what it refers to is.
    */
   readonly refers?: Readonly<Record<string, MapName>>;
+  /** A record of zeros is one like others, and what refers to it is carried. */
+  readonly blanks?: boolean;
   /** Fields of the value that are marks of action slots, 0 for none: these are carried along. */
   readonly marks?: readonly string[];
   /** Fields of the value that are zero afterwards, whatever they were: what belonged to `anew`. */
@@ -44,7 +46,7 @@ export const ROWS = {
   peers: { value: 'peer', carry: 'records' },
   keys: { key: 'u32', value: 'key_target', carry: 'records' },
   senders: { key: 'sender', value: 'u32', carry: 'records' },
-  entries: { value: 'entry', carry: 'records', forgets: ['queued', 'drained'] },
+  entries: { value: 'entry', carry: 'records', blanks: true, forgets: ['queued', 'drained'] },
   entry_refs: {
     key: 'entry_key',
     value: 'entry_ref',

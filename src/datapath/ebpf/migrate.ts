@@ -285,7 +285,10 @@ class Work implements Disposable {
     const places = new Uint8Array(to.count);
     this.#places.set(name, places);
     for (let i = 0; i < from.count; i++) {
-      if (from.isZero(i)) continue;
+      if (from.isZero(i)) {
+        if (row.blanks === true && i < to.count) places[i] = 1;
+        continue;
+      }
       const at = i * to.size;
       const good =
         i < to.count &&

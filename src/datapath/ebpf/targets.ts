@@ -7,7 +7,7 @@
 import type { DpPeer, DpPort, TunnelKey } from '#flow/flow.ts';
 import { KEY_FLAG, KEY_TARGET, NETWORK_NO_PORT, offsets, SENDER, sizeOf } from '#flow/layout.ts';
 import type { Ip } from '#net/ip.ts';
-import { writeMac, ZERO_MAC } from '#net/mac.ts';
+import { readMac, writeMac, ZERO_MAC } from '#net/mac.ts';
 import type { Mac } from '#net/mac.ts';
 import { BpfMap } from '#os/bpf.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
@@ -18,10 +18,16 @@ import { readAddress, writeAddress, type Peers } from './peers.ts';
 const TARGET = offsets(KEY_TARGET);
 const SENDER_AT = offsets(SENDER);
 
+interface InKernel extends Omit<KeyTarget, 'key'> {
+  readonly taken: boolean;
+  /** Of the interface's other end, where frames go straight to it. */
+  readonly mac: Mac | undefined;
+}
+
 export class Keys {
   readonly #map: BpfMap;
   readonly #targets = new Map<TunnelKey, KeyTarget>();
-  readonly #inKernel = new Map<TunnelKey, KeyTarget & { readonly taken: boolean }>();
+  readonly #inKernel = new Map<TunnelKey, InKernel>();
   readonly #taken: (port: DpPort) => boolean;
   readonly #farMac: (port: DpPort) => Mac | undefined;
 
@@ -47,7 +53,9 @@ export class Keys {
       const port = map.value.view.getUint32(TARGET.ifindex, true) as DpPort;
       const word = map.value.view.getUint32(TARGET.network, true);
       const network = (word & ~NETWORK_NO_PORT) >>> 0;
-      this.#inKernel.set(key, { key, port, network, taken: word === network });
+      const near = map.value.view.getUint32(TARGET.flags, true) === KEY_FLAG.REDIRECT_PEER;
+      const mac = near ? readMac(map.value.bytes, TARGET.far_mac) : undefined;
+      this.#inKernel.set(key, { port, network, taken: word === network, mac });
       this.set({ key, port, network });
     }
   }
@@ -75,17 +83,17 @@ export class Keys {
    */
   #write({ key, port, network }: KeyTarget, taken: boolean): void {
     const is = this.#inKernel.get(key);
-    if (is?.port === port && is.network === network && is.taken === taken) return;
+    const mac = this.#farMac(port);
+    if (is?.port === port && is.network === network && is.taken === taken && is.mac === mac) return;
     this.#map.key.u32(0, key);
     this.#map.value
       .u32(TARGET.key, key)
       .u32(TARGET.ifindex, port)
       .u32(TARGET.network, taken ? network : network + NETWORK_NO_PORT);
-    const mac = this.#farMac(port);
     this.#map.value.u32(TARGET.flags, mac === undefined ? 0 : KEY_FLAG.REDIRECT_PEER);
     writeMac(this.#map.value.bytes, TARGET.far_mac, mac ?? ZERO_MAC);
     this.#map.update();
-    this.#inKernel.set(key, { key, port, network, taken });
+    this.#inKernel.set(key, { port, network, taken, mac });
   }
 
   /** An interface was taken over, or is about to be let go. */

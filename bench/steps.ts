@@ -1,7 +1,7 @@
 /**
  * What a first packet costs, step by step, in one process: parse, walk, compile, index, and all of
- * it together over the reference datapath. Run: `npm run bench`. Figures are printed, never
- * asserted.
+ * it together over the reference datapath. Run: `npm run bench:steps`; what is beside peers is in
+ * `npm run bench`. Figures are printed, never asserted.
  */
 import { cpus, totalmem } from 'node:os';
 import { bench, do_not_optimize, group, run } from 'mitata';
