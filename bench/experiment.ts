@@ -1,46 +1,58 @@
 /**
- * `./midonet experiment NAME`: what the datapath does under attack, and when it is full.
+ * `./midonet experiment NAME`: what the datapath does under attack, when it is full, and while its
+ * agents are killed and replaced.
  * Experiments print what they measure and judge nothing; they take minutes and are no part of the
  * tests. Root.
  */
 import { parseArgs } from 'node:util';
+import { restarts } from '#lab/experiment/restarts.ts';
 import { flows } from './experiments/flows.ts';
 import { storm } from './experiments/storm.ts';
 
-const USAGE = `Usage: ./midonet experiment NAME [--seconds N] [--rounds N] [--tcp-mbit N]
+const USAGE = `Usage: ./midonet experiment NAME [options]
 
   storm   one port sends nothing but first packets of new flows, as fast as it can
   masks   one port sends frames of every sort: as many masks and flows as it can bring about
   flows   250,000 flows resident: set-up, memory, one edit of 100,000, expiry
+  restarts  agents are killed, upgraded and downgraded under load; packets counted at both ends
+            [--kills 100] [--upgrades 10] [--rate 10000] [--pairs 8] [--seed 1]; needs clang-14
 
+Of storm and masks:
   --seconds N   of each measurement of a stream; default 5
   --tcp-mbit N  what the TCP stream is paced to; default 0: as fast as it goes
   --rounds N    how often the runs are made in turn; default 3
 `;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: 'string', default: '5' },
-    rounds: { type: 'string', default: '3' },
-    'tcp-mbit': { type: 'string', default: '0' },
-    help: { type: 'boolean', short: 'h' },
-  },
-});
-const [name = ''] = positionals;
-const number = (what: 'seconds' | 'rounds' | 'tcp-mbit', most: number, least = 1): number => {
-  const value = Number(values[what]);
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new RangeError(
-    `--${what} must be a whole number from ${least} to ${most}, not ${values[what]}`,
-  );
-};
-if (values.help === true) console.log(USAGE);
-else if (name === 'storm' || name === 'masks') {
+async function attack(name: 'storm' | 'masks', args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seconds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '3' },
+      'tcp-mbit': { type: 'string', default: '0' },
+    },
+  });
+  const number = (what: keyof typeof values, most: number, least = 1): number => {
+    const value = Number(values[what]);
+    if (Number.isInteger(value) && value >= least && value <= most) return value;
+    throw new RangeError(
+      `--${what} must be a whole number from ${least} to ${most}, not ${values[what]}`,
+    );
+  };
   const [seconds, rounds] = [number('seconds', 600), number('rounds', 100)];
-  const tcpMbit = number('tcp-mbit', 100_000, 0);
-  await storm(name, { name: `x-${name}`, seconds, rounds, tcpMbit });
-} else if (name === 'flows') flows();
+  await storm(name, {
+    name: `x-${name}`,
+    seconds,
+    rounds,
+    tcpMbit: number('tcp-mbit', 100_000, 0),
+  });
+}
+
+const [name = '', ...args] = process.argv.slice(2);
+if (['help', '-h', '--help'].includes(name)) console.log(USAGE);
+else if (name === 'storm' || name === 'masks') await attack(name, args);
+else if (name === 'flows') flows();
+else if (name === 'restarts') process.exitCode = (await restarts(args)) ? 0 : 1;
 else {
   console.error(USAGE);
   process.exitCode = 2;

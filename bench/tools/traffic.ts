@@ -97,14 +97,16 @@ export interface Latency {
   readonly p99Us: number;
 }
 
-const PORT = 11111;
+/** Another port for each server: the last one's may not be free yet (TIME_WAIT). */
+const ports = { first: 11_111, most: 20_000, next: 0 };
 
 /** Round trips of 14-byte messages over one TCP connection, one at a time, by sockperf(1). */
 export async function roundTrips(
   { lab, from, to, address }: Way,
   seconds: number,
 ): Promise<Latency> {
-  const at = ['--tcp', '-i', address, '-p', `${PORT}`];
+  const port = ports.first + (ports.next++ % ports.most);
+  const at = ['--tcp', '-i', address, '-p', `${port}`];
   const server = start({
     lab: lab.name,
     part: to,

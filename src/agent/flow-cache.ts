@@ -36,7 +36,7 @@ export class FlowCache {
     this.#mtus = new Uint16Array(datapath.slots);
   }
 
-  /** The flow that carries this frame, if it fits: the kernel looked only at those it knew one for. */
+  /** The flow that takes this frame along, if it fits: the kernel has not looked at that. */
   carrying({ key, frame, gsoSize }: Carried): FlowRef | undefined {
     const found = this.#table.lookup(key);
     if (found === undefined) return undefined;

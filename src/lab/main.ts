@@ -8,7 +8,6 @@ import { describeMatrix, isAsExpected, matrix } from './check.ts';
 import { cleanLab, remains } from './clean.ts';
 import { runDemo } from './demo/demo.ts';
 import { consolePath } from './guest/guest.ts';
-import { runExperiment } from './experiment/experiment.ts';
 import { relation } from './expected.ts';
 import { labNames, readJournal } from './journal.ts';
 import { announce, makeLab, openLab, shellEnvironment, shellSettings, type Lab } from './lab.ts';
@@ -185,14 +184,6 @@ function program(): Command {
     .description('make a lab, show what it does, take it down')
     .option('--keep', 'leave the lab up')
     .action(runDemo);
-  lab
-    .command('experiment')
-    .argument('[name]', 'which; without one they are listed', '')
-    .argument('[args...]', 'its own options')
-    .description('a long run that prints what it finds')
-    .passThroughOptions()
-    .allowUnknownOption()
-    .action(runExperiment);
   return lab;
 }
 

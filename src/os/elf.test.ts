@@ -12,7 +12,8 @@ const object = new Uint8Array(
 test('programs, and where they want their maps', () => {
   const programs = readPrograms(object);
   const names = programs.map((each) => each.name).sort();
-  assert.deepEqual(names, ['flood', 'inject', 'port_in', 'port_out', 'sink', 'tun_in']);
+  const all = ['flood', 'inject', 'port_in', 'port_out', 'rewrite', 'sink', 'tun_in'];
+  assert.deepEqual(names, all);
   for (const program of programs) {
     assert.equal(program.code.length % 8, 0);
     const fds = Object.fromEntries(program.maps.map(({ map }) => [map, 77]));

@@ -45,7 +45,7 @@ const lines =
   positionals.length > 0
     ? [runner(positionals, only)]
     : [runner(FILES, only), runner([SCENARIO_FILE], only ?? SCENARIOS)];
-const script = ['uname -sr; failed=0', ...lines.map((line) => `${line} || failed=1`)];
+const script = ['uname -sr; modprobe tun; failed=0', ...lines.map((line) => `${line} || failed=1`)];
 process.exitCode = await runInGuest({
   command: ['sh', '-c', [...script, 'exit $failed'].join('\n')],
   seconds: LIMIT_SECONDS,

@@ -348,8 +348,8 @@ export class Differential implements Disposable {
 
   /**
    * Drops that no flow makes, so many of each: the host's own frames, floods beyond what a group
-   * can have, first packets beyond their port's part of the ring. To be called last: the reference knows
-   * none of them.
+   * can have, first packets beyond their port's part of the ring. To be called last: the reference
+   * knows none of them.
    */
   async rareDrops(count: number): Promise<void> {
     const { drops: before } = this.#kernel.counters();

@@ -16,7 +16,7 @@ export interface ChangedRoute {
 export const prefixesOf = (router: RouterId, routes: readonly RouteView[]): ChangedRoute[] =>
   routes.map(({ destination }) => ({ router, destination }));
 
-/** What flows of these routers hold: of each a tag a destination, or one for all where they are many. */
+/** Of each router a tag for every destination, or one for all where they are many. */
 export function routeTags(changed: readonly ChangedRoute[]): Set<Tag> {
   const tags = new Map<RouterId, Set<Tag>>();
   for (const { router, destination } of changed) {
