@@ -66,6 +66,18 @@ function makeTap(testbed: Testbed, name: string): DpPort {
   return testbed.port(name);
 }
 
+/** Opens a tap as its guest, when the kernel takes frames for it: a moment later (noop_qdisc). */
+async function openTap(name: string, options?: ConstructorParameters<typeof Tap>[1]): Promise<Tap> {
+  const tap = new Tap(name, options);
+  try {
+    await until(`${name} runs`, () => linkByName(name)?.running || undefined);
+  } catch (error) {
+    tap[Symbol.dispose]();
+    throw error;
+  }
+  return tap;
+}
+
 class Flows {
   readonly #dp: EbpfDatapath;
   #slot = 0;
@@ -93,9 +105,9 @@ test('super-packets of a guest leave as they came, or as segments', options, asy
     ];
     using dp = testbed.open();
     for (const port of [a, b, c]) dp.addPort(port);
-    using guest = new Tap('tap1');
-    using other = new Tap('tap2', { offload: ALL_OFFLOADS });
-    using plain = new Tap('tap3');
+    using guest = await openTap('tap1');
+    using other = await openTap('tap2', { offload: ALL_OFFLOADS });
+    using plain = await openTap('tap3');
     const flows = new Flows(dp);
     const { frame, header } = superPacket(1);
 
@@ -153,7 +165,7 @@ test(
       const a = makeTap(testbed, 'tap1');
       using dp = testbed.open();
       dp.addPort(a);
-      using guest = new Tap('tap1', { offload: ALL_OFFLOADS });
+      using guest = await openTap('tap1', { offload: ALL_OFFLOADS });
       using far = testbed.socket('u1');
       const { frame, header } = superPacket(1);
       new Flows(dp).install(a, frame, { outputs: [{ key: PORT_KEY, remote: dp.addPeer(REMOTE) }] });
