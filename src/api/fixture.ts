@@ -2,7 +2,8 @@
  * For tests: one API node over a store in memory, and clients of every role that call it without
  * sockets.
  */
-import { type Fetch, createClient } from '#client/client.ts';
+import { createClient } from '#client/client.ts';
+import type { Fetch } from '#client/request.ts';
 import type { AgentReport, Client, Token } from '#client/types.ts';
 import { manualClock } from '#store/contract.ts';
 import { openSqlite } from '#store/sqlite.ts';

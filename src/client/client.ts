@@ -7,12 +7,11 @@
  */
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
-import { ApiError, Unavailable } from './errors.ts';
+import { checked, type Fetch, parse, requestsBy, withBody, writtenOf } from './request.ts';
 import { RETRY_DEFAULTS, type Retry, type RetryOptions } from './retry.ts';
-import type { Client, KnownToken, ListQuery, Operation, Page, Problem, Written } from './types.ts';
+import type { Client, KnownToken, ListQuery, Operation, Page } from './types.ts';
 import { watch } from './watch.ts';
 
-export type Fetch = (path: string, init?: RequestInit) => Promise<Response>;
 export interface ClientOptions {
   readonly fetch: Fetch;
   readonly retry?: RetryOptions;
@@ -23,12 +22,9 @@ const PAGE_LIMIT_MAX = 1_000;
 /** What a wait may take beyond its own deadline. */
 const WAIT_GRACE_MS = 10_000;
 
-type Send = (path: string, init?: RequestInit, timeoutMs?: number) => Promise<Response>;
-
 export function createClient({ fetch, retry: options = {} }: ClientOptions): Client {
   const retry: Retry = { ...RETRY_DEFAULTS, ...options };
-  const send = sender(fetch, retry);
-  const get = async <T>(path: string): Promise<T> => parse<T>(await send(path));
+  const { send, get } = requestsBy(fetch, retry);
   const write = async (method: string, path: string, body?: unknown, ifRevision?: number) => {
     const condition = ifRevision === undefined ? {} : { 'if-match': `"${ifRevision}"` };
     return writtenOf(await send(path, withBody(method, body, condition)));
@@ -91,76 +87,4 @@ function queryText({ where = {}, limit, after }: ListQuery): string {
   if (after !== undefined) query.set('after', after);
   const text = query.toString();
   return text === '' ? '' : `?${text}`;
-}
-
-function withBody(
-  method: string,
-  body: unknown,
-  headers: Record<string, string> = {},
-): RequestInit {
-  if (body === undefined) return { method, headers };
-  const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
-  return { method, headers: { ...headers, 'content-type': type }, body: JSON.stringify(body) };
-}
-
-/** One request with a deadline; its whole answer is there when it resolves. */
-function sender(fetch: Fetch, retry: Retry): Send {
-  return async (path, init = {}, timeoutMs = retry.requestMsMax) => {
-    const late = new AbortController();
-    const cancel = retry.after(timeoutMs, () => late.abort());
-    try {
-      const response = await checked(fetch, path, { ...init, signal: late.signal });
-      const { status, headers } = response;
-      const text = await response.text();
-      return new Response(status === 204 ? null : text, { status, headers });
-    } catch (error) {
-      if (error instanceof ApiError || error instanceof Unavailable) throw error;
-      throw new Unavailable(`${path}: the answer was cut off`, error);
-    } finally {
-      cancel();
-    }
-  };
-}
-
-/** Throws ApiError for a refusal, Unavailable when there was no answer. */
-async function checked(fetch: Fetch, path: string, init: RequestInit): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(path, init);
-  } catch (error) {
-    if (error instanceof Unavailable) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Unavailable(`the API cannot be reached: ${why}`, error);
-  }
-  if (response.ok) return response;
-  const problem = await problemOf(response);
-  throw new ApiError(problem);
-}
-
-async function problemOf(response: Response): Promise<Problem> {
-  const text = await response.text().catch(() => '');
-  try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body === 'object' && body !== null && 'title' in body && 'status' in body)
-      return body as Problem;
-  } catch {
-    // Not from our API: a proxy, say.
-  }
-  return { type: 'about:blank', title: `HTTP ${response.status}`, status: response.status };
-}
-
-async function parse<T>(response: Response): Promise<T> {
-  const text = await response.text();
-  try {
-    return JSON.parse(text) as T;
-  } catch (error) {
-    throw new Unavailable('the answer is not JSON', error);
-  }
-}
-
-async function writtenOf(response: Response): Promise<Written> {
-  const { revision, objects } = await parse<{ revision: number; objects: (StoredObject | null)[] }>(
-    response,
-  );
-  return { revision, objects: objects.map((object) => object ?? undefined) };
 }

@@ -5,7 +5,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
-import type { Fetch } from './client.ts';
+import type { Fetch } from './request.ts';
 import { Unavailable } from './errors.ts';
 
 interface Endpoint {
