@@ -275,6 +275,14 @@ export class World {
     this.#inbox.get(host.name)?.(message);
   }
 
+  /** What an agent is asked, it answers between its packets, as its worker does. */
+  async #answer(host: WorldHost, edge: Edge): Promise<void> {
+    while (host.edge === edge && edge.busy) {
+      edge.pump((m) => this.#post(host, m));
+      await setImmediate();
+    }
+  }
+
   /**
    * Waits until every live agent has enforced the newest revision, located its ports and published
    * what it learned.
@@ -338,7 +346,10 @@ export class World {
       host: host.id,
       client: this.#clientOf(secret, name),
       edge: {
-        send: (message: ToEdge) => edge.handle(message, (m) => take(m)),
+        send: (message: ToEdge) => {
+          edge.handle(message, (m) => take(m));
+          if (message.type === 'ask') void this.#answer(host, edge);
+        },
         onMessage: (callback) => {
           take = callback;
         },

@@ -14,6 +14,7 @@ import { ApiError } from '#client/errors.ts';
 import type { Client, WatchEvent } from '#client/types.ts';
 import { REPORT_INTERVAL_MS } from '#client/types.ts';
 import type { KindName } from '#virtual/kind.ts';
+import { AskDesk, ASKS_ANSWERED } from './asks.ts';
 import { LearnedQueue, withoutRefused } from './learned-queue.ts';
 import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, LocalInterface, ToEdge } from './messages.ts';
@@ -80,8 +81,19 @@ function bell(): {
  * thrown.
  */
 export async function runControl(options: ControlOptions): Promise<void> {
-  const { edge } = options;
+  const { edge, client, clock, log, version } = options;
   let state: EdgeState | undefined;
+  const startedMs = clock.now();
+  const desk = new AskDesk({
+    client,
+    edge,
+    context: {
+      version,
+      revision: () => state?.revision ?? -1,
+      upMs: () => clock.now() - startedMs,
+      log,
+    },
+  });
   const learned = new LearnedQueue();
   const stateBell = bell();
   const learnedBell = bell();
@@ -93,14 +105,14 @@ export async function runControl(options: ControlOptions): Promise<void> {
     } else if (message.type === 'learned') {
       learned.add(message);
       learnedBell.ring();
-    }
+    } else if (message.type === 'answer') desk.answered(message);
   });
   await Promise.all([
-    follow(options),
+    follow(options, desk),
     followLinks(options),
     reportLoop(options, stateBell, () => state),
     learnLoop(options, learnedBell, learned),
-  ]);
+  ]).finally(() => desk.close());
 }
 
 const differs = (a: EdgeState, b: EdgeState): boolean =>
@@ -111,11 +123,15 @@ const differs = (a: EdgeState, b: EdgeState): boolean =>
   a.portsDown.some((p, i) => p.port !== b.portsDown[i]?.port || p.why !== b.portsDown[i]?.why);
 
 /** Throws HostGone, after the edge was told. */
-async function follow({ host, client, edge, clock, log, signal }: ControlOptions): Promise<void> {
+async function follow(
+  { host, client, edge, clock, log, signal }: ControlOptions,
+  desk: AskDesk,
+): Promise<void> {
   for (let retryMs = 0; !signal.aborted;) {
     try {
-      for await (const event of client.watch({ signal })) {
+      for await (const event of client.watch({ signal, asks: ASKS_ANSWERED })) {
         retryMs = 0;
+        if (desk.take(event)) continue;
         edge.send({ type: 'event', event });
         if (removes(event, host)) throw new HostGone(`the API does not have host ${host} any more`);
       }

@@ -17,6 +17,7 @@ import { MacTable } from '#virtual/state/macs.ts';
 import { Topology, type TopologyObject } from '#virtual/topology.ts';
 import { Adoption } from './adopt.ts';
 import { Bindings } from './bindings.ts';
+import { EdgeAsks } from './edge-asks.ts';
 import { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, ToEdge } from './messages.ts';
@@ -44,6 +45,7 @@ export class Edge {
   readonly #errors = new ErrorBudget();
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
+  readonly #asks: EdgeAsks;
   readonly #now: () => number;
   #triedAtMs = 0;
   #hasTopology = false;
@@ -64,8 +66,10 @@ export class Edge {
     this.#bindings = bindings;
     this.#learning = learning;
     this.#neighbours = neighbours;
-    this.#packets = new PacketPath({ datapath, topology, state, table, bindings, learning });
-    this.#adoption = new Adoption({ datapath, table, packets: this.#packets });
+    const packets = new PacketPath({ datapath, topology, state, table, bindings, learning });
+    this.#packets = packets;
+    this.#adoption = new Adoption({ datapath, table, packets });
+    this.#asks = new EdgeAsks({ topology, datapath, table, bindings, packets });
   }
 
   /** Nothing is decided, and nothing adopted is touched, before all three are known. */
@@ -75,6 +79,8 @@ export class Edge {
 
   /** Takes a message; when this returns, it is in force. */
   handle(message: ToEdge, post: Post): void {
+    if (message.type === 'ask') return this.#asks.start(message.id, message.ask, post);
+    if (message.type === 'ask-over') return this.#asks.over(message.id);
     if (message.type === 'event') this.#onEvent(message.event);
     else if (message.type === 'interfaces') {
       this.#bindings.interfaces(message.interfaces);
@@ -90,12 +96,14 @@ export class Edge {
   pump(post: Post): number {
     const handled = this.#packets.pump();
     if (handled > 0) this.#publish(post);
+    this.#asks.step(post);
+    if (handled > 0) this.#asks.wake();
     return handled;
   }
 
   /** Whether `pump` has to be called again though the datapath has nothing to tell. */
   get busy(): boolean {
-    return this.#packets.waiting > 0;
+    return this.#packets.waiting > 0 || this.#asks.busy;
   }
 
   /** Expiry, renewal and a fresh state; every `LIMITS.tickMs`. */
@@ -110,6 +118,7 @@ export class Edge {
       this.#retry();
       this.#packets.flows.deleteSome();
     }
+    this.#asks.wake();
     this.#publish(post);
     post({ type: 'state', state: this.state() });
   }
@@ -158,6 +167,9 @@ export class Edge {
         if (this.#hasLearned) return;
         this.#hasLearned = true;
         break;
+      case 'ask':
+      case 'ask-over':
+        throw new Error('an ask is a message of its own');
     }
     this.#packets.invalidate(changed);
     this.#packets.invalidate(this.#neighbours.follow());

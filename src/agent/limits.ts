@@ -109,6 +109,10 @@ export const LIMITS = {
   guardLookMs: 1_000,
   /** How often what the datapath refused (an interface, a key, a sender) is tried again. */
   bindRetryMs: 5_000,
+  /** Requests of the API answered at a time; more are refused. */
+  requestsMax: 32,
+  /** Bytes, as JSON, of one answer that wait to be sent; beyond, the answer ends with an error. */
+  answerBytesWaitingMax: 16 * 1024 * 1024,
   /** First and longest pause before a failed request to the API is tried again. */
   retryFirstMs: 100,
   retryLongestMs: 5_000,

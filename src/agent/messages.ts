@@ -3,6 +3,7 @@
  * was learned; the main thread owns the API connection, the host's links, disk and signals, and
  * holds no topology. Every message is plain data, so a world in one process can pass it by a call.
  */
+import type { Ask } from '#client/asks.ts';
 import type { AgentCounters, Learned, WatchEvent } from '#client/types.ts';
 
 /** A network interface of this host, as the packet worker needs to know it. */
@@ -22,6 +23,9 @@ export type ToEdge =
   | { readonly type: 'event'; readonly event: WatchEvent }
   /** All interfaces there are now. */
   | { readonly type: 'interfaces'; readonly interfaces: readonly LocalInterface[] }
+  /** Valid by the row of its kind. */
+  | { readonly type: 'ask'; readonly id: string; readonly ask: Ask }
+  | { readonly type: 'ask-over'; readonly id: string }
   | { readonly type: 'stop' };
 
 /** What the edge wants from the outside; level-triggered: a later one replaces an earlier one. */
@@ -50,5 +54,13 @@ export type FromEdge =
       readonly type: 'learned';
       readonly put: readonly Learned[];
       readonly forget: readonly Learned[];
+    }
+  /** A part of what was asked, or its end. */
+  | {
+      readonly type: 'answer';
+      readonly id: string;
+      readonly parts: readonly unknown[];
+      readonly done: boolean;
+      readonly error?: string;
     }
   | { readonly type: 'stopped' };

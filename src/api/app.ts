@@ -9,6 +9,8 @@
 import { type Context, Hono } from 'hono';
 import type { Clock } from '#store/clock.ts';
 import type { Store } from '#store/store.ts';
+import { askRoutes } from './ask-routes.ts';
+import { Asks } from './asks.ts';
 import { hostRoutes } from './host-routes.ts';
 import { Hosts } from './hosts.ts';
 import { Learned } from './learned.ts';
@@ -49,6 +51,7 @@ export function createApi({ store, clock, version, onBug = () => {} }: ApiOption
   const stop = new AbortController();
   const replica = new Replica(store, clock);
   const learned = new Learned(store, replica, stop.signal);
+  const watch = new Watch(replica, learned, clock);
   const node: Node = {
     store,
     version,
@@ -57,7 +60,8 @@ export function createApi({ store, clock, version, onBug = () => {} }: ApiOption
     writes: new Writes(store, replica),
     sorted: new Sorted(replica),
     hosts: new Hosts(store, replica, clock, stop.signal),
-    watch: new Watch(replica, learned, clock),
+    watch,
+    asks: new Asks(watch, clock),
     metrics: new Metrics(),
   };
   const app = appOf(node, routesOf(node), onBug);
@@ -67,6 +71,7 @@ export function createApi({ store, clock, version, onBug = () => {} }: ApiOption
     ready: replica.ready,
     close: async () => {
       stop.abort();
+      node.asks.close();
       node.watch.close();
       await Promise.all([replica.close(), node.hosts.close(), learned.close()]);
     },
@@ -75,7 +80,12 @@ export function createApi({ store, clock, version, onBug = () => {} }: ApiOption
 
 /** Every route; the last describes them all. */
 function routesOf(node: Node): Route[] {
-  const routes = [...resourceRoutes(node), ...hostRoutes(node), ...systemRoutes(node)];
+  const routes = [
+    ...resourceRoutes(node),
+    ...hostRoutes(node),
+    ...askRoutes(node),
+    ...systemRoutes(node),
+  ];
   let text: unknown;
   const describe: Route = {
     method: 'GET',

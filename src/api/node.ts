@@ -1,5 +1,6 @@
 /** The parts of one API node, as its routes see them. */
 import type { Store } from '#store/store.ts';
+import type { Asks } from './asks.ts';
 import type { Hosts } from './hosts.ts';
 import type { Learned } from './learned.ts';
 import type { Sorted } from './lists.ts';
@@ -17,5 +18,6 @@ export interface Node {
   readonly hosts: Hosts;
   readonly learned: Learned;
   readonly watch: Watch;
+  readonly asks: Asks;
   readonly metrics: Metrics;
 }

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { KIND_NAMES, type Kind } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
+import { AnswerBody, ASKS } from '#client/asks.ts';
 import { LocateBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
@@ -127,6 +128,8 @@ const fixedSchemas = (): Record<string, Json> => ({
   Locate: schemaOf(LocateBody, 'input'),
   AgentReport: schemaOf(ReportBody, 'input'),
   Learn: schemaOf(LearnBody, 'input'),
+  Answer: schemaOf(AnswerBody, 'input'),
+  AgentAbout: schemaOf(ASKS.about.part.extend({ host: z.string() }), 'output'),
   Token: schemaOf(TokenBody, 'input'),
   Trace: schemaOf(TraceBody, 'input'),
   IssuedToken: schemaOf(IssuedTokenBody, 'output'),

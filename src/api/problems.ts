@@ -15,6 +15,7 @@ const PROBLEMS = {
   404: ['not-found', 'Not found'],
   405: ['method-not-allowed', 'Method not allowed'],
   409: ['conflict', 'Conflict with what is there'],
+  410: ['over', 'Over: nobody waits for it any more'],
   412: ['changed', 'The object has changed meanwhile'],
   413: ['too-large', 'Too large'],
   415: ['wrong-content-type', 'Wrong content type'],

@@ -1,5 +1,6 @@
 /** Routes that are not of one kind: health, status, waiting, watching, tokens, metrics. */
 import { z } from 'zod';
+import { ASKS_HEADER } from '#client/asks.ts';
 import type { Status, Token, WaitResult } from '#client/types.ts';
 import { WAIT_TIMEOUT_MAX_MS, WAIT_TIMEOUT_MS } from './hosts.ts';
 import { TOKEN_PREFIX, tokenKey } from './keys.ts';
@@ -15,6 +16,11 @@ const SSE_HEADERS = {
   'cache-control': 'no-store',
   'x-accel-buffering': 'no',
 };
+
+/** What an agent says that it answers; nothing, of one that knows of no requests. */
+const asksOf = ({ headers }: Request): string[] =>
+  (headers.get(ASKS_HEADER) ?? '').split(',', ASKS_TOLD_MAX).map((kind) => kind.trim());
+const ASKS_TOLD_MAX = 256;
 
 /** Hosts are none of a tenant's business; how many of them lag behind is. */
 function withoutNames({ revision, enforced, behind, away }: WaitResult): WaitResult {
@@ -84,7 +90,8 @@ const statusRoutes = (node: Node): Route[] => [
       onlyQuery(query, ['since']);
       const last = request.headers.get('last-event-id');
       const from = last === null ? query : new URLSearchParams({ since: last });
-      const stream = node.watch.subscribe(caller, integerOf(from, 'since', undefined));
+      const since = integerOf(from, 'since', undefined);
+      const stream = node.watch.subscribe(caller, since, asksOf(request));
       return new Response(stream, { headers: SSE_HEADERS });
     },
   },

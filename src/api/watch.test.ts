@@ -27,6 +27,7 @@ class Holder {
       for (const { mac } of event.forget) this.learned.delete(mac);
       return;
     }
+    if (event.type === 'ask' || event.type === 'ask-over') return;
     if (event.type === 'snapshot') {
       this.objects.clear();
       for (const { kind, object } of event.objects)

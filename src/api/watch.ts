@@ -8,6 +8,7 @@
  * `progress` is told when nothing of it concerned the subscriber; a subscriber whose revision is no
  * longer in reach gets `reset` and all there is anew.
  */
+import type { AskEvent } from '#client/asks.ts';
 import { isNeighbour, type Token, type WatchEvent } from '#client/types.ts';
 import { type Clock, after } from '#store/clock.ts';
 import type { RowChange } from '#virtual/change.ts';
@@ -26,6 +27,13 @@ export const SUBSCRIBERS_MAX = 10_000;
 export const STREAMS_PER_TOKEN_MAX = 32;
 export const KEEP_ALIVE_MS = 2_000;
 
+/** The stream of a host, as far as it can be asked something on it. */
+export interface HostLink {
+  /** Kinds that its agent answers. */
+  readonly asks: ReadonlySet<string>;
+  push(event: AskEvent): void;
+}
+
 interface Subscriber {
   readonly caller: Caller;
   readonly stream: EventStream;
@@ -40,6 +48,9 @@ export class Watch {
   readonly #replica: Replica;
   readonly #learned: Learned;
   readonly #subscribers = new Set<Subscriber>();
+  /** By host: its newest stream. Others are of connections that are dead, or about to be. */
+  readonly #links = new Map<string, HostLink>();
+  readonly #linkListeners = new Set<(host: string) => void>();
   #cancelTimer: () => void;
 
   constructor(replica: Replica, learned: Learned, clock: Clock) {
@@ -61,15 +72,36 @@ export class Watch {
     return this.#subscribers.size;
   }
 
-  /** A stream for this caller. `since`: the revision it has; hosts always start with a snapshot. */
-  subscribe(caller: Caller, since: number | undefined): ReadableStream<Uint8Array> {
+  /** The stream of this host to this node; one that goes to another node is not seen here. */
+  link(host: string): HostLink | undefined {
+    return this.#links.get(host);
+  }
+  /** Told of each host whose stream is another one now, or none. */
+  onLink(listener: (host: string) => void): void {
+    this.#linkListeners.add(listener);
+  }
+
+  /**
+   * A stream for this caller. `since`: the revision it has; hosts always start with a snapshot.
+   * `asks`: what a host says that it answers.
+   */
+  subscribe(
+    caller: Caller,
+    since: number | undefined,
+    asks: readonly string[] = [],
+  ): ReadableStream<Uint8Array> {
     this.#makeRoom(caller);
     if (this.#subscribers.size >= SUBSCRIBERS_MAX)
       throw new Refusal(503, { detail: `${SUBSCRIBERS_MAX} streams are open already` });
+    const link: HostLink = {
+      asks: new Set(asks),
+      push: (event) => stream.push(encodeEvent(event)),
+    };
     const stream = new EventStream({
       last: () => this.#progress(subscriber),
       ended: (why) => {
         this.#subscribers.delete(subscriber);
+        this.#unlink(caller.token, link);
         if (why === 'slow') this.stats.slow += 1;
       },
     });
@@ -81,7 +113,19 @@ export class Watch {
     };
     this.#subscribers.add(subscriber);
     stream.start(this.#first(subscriber, since));
+    if (caller.token.role === 'host') {
+      this.#links.set(caller.token.host, link);
+      this.#linked(caller.token.host);
+    }
     return stream.body;
+  }
+  #unlink(token: Token, link: HostLink): void {
+    if (token.role !== 'host' || this.#links.get(token.host) !== link) return;
+    this.#links.delete(token.host);
+    this.#linked(token.host);
+  }
+  #linked(host: string): void {
+    for (const listener of this.#linkListeners) listener(host);
   }
 
   #makeRoom({ id }: Caller): void {

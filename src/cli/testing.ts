@@ -147,6 +147,7 @@ class Fake implements FakeApi {
       locate: hostsOnly,
       report: hostsOnly,
       learn: hostsOnly,
+      answerAsk: hostsOnly,
     };
   }
 

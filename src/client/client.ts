@@ -7,6 +7,7 @@
  */
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
+import { askAnswers } from './asks.ts';
 import { checked, type Fetch, parse, requestsBy, withBody, writtenOf } from './request.ts';
 import { RETRY_DEFAULTS, type Retry, type RetryOptions } from './retry.ts';
 import type { Client, KnownToken, ListQuery, Operation, Page } from './types.ts';
@@ -24,7 +25,8 @@ const WAIT_GRACE_MS = 10_000;
 
 export function createClient({ fetch, retry: options = {} }: ClientOptions): Client {
   const retry: Retry = { ...RETRY_DEFAULTS, ...options };
-  const { send, get } = requestsBy(fetch, retry);
+  const requests = requestsBy(fetch, retry);
+  const { send, get } = requests;
   const write = async (method: string, path: string, body?: unknown, ifRevision?: number) => {
     const condition = ifRevision === undefined ? {} : { 'if-match': `"${ifRevision}"` };
     return writtenOf(await send(path, withBody(method, body, condition)));
@@ -32,6 +34,7 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
   const list = (kind: KindName, query: ListQuery = {}): Promise<Page> =>
     get(`${pathOf(kind)}${queryText(query)}`);
   return {
+    ...askAnswers(requests),
     list,
     listAll: async (kind, where = {}) => {
       const items: StoredObject[] = [];

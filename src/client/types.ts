@@ -4,6 +4,7 @@
  */
 import type { Change } from '#virtual/change.ts';
 import type { Fault, KindName, StoredObject } from '#virtual/kind.ts';
+import type { AskAnswers, AskEvent, AskKind } from './asks.ts';
 
 /** RFC 9457. `errors` names fields; the text is the same in API, CLI and web. */
 export interface Problem {
@@ -159,7 +160,7 @@ export interface TraceResult {
   readonly fields: readonly string[];
 }
 
-/** Events of a watch, in order. */
+/** Events of a watch, in order. Who does not know a type passes over it. */
 export type WatchEvent =
   /**
    * All there is for this caller at `revision`: replaces everything known. First event of an
@@ -182,7 +183,9 @@ export type WatchEvent =
       readonly all: boolean;
       readonly put: readonly (Learned & { readonly host: string })[];
       readonly forget: readonly Learned[];
-    };
+    }
+  /** To hosts only. */
+  | AskEvent;
 
 export type Token =
   | { readonly role: 'operator'; readonly name: string }
@@ -192,7 +195,7 @@ export type Token =
 /** `id`: not secret; the part of the token between `mn_` and the second `_`. */
 export type KnownToken = Token & { readonly id: string };
 
-export interface Client {
+export interface Client extends AskAnswers {
   list(kind: KindName, query?: ListQuery): Promise<Page>;
   /** All pages. */
   listAll(kind: KindName, where?: Readonly<Record<string, string>>): Promise<StoredObject[]>;
@@ -224,6 +227,8 @@ export interface Client {
    */
   watch(options: {
     readonly since?: number;
+    /** What the caller, a host, answers when it is asked on this stream. */
+    readonly asks?: readonly AskKind[];
     readonly signal: AbortSignal;
   }): AsyncIterable<WatchEvent>;
 

@@ -5,6 +5,7 @@
  * last; the world's failures are never thrown, only waited out (bounded, jittered). A refusal (4xx)
  * is thrown.
  */
+import { ASKS_HEADER, type AskKind } from './asks.ts';
 import { ApiError } from './errors.ts';
 import { delayMs, pause, type Retry } from './retry.ts';
 import { events } from './sse.ts';
@@ -12,26 +13,31 @@ import type { WatchEvent } from './types.ts';
 
 export interface WatchOptions {
   readonly since?: number;
+  readonly asks?: readonly AskKind[];
   readonly signal: AbortSignal;
 }
 /** Answers the open stream, or throws ApiError or Unavailable. */
 export type OpenStream = (path: string, init: RequestInit) => Promise<Response>;
 
-const TYPES: readonly string[] = ['snapshot', 'change', 'progress', 'learned'];
+const TYPES: readonly string[] = ['snapshot', 'change', 'progress', 'learned', 'ask', 'ask-over'];
 
 export async function* watch(
   open: OpenStream,
   retry: Retry,
-  { since, signal }: WatchOptions,
+  { since, asks = [], signal }: WatchOptions,
 ): AsyncGenerator<WatchEvent> {
   let at = since;
+  const headers = {
+    accept: 'text/event-stream',
+    ...(asks.length > 0 && { [ASKS_HEADER]: asks.join(',') }),
+  };
   for (let tries = 0; !signal.aborted; tries++) {
     if (tries > 0) await pause(retry, delayMs(retry, tries - 1), signal);
     if (signal.aborted) return;
     const idle = new IdleGuard(retry, signal);
     try {
       const path = at === undefined ? '/v1/watch' : `/v1/watch?since=${at}`;
-      const init = { headers: { accept: 'text/event-stream' }, signal: idle.signal };
+      const init = { headers, signal: idle.signal };
       const { body } = await open(path, init);
       if (body === null) continue;
       const options = { onBytes: idle.touch, signal: idle.signal };
@@ -54,8 +60,8 @@ export async function* watch(
 }
 
 function revisionOf(event: WatchEvent): number | undefined {
-  if (event.type === 'learned') return undefined;
-  return event.type === 'change' ? event.change.revision : event.revision;
+  if (event.type === 'change') return event.change.revision;
+  return 'revision' in event ? event.revision : undefined;
 }
 
 /** Aborts a stream that has gone silent, or when its user is done. */

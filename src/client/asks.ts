@@ -1,0 +1,95 @@
+/**
+ * Requests that travel back to an agent on its own watch stream, and how it answers them. One row
+ * of `ASKS` for each kind: API and agent validate by it, and neither describes a kind a second
+ * time.
+ *
+ * Invariant: what an agent answers are parts, each by itself valid and complete, in an order; ids,
+ * numbers and texts of packets, never names of objects: what is called how, and who may know it, is
+ * the API's to say. An agent is asked only what it said, on its stream, that it answers.
+ */
+import { z } from 'zod';
+import { type Requests, withBody } from './request.ts';
+
+/** Characters of a text that names nothing in particular. */
+const TEXT_MAX = 1_000;
+const text = z.string().max(TEXT_MAX);
+const count = z.int().min(0);
+
+export interface AskRow {
+  /** What is asked: an object with `kind`. */
+  readonly ask: z.ZodType<{ readonly kind: string }>;
+  /** One part of the answer. */
+  readonly part: z.ZodType;
+  readonly about: string;
+  /** It has no end of its own: it is answered until the caller goes, or its time is over. */
+  readonly lasts: boolean;
+}
+
+/** Every kind of request to an agent. */
+export const ASKS = {
+  about: {
+    about: 'What the agent is, and what it runs on.',
+    lasts: false,
+    ask: z.strictObject({ kind: z.literal('about') }),
+    part: z.object({
+      version: text,
+      kernel: text,
+      /** Every change up to here is in force; -1: it has not synced since it started. */
+      revision: z.int().min(-1),
+      /** Since the agent started. */
+      upMs: count,
+    }),
+  },
+} as const satisfies Record<string, AskRow>;
+
+export type AskKind = keyof typeof ASKS;
+export const ASK_KINDS = Object.keys(ASKS) as AskKind[];
+export type AskOf<K extends AskKind> = z.output<(typeof ASKS)[K]['ask']>;
+export type PartOf<K extends AskKind> = z.output<(typeof ASKS)[K]['part']>;
+export type Ask = { [K in AskKind]: AskOf<K> }[AskKind];
+
+/** The request header of a watch that says which kinds the agent answers, with commas. */
+export const ASKS_HEADER = 'x-midonet-asks';
+/** How long an agent may take, unless told; and at most. */
+export const ASK_TIMEOUT_MS = 5_000;
+export const ASK_TIMEOUT_MAX_MS = 60_000;
+/** How long something that lasts may, at most; its caller asks again. */
+export const ASK_LASTS_MAX_MS = 3_600_000;
+/** Parts of an answer, and bytes of them as JSON, in one request. */
+export const PARTS_PER_ANSWER_MAX = 4_096;
+export const ANSWER_BYTES_MAX = 512 * 1024;
+
+/** Events on the stream of a host. */
+export type AskEvent =
+  | {
+      readonly type: 'ask';
+      readonly id: string;
+      /** Of this version or a later one: to be validated before it is believed. */
+      readonly ask: { readonly kind: string };
+      /** Nobody waits for the answer after that. */
+      readonly timeoutMs: number;
+    }
+  /** Nobody waits for the answer any more. */
+  | { readonly type: 'ask-over'; readonly id: string };
+
+/** What an agent answers, in one request or several: all but the last are not `done`. */
+export const AnswerBody = z
+  .strictObject({
+    parts: z.array(z.unknown()).max(PARTS_PER_ANSWER_MAX),
+    done: z.boolean().describe('Nothing more will come.'),
+    error: text.optional().describe('Why there is no answer, or no more of it.'),
+  })
+  .meta({ id: 'Answer', description: 'What an agent answers to what it was asked.' });
+export type Answer = z.output<typeof AnswerBody>;
+
+/** What a host answers. Part of `Client`. */
+export interface AskAnswers {
+  /** Hosts only: a part of the answer, or its end. Throws ApiError (404, 410) when it is over. */
+  answerAsk(id: string, answer: Answer): Promise<void>;
+}
+
+export const askAnswers = ({ send }: Requests): AskAnswers => ({
+  answerAsk: async (id, answer) => {
+    await send(`/v1/asks/${encodeURIComponent(id)}`, withBody('POST', answer));
+  },
+});
