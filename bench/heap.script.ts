@@ -3,6 +3,7 @@
  * keeps nothing itself. Run with --expose-gc in a process of its own; prints one line of JSON:
  * bytes of heap and of typed arrays with so many flows and with twice as many.
  */
+import { MemorySights } from '#datapath/memory-sights.ts';
 import { Edge } from '#agent/edge.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import type { DpPeer, DpPort } from '#flow/flow.ts';
@@ -29,6 +30,10 @@ class Nowhere implements Datapath {
   readonly tunnelPort = 0x7fffffff as DpPort;
   readonly slots = SLOTS;
   readonly upcallFd = undefined;
+  entryDrops(): [] {
+    return [];
+  }
+  readonly sights = new MemorySights(() => 0);
   waiting: Upcall | undefined;
   readonly #ports = new Set<DpPort>();
 
@@ -74,6 +79,7 @@ class Nowhere implements Datapath {
   stats() {
     return { packets: 0, bytes: 0, lastUsedMs: 0 };
   }
+  actions(): undefined {}
   dump(): [] {
     return [];
   }

@@ -8,9 +8,11 @@ import { Edge } from '#agent/edge.ts';
 import { runControl, type Clock, type Links } from '#agent/control.ts';
 import type { FromEdge, LocalInterface, ToEdge } from '#agent/messages.ts';
 import { createApi, type Api } from '#api/app.ts';
+import { HEAD_KEY, objectKey } from '#api/keys.ts';
+import { valueOf } from '#api/replica.ts';
 import { runCli } from '#cli/cli.ts';
 import { createClient } from '#client/client.ts';
-import type { Client } from '#client/types.ts';
+import type { Client, Token } from '#client/types.ts';
 import { openMemory } from '#datapath/memory.ts';
 import type { DpPort } from '#flow/flow.ts';
 import { UNDERLAY_MTU } from '#lab/names.ts';
@@ -19,10 +21,13 @@ import { formatIp, isIp6, parseIp, type Ip } from '#net/ip.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import type { Store } from '#store/store.ts';
+import type { RowChange } from '#virtual/change.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { Workload, WORKLOAD_MTU } from './workload.ts';
 
 const DEADLINE_MS = 20_000;
+/** What passes between two looks of datapaths at the clock: what happens later is later. */
+const TURN_MS = 1e-6;
 const ROUNDS_MAX = 10_000;
 /** IP, UDP and VXLAN headers around a frame (RFC 7348 §5). */
 const OUTER_BYTES = { ipv4: 36, ipv6: 56 } as const;
@@ -164,6 +169,12 @@ export class World {
   }
 
   /** A client with a token, or (without) the operator on the unix socket. */
+  /** A client with a token of its own. */
+  async as(token: Token): Promise<Client> {
+    const { secret } = await this.client.issueToken(token);
+    return this.#clientOf(secret);
+  }
+
   #clientOf(token: string | undefined, host = ''): Client {
     return createClient({
       fetch: async (path, init) => {
@@ -181,6 +192,12 @@ export class World {
       },
     });
   }
+  /** One request with a token, as it comes from outside. */
+  request(path: string, token: string, init?: RequestInit): Promise<Response> {
+    const headers = new Headers(init?.headers);
+    headers.set('authorization', `Bearer ${token}`);
+    return Promise.resolve(this.#api.fetch(new Request(`http://api${path}`, { ...init, headers })));
+  }
   #wire(host: string): AbortSignal {
     const wire = this.#cut.get(host) ?? new AbortController();
     this.#cut.set(host, wire);
@@ -192,7 +209,7 @@ export class World {
     const ip = parseIp(address) as Ip;
     const datapath = openMemory({
       slots: this.#options.slots ?? 4096,
-      clock: () => this.#timeMs,
+      clock: () => (this.#timeMs += TURN_MS),
       address: ip,
     });
     const host: WorldHost = {
@@ -263,8 +280,10 @@ export class World {
     let busy = false;
     for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
       let handled = 0;
-      for (const host of this.hosts.values())
+      for (const host of this.hosts.values()) {
+        host.edge?.seen();
         handled += host.edge?.pump((m) => this.#post(host, m)) ?? 0;
+      }
       if (handled === 0) return busy;
       busy = true;
     }
@@ -403,6 +422,35 @@ export class World {
     interfaces.set(name, { index: up ? this.#nextIndex++ : index, up, mtu });
     this.#links.get(host)?.changed();
     await this.settle();
+  }
+
+  /**
+   * Interfaces without anybody at their other end, in place of those that the host had. `settle`
+   * waits until its agent has acted on it.
+   */
+  plug(name: string, list: readonly { readonly name: string; readonly index: number }[]): void {
+    const { interfaces } = this.host(name);
+    interfaces.clear();
+    for (const { name: link, index } of list)
+      interfaces.set(link, { index, up: true, mtu: WORKLOAD_MTU });
+    this.#links.get(name)?.changed();
+  }
+
+  /**
+   * Writes rows as they are into the store, past the rules of the API: ids are the caller's, and
+   * half of a change is one too. `settle` waits until every agent has it.
+   */
+  async write(rows: readonly RowChange[]): Promise<void> {
+    const operations = rows.map(({ kind, id, put }) => {
+      const key = objectKey(kind, id);
+      return put === undefined ? { delete: key } : { put: key, value: valueOf(put) };
+    });
+    await this.#store.transact([], [...operations, { put: HEAD_KEY, value: '' }]);
+  }
+
+  /** The host where a port is up, by the agents' own word. */
+  hostOf(port: string): WorldHost | undefined {
+    return [...this.hosts.values()].find(({ edge }) => edge?.state().portsUp.includes(port));
   }
 
   /** A workload's interface goes from its host and appears on another. */

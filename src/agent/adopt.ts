@@ -11,7 +11,7 @@ import { matchedFields } from '#flow/mask.ts';
 import { rewriteText } from '#flow/rewrite.ts';
 import type { FlowTable } from '#flow/table.ts';
 import { fieldsOf } from '#virtual/match.ts';
-import type { Decision, PacketPath } from './packets.ts';
+import { causeOf, type Decision, type PacketPath } from './packets.ts';
 
 export interface AdoptionOptions {
   readonly datapath: Datapath;
@@ -102,7 +102,4 @@ export class Adoption {
   }
 }
 
-const because = ({ tags, outcome: { steps, verdict } }: Decision) => ({
-  tags,
-  cause: { steps, verdict },
-});
+const because = (decision: Decision) => ({ tags: decision.tags, cause: causeOf(decision) });

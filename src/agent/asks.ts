@@ -11,6 +11,7 @@ import { release } from 'node:os';
 import {
   ANSWER_BYTES_MAX,
   type Answer,
+  type Ask,
   type AskAnswers,
   type AskEvent,
   type AskKind,
@@ -41,6 +42,12 @@ export type MainAnswer<K extends AskKind> = (
   context: MainContext,
   signal: AbortSignal,
 ) => AsyncIterable<readonly PartOf<K>[]>;
+
+type AnyAnswer = (
+  ask: Ask,
+  context: MainContext,
+  signal: AbortSignal,
+) => AsyncIterable<readonly unknown[]>;
 
 type EdgeKind = keyof typeof EDGE_ANSWERS;
 /** Kinds that the main thread answers; all others are answered by the packet worker. */
@@ -131,19 +138,21 @@ export class AskDesk {
     timer.unref();
     abort.signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
     if (atEdge) this.#options.edge.send({ type: 'ask', id, ask: parsed.data });
-    else if (isMain(kind)) void this.#answer(id, running, kind, parsed.data);
+    else if (isMain(kind)) void this.#answer(id, running, kind, parsed.data as AskOf<typeof kind>);
   }
 
-  async #answer<K extends keyof typeof MAIN_ANSWERS>(
+  /** `ask` is of this kind. */
+  async #answer(
     id: string,
     running: Running,
-    kind: K,
-    ask: AskOf<K>,
+    kind: keyof typeof MAIN_ANSWERS,
+    ask: Ask,
   ): Promise<void> {
+    const answer = MAIN_ANSWERS[kind] as AnyAnswer;
     const { signal } = running.abort;
     const { context } = this.#options;
     try {
-      for await (const parts of MAIN_ANSWERS[kind](ask, context, signal)) {
+      for await (const parts of answer(ask, context, signal)) {
         if (signal.aborted) return;
         this.#add(id, running, parts);
       }

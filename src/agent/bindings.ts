@@ -133,6 +133,10 @@ export class Bindings implements PortBindings {
   dpPort(port: PortId): DpPort | undefined {
     return this.#up.get(port);
   }
+  /** Whether there is an interface of this name that a port may be bound to. */
+  mayTake(name: string): boolean {
+    return this.#indexOf?.has(name) === true && !RESERVED.test(name);
+  }
   portAt(dpPort: DpPort): PortId | undefined {
     return this.#byDpPort.get(dpPort);
   }

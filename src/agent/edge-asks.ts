@@ -9,17 +9,25 @@ import type { Ask, AskKind, AskOf, PartOf } from '#client/asks.ts';
 import type { Datapath } from '#datapath/datapath.ts';
 import type { FlowTable } from '#flow/table.ts';
 import type { Topology } from '#virtual/topology.ts';
+import type { HostId } from '#virtual/ids.ts';
 import type { Bindings } from './bindings.ts';
+import { flows, why } from './flow-asks.ts';
+import { decideAnswer, interfacesAnswer } from './decide-asks.ts';
 import type { FromEdge } from './messages.ts';
+import type { Looks } from './looks.ts';
 import type { PacketPath } from './packets.ts';
+import { drops } from './drops.ts';
+import { sight } from './sight.ts';
 
 /** What answers of the packet worker are made of. */
 export interface EdgeContext {
+  readonly host: HostId;
   readonly topology: Topology;
   readonly datapath: Datapath;
   readonly table: FlowTable;
   readonly bindings: Bindings;
   readonly packets: PacketPath;
+  readonly looks: Looks;
 }
 /**
  * What a slice came to: parts, maybe none; `'idle'`: there is nothing to do before something
@@ -33,7 +41,14 @@ export type EdgeAnswer<K extends AskKind> = (
 ) => Generator<Slice<PartOf<K>>, void, void>;
 
 /** Kinds that the packet worker answers. */
-export const EDGE_ANSWERS = {} as const satisfies { readonly [K in AskKind]?: EdgeAnswer<K> };
+export const EDGE_ANSWERS = {
+  flows,
+  why,
+  decide: decideAnswer,
+  interfaces: interfacesAnswer,
+  sight,
+  drops,
+} as const satisfies { readonly [K in AskKind]?: EdgeAnswer<K> };
 
 type AnyAnswer = (ask: Ask, context: EdgeContext) => Generator<Slice<unknown>, void, void>;
 type Post = (message: FromEdge) => void;

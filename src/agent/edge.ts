@@ -9,8 +9,11 @@
  */
 import type { WatchEvent } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
+import type { Actions } from '#flow/flow.ts';
 import { FlowTable } from '#flow/table.ts';
 import type { HostId } from '#virtual/ids.ts';
+import type { FieldSet } from '#virtual/match.ts';
+import type { Outcome } from '#virtual/outcome.ts';
 import type { Tag } from '#virtual/tags.ts';
 import { ErrorBudget } from '#virtual/state/error-budget.ts';
 import { MacTable } from '#virtual/state/macs.ts';
@@ -21,6 +24,7 @@ import { EdgeAsks } from './edge-asks.ts';
 import { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, ToEdge } from './messages.ts';
+import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
 import type { PathMtu } from './peers.ts';
@@ -46,6 +50,7 @@ export class Edge {
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
+  readonly #looks: Looks;
   readonly #now: () => number;
   #triedAtMs = 0;
   #hasTopology = false;
@@ -69,7 +74,9 @@ export class Edge {
     const packets = new PacketPath({ datapath, topology, state, table, bindings, learning });
     this.#packets = packets;
     this.#adoption = new Adoption({ datapath, table, packets });
-    this.#asks = new EdgeAsks({ topology, datapath, table, bindings, packets });
+    const looks = new Looks(datapath);
+    this.#looks = looks;
+    this.#asks = new EdgeAsks({ host, topology, datapath, table, bindings, packets, looks });
   }
 
   /** Nothing is decided, and nothing adopted is touched, before all three are known. */
@@ -99,6 +106,12 @@ export class Edge {
     this.#asks.step(post);
     if (handled > 0) this.#asks.wake();
     return handled;
+  }
+
+  /** The datapath shows frames: whoever looks, or nobody any more, is handed them. */
+  seen(): void {
+    this.#looks.poll();
+    this.#asks.wake();
   }
 
   /** Whether `pump` has to be called again though the datapath has nothing to tell. */
@@ -141,6 +154,15 @@ export class Edge {
   forgetFlows(): void {
     this.#packets.invalidate('all');
     while (this.#packets.flows.stale > 0) this.#packets.flows.deleteSome();
+  }
+  /**
+   * What becomes now of the packets of a flow, by its masked key; undefined: they enter nowhere.
+   * `actions`: what the flow would do, if there were one.
+   */
+  decide(key: Uint8Array, fields: FieldSet): { outcome: Outcome; actions?: Actions } | undefined {
+    const found = this.#packets.outcomeOf(key, fields);
+    const actions = this.#packets.decide(key, fields)?.actions;
+    return found && { outcome: found.outcome, ...(actions && { actions }) };
   }
   /** Installed flows that would not be installed so now, as text: none, or there is a bug. */
   wrongFlows(): string[] {

@@ -113,6 +113,15 @@ export const LIMITS = {
   requestsMax: 32,
   /** Bytes, as JSON, of one answer that wait to be sent; beyond, the answer ends with an error. */
   answerBytesWaitingMax: 16 * 1024 * 1024,
+  /** How long the kernel goes on showing frames when nobody renews that: this process has ended. */
+  lookLeaseMs: 3_000,
+  /** Frames that one capture may be shown in a second, and at once; further ones are counted. */
+  lookFramesPerSecond: 2_000,
+  lookFramesBurst: 500,
+  /** Frames that were shown and wait to be told; further ones are counted. */
+  looksWaitingMax: 2_048,
+  /** How often whoever looks is told how many frames were not shown. */
+  lookCountMs: 1_000,
   /** First and longest pause before a failed request to the API is tried again. */
   retryFirstMs: 100,
   retryLongestMs: 5_000,

@@ -11,6 +11,7 @@
 import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import { Turns } from '#datapath/turns.ts';
+import type { Cause } from '#flow/cause.ts';
 import { compile, compileTell, type Compiled } from '#flow/compile.ts';
 import type { Actions, Entry, FlowRef } from '#flow/flow.ts';
 import { MTU_MAX } from '#flow/flow.ts';
@@ -25,6 +26,7 @@ import { Reassembly, type Whole } from '#net/reassembly.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import { hasField, type FieldSet, type Headers } from '#virtual/match.ts';
 import type { PortId } from '#virtual/ids.ts';
+import { observe, type Observed } from '#virtual/observe.ts';
 import type { Ingress, Outcome } from '#virtual/outcome.ts';
 import { simulate } from '#virtual/simulate.ts';
 import type { ErrorBudget } from '#virtual/state/error-budget.ts';
@@ -74,6 +76,13 @@ interface Packet {
 interface Outgoing {
   readonly port: PortId;
   readonly frames: readonly Uint8Array[];
+}
+
+/** Why a flow is what it is. What the walk wrote is in the actions, unless the host drops it. */
+export function causeOf({ outcome, actions }: Decision): Cause {
+  const { steps, verdict, rewrites } = outcome;
+  const lost = verdict.kind === 'forward' && actions.drop !== undefined;
+  return { steps, verdict, ...(lost && { rewrites }) };
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -195,16 +204,28 @@ export class PacketPath {
    * entry, or there would be no flow.
    */
   decide(key: Uint8Array, fields: FieldSet): Decision | undefined {
+    const found = this.outcomeOf(key, fields);
+    const kind = found?.outcome.verdict.kind;
+    return found !== undefined && (kind === 'forward' || kind === 'drop')
+      ? this.#decision(found.outcome, found.ingress, key)
+      : undefined;
+  }
+  /** The same, whatever the verdict is. */
+  outcomeOf(key: Uint8Array, fields: FieldSet): { outcome: Outcome; ingress: Ingress } | undefined {
     const ingress = this.#ingressOf(entryOf(key));
     if (ingress === undefined) return undefined;
     const headers = headersOf(key);
     // A TTL that is not matched is guarded: the flow serves those that are large enough.
     const ample = hasField(fields, 'ipTtl') ? headers : { ...headers, ipTtl: TTL_AMPLE };
-    const outcome = this.#simulate(ample, NO_BYTES, 0, ingress);
-    const { kind } = outcome.verdict;
-    return kind === 'forward' || kind === 'drop'
-      ? this.#decision(outcome, ingress, key)
-      : undefined;
+    return { outcome: this.#simulate(ample, NO_BYTES, 0, ingress), ingress };
+  }
+
+  /** Decides a frame as if it came now, and tells what was looked at; nothing is committed. */
+  observe(bytes: Uint8Array, ingress: Ingress): Observed | undefined {
+    const key = new Uint8Array(KEY_SIZE);
+    if (!parseKey(bytes, key)) return undefined;
+    const [topology, state, headers] = [this.#topology, this.#state, headersOf(key)];
+    return observe({ topology, state, headers, bytes, size: packetSize(bytes, 0), ingress });
   }
 
   counters(): AgentCounters {
@@ -431,7 +452,7 @@ export class PacketPath {
       this.#injected += 1;
       return this.#execute(packet, decision);
     }
-    const cause = { steps: outcome.steps, verdict: outcome.verdict };
+    const cause = causeOf(decision);
     const now = this.#datapath.now();
     const flow = { key, fields, tags, cause, now };
     const ref = outcome.cacheable ? this.flows.add(flow, actions) : undefined;

@@ -63,8 +63,10 @@ function run(port: MessagePort, data: WorkerData): void {
   const bell = new EventFd(data.bellFd);
   timer.every(LIMITS.tickMs);
   const { upcallFd } = datapath;
-  if (upcallFd === undefined) throw new Error('the datapath has no descriptor to wait for');
-  for (const fd of [upcallFd, bell.fd, timer.fd]) epoll.add(fd);
+  const { fd: sightFd } = datapath.sights;
+  if (upcallFd === undefined || sightFd === undefined)
+    throw new Error('the datapath has no descriptor to wait for');
+  for (const fd of [upcallFd, bell.fd, timer.fd, sightFd]) epoll.add(fd);
   const post = (message: FromEdge) => port.postMessage(message);
   post({ type: 'opened', adopted: datapath.adopted, migration: datapath.migration });
   post({ type: 'state', state: edge.state() });
@@ -77,6 +79,7 @@ function run(port: MessagePort, data: WorkerData): void {
       else edge.handle(message, post);
     }
     if (timer.clear() > 0) edge.tick(post);
+    if (ready.includes(sightFd)) edge.seen();
     edge.pump(post);
   }
   post({ type: 'stopped' });

@@ -11,6 +11,9 @@ import type { Clock } from '#store/clock.ts';
 import type { Store } from '#store/store.ts';
 import { askRoutes } from './ask-routes.ts';
 import { Asks } from './asks.ts';
+import { flowRoutes } from './flow-routes.ts';
+import { HISTORY_LIMITS, type HistoryLimits } from './history-rows.ts';
+import { History } from './history.ts';
 import { hostRoutes } from './host-routes.ts';
 import { Hosts } from './hosts.ts';
 import { Learned } from './learned.ts';
@@ -22,15 +25,19 @@ import { problemResponse, Refusal, refusalOf } from './problems.ts';
 import { Replica } from './replica.ts';
 import { resourceRoutes } from './resources.ts';
 import { json, onlyQuery, type Route } from './route.ts';
+import { selfRoutes } from './self-routes.ts';
+import { sightRoutes } from './sight-routes.ts';
 import { systemRoutes } from './system-routes.ts';
 import { authenticate, type Caller, SOCKET_CALLER } from './tokens.ts';
 import { Watch } from './watch.ts';
+import { whatIfRoute } from './what-if-routes.ts';
 import { Writes } from './writes.ts';
 
 export interface ApiOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly version: string;
+  readonly historyLimits?: HistoryLimits;
   /** Told of what answered 500. */
   readonly onBug?: (error: unknown) => void;
 }
@@ -47,17 +54,21 @@ export interface Api {
 
 type Env = { Bindings: { readonly local: boolean } };
 
-export function createApi({ store, clock, version, onBug = () => {} }: ApiOptions): Api {
+export function createApi(options: ApiOptions): Api {
+  const { store, clock, version, historyLimits = HISTORY_LIMITS, onBug = () => {} } = options;
   const stop = new AbortController();
   const replica = new Replica(store, clock);
   const learned = new Learned(store, replica, stop.signal);
   const watch = new Watch(replica, learned, clock);
+  const { signal } = stop;
+  const history = new History({ store, replica, clock, limits: historyLimits, signal });
   const node: Node = {
     store,
     version,
     replica,
     learned,
-    writes: new Writes(store, replica),
+    history,
+    writes: new Writes(store, replica, history),
     sorted: new Sorted(replica),
     hosts: new Hosts(store, replica, clock, stop.signal),
     watch,
@@ -73,7 +84,7 @@ export function createApi({ store, clock, version, onBug = () => {} }: ApiOption
       stop.abort();
       node.asks.close();
       node.watch.close();
-      await Promise.all([replica.close(), node.hosts.close(), learned.close()]);
+      await Promise.all([replica.close(), node.hosts.close(), learned.close(), history.close()]);
     },
   };
 }
@@ -84,7 +95,11 @@ function routesOf(node: Node): Route[] {
     ...resourceRoutes(node),
     ...hostRoutes(node),
     ...askRoutes(node),
+    ...flowRoutes(node),
+    ...sightRoutes(node),
+    whatIfRoute(node),
     ...systemRoutes(node),
+    ...selfRoutes(),
   ];
   let text: unknown;
   const describe: Route = {
@@ -139,7 +154,11 @@ async function serve(node: Node, route: Route, context: Context<Env>): Promise<R
   const caller = callerOf(node, route, context);
   const query = new URL(request.url).searchParams;
   // A condition or an option that is ignored would do what the caller did not mean.
-  if (route.method !== 'GET') onlyQuery(query, []);
+  if (route.method !== 'GET')
+    onlyQuery(
+      query,
+      (route.query ?? []).map(({ name }) => name),
+    );
   const response = await route.handle({ request, caller, params: context.req.param(), query });
   // RFC 9110 §9.3.2: the answer to HEAD has no body, so nobody would ever read a stream to its end.
   if (request.method === 'HEAD') await response.body?.cancel();

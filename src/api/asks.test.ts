@@ -1,43 +1,14 @@
 /** Requests to agents, with agents played by hand: who may answer, and what ends early, and why. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
-import type { Answer, AskEvent } from '#client/asks.ts';
+import type { Answer } from '#client/asks.ts';
 import { ApiError } from '#client/errors.ts';
 import type { Client } from '#client/types.ts';
+import { agentOf, settle } from './asks.fixture.ts';
 import { BASE, type Fixture, openNode } from './fixture.ts';
 
 const ABOUT = { version: '9', kernel: '6.1', revision: 3, upMs: 5 };
 
-/** The agent of a host, by hand: what it was asked, and nothing answered by itself. */
-async function agentOf(node: Fixture, name: string, answers = 'about') {
-  const { objects } = await node.operator.create('host', { name });
-  const host = objects[0]?.id ?? '';
-  const token = { role: 'host', name, host } as const;
-  const secret = await node.secret(token);
-  const client = await node.as(token);
-  const asked: AskEvent[] = [];
-  const connect = async (): Promise<AbortController> => {
-    const stop = new AbortController();
-    const headers = { authorization: `Bearer ${secret}`, 'x-midonet-asks': answers };
-    const { body } = await node.api.fetch(new Request(`${BASE}/v1/watch`, { headers }));
-    assert.ok(body !== null);
-    const reader = body.getReader();
-    stop.signal.addEventListener('abort', () => void reader.cancel());
-    const decoder = new TextDecoder();
-    void (async () => {
-      for (let at = await reader.read(); at.done !== true; at = await reader.read())
-        for (const [, data] of decoder.decode(at.value).matchAll(/^data: (\{"type":"ask.*)$/gm))
-          asked.push(JSON.parse(data ?? '') as AskEvent);
-    })();
-    await settle();
-    return stop;
-  };
-  return { host, client, asked, connect };
-}
-const settle = async (): Promise<void> => {
-  for (let i = 0; i < 50; i++) await setImmediate();
-};
 const done = (parts: unknown[]): Answer => ({ parts, done: true });
 
 async function refused(promise: Promise<unknown>, status: number, text = /./): Promise<void> {

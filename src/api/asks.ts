@@ -134,9 +134,20 @@ export class Asks {
     ask: A,
     options: AskOptions,
   ): Promise<HostAnswer<PartOf<A['kind']>>[]> {
+    return this.each(
+      hosts.map((host) => ({ host, ask })),
+      options,
+    );
+  }
+
+  /** The same with a question of its own for each host; one request of the caller, whatever. */
+  async each<A extends Ask>(
+    asked: readonly { readonly host: string; readonly ask: A }[],
+    options: AskOptions,
+  ): Promise<HostAnswer<PartOf<A['kind']>>[]> {
     const leave = this.#enter(options);
     const allowance = { left: ANSWERED_BYTES_MAX };
-    const answerOf = async (host: string): Promise<HostAnswer<PartOf<A['kind']>>> => {
+    const answerOf = async ({ host, ask }: (typeof asked)[number]) => {
       try {
         return { host, parts: await this.#whole(host, ask, options, allowance) };
       } catch (failed) {
@@ -145,7 +156,7 @@ export class Asks {
       }
     };
     try {
-      return await Promise.all(hosts.map(answerOf));
+      return await Promise.all(asked.map(answerOf));
     } finally {
       leave();
     }

@@ -10,7 +10,7 @@ import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
 import type { Node } from './node.ts';
 import { Refusal } from './problems.ts';
-import { commit } from './resources.ts';
+import { commit, DRY_RUN, dryRun, isDryRun } from './commit.ts';
 import { json, readBody, type Route } from './route.ts';
 
 export const LocateBody = z
@@ -35,12 +35,14 @@ export const hostRoutes = (node: Node): Route[] => [
     who: ['host'],
     input: 'Locate',
     output: 'Written',
-    handle: async ({ request, caller, params }) => {
-      const body = await readBody(request, LocateBody);
-      const id = params['port'] ?? '';
-      const written = await commit(node, caller.token, [
-        { op: 'update', kind: 'location', id, body },
-      ]);
+    query: [DRY_RUN],
+    handle: async (call) => {
+      const body = await readBody(call.request, LocateBody);
+      const id = call.params['port'] ?? '';
+      const operation = { op: 'update', kind: 'location', id, body } as const;
+      const written = isDryRun(call)
+        ? dryRun(node, call, [operation])
+        : await commit(node, call, [operation]);
       return json(written, { 'x-revision': String(written.revision) });
     },
   },

@@ -95,6 +95,19 @@ export class Hosts {
     return { host: id, name: host.name ?? '', state, ...(report !== undefined && { report }) };
   }
 
+  /** It was heard of, and is not any more. */
+  isDead(host: string): boolean {
+    return this.#reports.has(host) && !this.#alive.has(host);
+  }
+  /**
+   * Whether the interface of a port is there, by the last word of the host where the port was up:
+   * a location stays when its interface goes.
+   */
+  carries(host: string, port: string): boolean {
+    const report = this.#reports.get(host);
+    return report === undefined || report.portsUp.includes(port);
+  }
+
   statuses(): HostStatus[] {
     return [...this.#replica.topology.list('host')].map((host) => this.status(host));
   }

@@ -16,6 +16,23 @@ export const MACS_PREFIX = `${LEARNED_PREFIX}macs/`;
 export const NEIGHBOURS_PREFIX = `${LEARNED_PREFIX}neighbours/`;
 export const ALIVE_PREFIX = '/alive/';
 
+/** Outside `/`, which every node follows: the history is read only when somebody asks for it. */
+export const HISTORY_PREFIX = 'history/';
+/** Sorts behind every key of the history. */
+export const HISTORY_END = 'history0';
+/** How far back the history is kept: among the keys that nodes follow. */
+export const FLOOR_KEY = '/history-floor';
+
+const REVISION_DIGITS = 16;
+/**
+ * Where the change of the topology is kept that came after the state of `revision`: such a state
+ * has one next, because every change compares the head, so keys are in the order of changes.
+ */
+export const historyKey = (revision: number): string =>
+  HISTORY_PREFIX + String(revision).padStart(REVISION_DIGITS, '0');
+export const revisionOfHistoryKey = (key: string): number =>
+  Number(key.slice(HISTORY_PREFIX.length));
+
 export const objectKey = (kind: KindName, id: string): string => `${TOPOLOGY_PREFIX}${kind}/${id}`;
 export const tokenKey = (id: string): string => `${TOKEN_PREFIX}${id}`;
 export const FLOOD_COUNTER = `${COUNTER_PREFIX}flood`;

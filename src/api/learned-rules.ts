@@ -1,6 +1,7 @@
 /**
  * What a host may teach: MACs at bridge ports that are bound to it and up on it, and neighbours of
- * a router that it heard in the segment which the router's port is in. Pure.
+ * a router that it heard in the segment which the router's port is in; and what a change makes
+ * everybody forget. Pure.
  */
 import {
   isNeighbour,
@@ -11,11 +12,13 @@ import {
 import { isIp6, isLinkLocalIp, parseIp, type Ip } from '#net/ip.ts';
 import { contains } from '#net/prefix.ts';
 import type { BridgeId, PortId } from '#virtual/ids.ts';
-import type { Fault } from '#virtual/kind.ts';
+import type { RowChange } from '#virtual/change.ts';
+import type { Fault, StoredObject } from '#virtual/kind.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { isOwn } from '#virtual/router/hear.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { RouterPortView, TopologyView } from '#virtual/view.ts';
+import type { LearnedRows, Owned } from './learned-rows.ts';
 
 /** Bridges of one segment that are looked for; what is heard farther away is refused. */
 export const SEGMENT_BRIDGES_MAX = 1_024;
@@ -98,4 +101,60 @@ export class Teaching {
   #segment(of: RouterPortView): ReadonlySet<BridgeId> {
     return this.#segments.getOrInsertComputed(of.id, () => segmentOf(this.#topology, of));
   }
+}
+
+type PortRow = ObjectOf<'port'>;
+/** What changed, as the replica tells it: `before` is what each row replaced. */
+export interface ChangedRows {
+  readonly rows: readonly RowChange[];
+  readonly before: readonly (StoredObject | undefined)[];
+}
+/** What is known, by where it was seen and by what it is shown with. */
+export type KnownRows = Pick<LearnedRows, 'at' | 'of'>;
+
+/**
+ * What a change makes everybody forget; one row may come twice. `topology`: after it. A port's
+ * words go when it moves or goes, and only its former host's: another one may have spoken since,
+ * before this node heard of it. A router's port forgets its neighbours when it goes, is linked
+ * elsewhere or leaves their network.
+ */
+export function* forgottenBy(
+  topology: Topology,
+  { rows, before }: ChangedRows,
+  known: KnownRows,
+): Generator<Owned> {
+  for (const [i, { kind, put }] of rows.entries()) {
+    const was = before[i] as PortRow | undefined;
+    if (kind !== 'port' || was === undefined) continue;
+    const is = put as PortRow | undefined;
+    if (is?.host !== was.host && was.host !== undefined)
+      yield* [...known.at(was.id)].filter(({ host }) => host === was.host);
+    if (was.type === 'router') yield* lostNeighbours(topology, was, is, known);
+    else if (was.peer !== undefined && is !== undefined && is.peer !== was.peer)
+      yield* lostBeyond(topology, was.bridge, known);
+  }
+}
+
+/** A link of the bridge has ended: what was heard here may be of a router that is beyond it. */
+function* lostBeyond(topology: Topology, bridge: BridgeId, known: KnownRows): Generator<Owned> {
+  const teaching = new Teaching(topology, '');
+  const isBeyond = (row: Owned): boolean => {
+    const of = isNeighbour(row) ? topology.port(row.of as PortId) : undefined;
+    return of?.type === 'router' && !teaching.isHeard(of, row.port as PortId);
+  };
+  for (const port of portsAround(topology, bridge)) yield* [...known.at(port)].filter(isBeyond);
+}
+
+function lostNeighbours(
+  topology: Topology,
+  was: PortRow,
+  is: PortRow | undefined,
+  known: KnownRows,
+): Owned[] {
+  const now = topology.port(was.id);
+  const moved = is === undefined || is.peer !== was.peer || now?.type !== 'router';
+  return [...known.of(was.id)].filter((row) => {
+    const ip = isNeighbour(row) ? parseIp(row.ip) : undefined;
+    return moved || ip === undefined || !mayNeighbour(now, ip);
+  });
 }

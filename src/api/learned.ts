@@ -7,12 +7,11 @@
  * linked elsewhere or leaves the network; the last teacher of a row owns it.
  */
 import { isNeighbour, LEARNED_LEASE_MS, type Learned as LearnedRow } from '#client/types.ts';
-import { formatIp, parseIp, type Ip } from '#net/ip.ts';
+import { formatIp, type Ip } from '#net/ip.ts';
 import { formatMac, parseMac, type Mac } from '#net/mac.ts';
 import type { LeasedEvent, Store } from '#store/store.ts';
 import type { BridgeId, PortId } from '#virtual/ids.ts';
 import type { Fault } from '#virtual/kind.ts';
-import type { ObjectOf } from '#virtual/kinds.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { LearnedView, NeighbourView } from '#virtual/view.ts';
 import { LEARNED_PREFIX } from './keys.ts';
@@ -25,7 +24,7 @@ import {
   type Learn,
   type Owned,
 } from './learned-rows.ts';
-import { mayNeighbour, portsAround, Teaching } from './learned-rules.ts';
+import { forgottenBy, Teaching } from './learned-rules.ts';
 import { mirror } from './mirror.ts';
 import { Refusal } from './problems.ts';
 import type { Applied, Replica } from './replica.ts';
@@ -37,8 +36,6 @@ import type { Applied, Replica } from './replica.ts';
 export const LEARNED_PER_PORT_MAX = 2_048;
 /** Neighbours of one port of a router, whoever heard them. More are refused. */
 export const NEIGHBOURS_PER_PORT_MAX = 32_768;
-
-type PortRow = ObjectOf<'port'>;
 
 export interface LearnedNews {
   readonly put: readonly Owned[];
@@ -92,6 +89,11 @@ export class Learned implements LearnedView, NeighbourView {
     return true;
   }
 
+  /** Keys of what would be forgotten if these ports changed so; `topology`: as it would be then. */
+  forgottenBy(topology: Topology, changed: Pick<Applied, 'rows' | 'before'>): ReadonlySet<string> {
+    return new Set(Array.from(forgottenBy(topology, changed, this.#rows), keyOf));
+  }
+
   /** Throws a Refusal (403) that names what is not the host's to teach; then nothing is changed. */
   async learn(host: string, { put, forget }: Learn): Promise<void> {
     const teaching = new Teaching(this.#topology, host);
@@ -132,39 +134,10 @@ export class Learned implements LearnedView, NeighbourView {
       : [{ path: 'mac', message: `is one too many: a port may teach at most ${max}` }];
   }
 
-  #changed({ rows, before }: Applied): void {
-    for (const [i, { kind, put }] of rows.entries()) {
-      const was = before[i] as PortRow | undefined;
-      if (kind !== 'port' || was === undefined) continue;
-      const is = put as PortRow | undefined;
-      // Only what its host said: another one may have spoken since, before this node heard of it.
-      if (is?.host !== was.host && was.host !== undefined)
-        this.#forget([...this.#rows.at(was.id)].filter(({ host }) => host === was.host));
-      if (was.type === 'router') this.#forgetNeighbours(was, is);
-      else if (was.peer !== undefined && is !== undefined && is.peer !== was.peer)
-        this.#forgetBeyond(was.bridge);
-    }
-  }
-
-  /** A link of the bridge has ended: what was heard here may be of a router that is beyond it. */
-  #forgetBeyond(bridge: BridgeId): void {
-    const teaching = new Teaching(this.#topology, '');
-    const isBeyond = (row: Owned): boolean => {
-      const of = isNeighbour(row) ? this.#topology.port(row.of as PortId) : undefined;
-      return of?.type === 'router' && !teaching.isHeard(of, row.port as PortId);
-    };
-    for (const port of portsAround(this.#topology, bridge))
-      this.#forget([...this.#rows.at(port)].filter(isBeyond));
-  }
-
-  #forgetNeighbours(was: PortRow, is: PortRow | undefined): void {
-    const now = this.#topology.port(was.id);
-    const moved = is === undefined || is.peer !== was.peer || now?.type !== 'router';
-    const isGone = (row: Owned): boolean => {
-      const ip = isNeighbour(row) ? parseIp(row.ip) : undefined;
-      return moved || ip === undefined || !mayNeighbour(now, ip);
-    };
-    this.#forget([...this.#rows.of(was.id)].filter(isGone));
+  #changed(applied: Applied): void {
+    const gone = new Map<string, Owned>();
+    for (const row of forgottenBy(this.#topology, applied, this.#rows)) gone.set(keyOf(row), row);
+    if (gone.size > 0) this.#forget([...gone.values()]);
   }
 
   #forget(rows: readonly Owned[]): void {

@@ -21,7 +21,7 @@ export class Metrics {
   }
 
   async text(node: Node): Promise<{ readonly text: string; readonly type: string }> {
-    const { replica, writes, watch, learned, hosts } = node;
+    const { replica, writes, watch, learned, hosts, asks } = node;
     this.#set('mn_api_revision', 'The revision of this node.', replica.revision);
     this.#set('mn_api_streams', 'Open streams.', watch.size);
     this.#set('mn_api_streams_cut_total', 'Streams cut for a slow reader.', watch.stats.slow);
@@ -39,6 +39,13 @@ export class Metrics {
     this.#set('mn_api_learned_macs', 'Learned MACs.', learned.macs);
     this.#set('mn_api_neighbours', 'Neighbours of routers.', learned.neighbours);
     this.#set('mn_api_store_failures_total', 'Failed reads of the store.', replica.stats.failures);
+    this.#set('mn_api_asks_waiting', 'Questions to agents without an answer yet.', asks.waiting);
+    for (const [how, count] of Object.entries(asks.stats))
+      this.#set(
+        `mn_api_asks_${how.replaceAll('-', '_')}_total`,
+        `Questions to agents that ended so: ${how}.`,
+        count,
+      );
     const states: Record<HostStatus['state'], number> = { alive: 0, dead: 0, unknown: 0 };
     for (const { state } of hosts.statuses()) states[state] += 1;
     for (const [state, count] of Object.entries(states))

@@ -1,6 +1,7 @@
 /** The parts of one API node, as its routes see them. */
 import type { Store } from '#store/store.ts';
 import type { Asks } from './asks.ts';
+import type { History } from './history.ts';
 import type { Hosts } from './hosts.ts';
 import type { Learned } from './learned.ts';
 import type { Sorted } from './lists.ts';
@@ -14,6 +15,7 @@ export interface Node {
   readonly version: string;
   readonly replica: Replica;
   readonly writes: Writes;
+  readonly history: History;
   readonly sorted: Sorted;
   readonly hosts: Hosts;
   readonly learned: Learned;

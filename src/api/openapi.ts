@@ -6,6 +6,8 @@ import { z } from 'zod';
 import { KIND_NAMES, type Kind } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { AnswerBody, ASKS } from '#client/asks.ts';
+import { FlowPageBody, FlowRowBody, WhyBody, WhyPacketBody, WhyPairBody } from './flow-bodies.ts';
+import { DropsBody } from '#client/sight.ts';
 import { LocateBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
@@ -15,6 +17,7 @@ import type { Route } from './route.ts';
 import { IssuedTokenBody } from './system-routes.ts';
 import { TokenBody } from './tokens.ts';
 import { TraceBody } from './trace.ts';
+import { WhatIfBody, WhatIfResultBody } from './what-if-routes.ts';
 
 type Json = { [key: string]: unknown };
 interface ObjectSchema extends Json {
@@ -122,18 +125,87 @@ const object = (properties: Record<string, Json>, optional: readonly string[] = 
   properties,
   required: Object.keys(properties).filter((name) => !optional.includes(name)),
 });
+const arrayOf = (items: Json): Json => ({ type: 'array', items });
 
-const fixedSchemas = (): Record<string, Json> => ({
-  Transaction: schemaOf(TransactionBody, 'input'),
+const traceObject = object(
+  { kind: { enum: ['port', 'bridge', 'router'] }, id: string, name: string },
+  ['id'],
+);
+const looks = arrayOf(
+  object(
+    {
+      kind: string,
+      text: string,
+      field: string,
+      value: string,
+      before: string,
+      after: string,
+      routes: arrayOf({ type: 'object' }),
+    },
+    ['field', 'value', 'before', 'after', 'routes'],
+  ),
+);
+
+const traceResult = (): Json =>
+  object(
+    {
+      revision: integer,
+      lines: strings,
+      verdict: { enum: ['forward', 'answer', 'collect', 'drop', 'wait'] },
+      reason: string,
+      ports: strings,
+      rewritten: string,
+      sends: { type: 'array', items: object({ port: string, frame: string, text: string }) },
+      fields: strings,
+      host: string,
+      way: { type: 'array', items: traceObject },
+      steps: {
+        type: 'array',
+        items: object(
+          { at: traceObject, did: string, detail: string, text: string, looked: looks },
+          ['detail'],
+        ),
+      },
+      looked: looks,
+      looksLeftOut: integer,
+      flow: object(
+        {
+          match: { type: 'array', items: object({ field: string, value: string }) },
+          actions: { type: 'array', items: object({ do: string, text: string }) },
+          none: string,
+        },
+        ['none'],
+      ),
+    },
+    ['reason', 'rewritten', 'host'],
+  );
+
+/** What agents say, and what is asked of them. */
+const askSchemas = (): Record<string, Json> => ({
   Locate: schemaOf(LocateBody, 'input'),
   AgentReport: schemaOf(ReportBody, 'input'),
   Learn: schemaOf(LearnBody, 'input'),
   Answer: schemaOf(AnswerBody, 'input'),
   AgentAbout: schemaOf(ASKS.about.part.extend({ host: z.string() }), 'output'),
+  FlowRow: schemaOf(FlowRowBody, 'output'),
+  FlowPage: schemaOf(FlowPageBody, 'output'),
+  WhyPacketRequest: schemaOf(WhyBody, 'input'),
+  WhyPacket: schemaOf(WhyPacketBody, 'output'),
+  WhyPair: schemaOf(WhyPairBody, 'output'),
+  WhatIfRequest: schemaOf(WhatIfBody, 'input'),
+  WhatIf: schemaOf(WhatIfResultBody, 'output'),
+  Drops: schemaOf(DropsBody, 'output'),
+});
+
+const tokenSchemas = (): Record<string, Json> => ({
   Token: schemaOf(TokenBody, 'input'),
-  Trace: schemaOf(TraceBody, 'input'),
   IssuedToken: schemaOf(IssuedTokenBody, 'output'),
   Tokens: object({ items: { type: 'array', items: { $ref: '#/components/schemas/Token' } } }),
+});
+
+const fixedSchemas = (): Record<string, Json> => ({
+  Transaction: schemaOf(TransactionBody, 'input'),
+  Trace: schemaOf(TraceBody, 'input'),
   Health: object({ serving: { type: 'boolean' }, version: string }),
   Written: object({
     revision: integer,
@@ -156,19 +228,7 @@ const fixedSchemas = (): Record<string, Json> => ({
     },
   }),
   WaitResult: object({ revision: integer, enforced: strings, behind: strings, away: strings }),
-  TraceResult: object(
-    {
-      revision: integer,
-      lines: strings,
-      verdict: { enum: ['forward', 'answer', 'collect', 'drop', 'wait'] },
-      reason: string,
-      ports: strings,
-      rewritten: string,
-      sends: { type: 'array', items: object({ port: string, frame: string, text: string }) },
-      fields: strings,
-    },
-    ['reason', 'rewritten'],
-  ),
+  TraceResult: traceResult(),
   Problem: object(
     {
       type: string,
@@ -224,7 +284,7 @@ export function openapi(routes: readonly Route[], version: string): Json {
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) };
   }
   const kinds = KIND_NAMES.map((name) => kindSchemas(kindOf(name)));
-  const schemas = Object.assign({}, ...kinds, fixedSchemas()) as Json;
+  const schemas = Object.assign({}, ...kinds, askSchemas(), tokenSchemas(), fixedSchemas()) as Json;
   return {
     openapi: '3.1.0',
     info: { title: 'MidoNet', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },

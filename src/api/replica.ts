@@ -12,7 +12,7 @@ import type { Entry, Store, StoreChange } from '#store/store.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { Topology } from '#virtual/topology.ts';
-import { COUNTER_PREFIX, HEAD_KEY, parseObjectKey, TOKEN_PREFIX } from './keys.ts';
+import { COUNTER_PREFIX, FLOOR_KEY, HEAD_KEY, parseObjectKey, TOKEN_PREFIX } from './keys.ts';
 
 export const CHANGES_KEPT_MAX = 4_096;
 export const CHANGES_KEPT_CHARACTERS_MAX = 64 * 1024 * 1024;
@@ -42,6 +42,10 @@ export class Replica {
   /** Token records as stored, by key. */
   readonly tokens = new Map<string, string>();
   headModified = 0;
+  /** The value of the head, and of how far back the history is kept, with its revision. */
+  headValue = '';
+  floorValue = '';
+  floorModified = 0;
   /** How often the copy had to be read anew, and how often reading failed. */
   readonly stats = { replaced: 0, failures: 0 };
   readonly ready: Promise<void>;
@@ -131,7 +135,8 @@ export class Replica {
     const objects: { kind: KindName; object: StoredObject }[] = [];
     this.counters.clear();
     this.tokens.clear();
-    this.headModified = 0;
+    this.#other(HEAD_KEY, undefined, 0);
+    this.#other(FLOOR_KEY, undefined, 0);
     for (const { key, value, modified } of entries) {
       const name = parseObjectKey(key);
       if (name !== undefined) objects.push({ kind: name.kind, object: objectOf(value, modified) });
@@ -169,8 +174,13 @@ export class Replica {
   }
 
   #other(key: string, value: string | undefined, modified: number): void {
-    if (key === HEAD_KEY) this.headModified = value === undefined ? 0 : modified;
-    else if (key.startsWith(COUNTER_PREFIX)) {
+    if (key === HEAD_KEY) {
+      this.headModified = value === undefined ? 0 : modified;
+      this.headValue = value ?? '';
+    } else if (key === FLOOR_KEY) {
+      this.floorModified = value === undefined ? 0 : modified;
+      this.floorValue = value ?? '';
+    } else if (key.startsWith(COUNTER_PREFIX)) {
       if (value === undefined) this.counters.delete(key);
       else this.counters.set(key, Number(value));
     } else if (key.startsWith(TOKEN_PREFIX)) {

@@ -2,13 +2,12 @@
  * The routes of every kind, from the table of kinds, and of whole transactions. What a write means
  * is decided by `plan`; here is only how it is said over HTTP.
  */
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { Operation, Token, Written } from '#client/types.ts';
+import type { Operation, Written } from '#client/types.ts';
 import { KIND_NAMES, type Kind, type KindName } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
-import { plan, TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
-import { sweepParts } from '#virtual/plan/sweep.ts';
+import { TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
+import { commit, DRY_RUN, dryRun, isDryRun, sweep } from './commit.ts';
 import { find, list, PAGE_LIMIT, PAGE_LIMIT_MAX, sightOf } from './lists.ts';
 import type { Node } from './node.ts';
 import {
@@ -40,41 +39,6 @@ export const TransactionBody = z
       .max(TRANSACTION_ROWS_MAX, `must hold at most ${TRANSACTION_ROWS_MAX} operations`),
   })
   .meta({ id: 'Transaction', description: 'Operations that happen together or not at all.' });
-
-/** Plans and commits. */
-export async function commit(
-  { writes }: Node,
-  token: Token,
-  operations: readonly Operation[],
-): Promise<Written> {
-  return writes.write((topology, keys) =>
-    plan(topology, operations, {
-      caller: token,
-      newId: randomUUID,
-      nextFloodKey: () => keys.nextFloodKey(),
-      nextTunnelKey: (host: string) => keys.nextTunnelKey(host),
-    }),
-  );
-}
-
-/** Deletes in parts what goes with an object that is too large to go in one step. */
-async function sweep(
-  node: Node,
-  token: Token,
-  { kind, id, ifRevision }: { kind: KindName; id: string; ifRevision?: number },
-): Promise<void> {
-  const { topology } = node.replica;
-  const sees = sightOf(token, topology);
-  const [object, another] = [id.toLowerCase(), ...topology.named(kind, id)]
-    .map((each) => topology.get(kind, each))
-    .filter((each) => each !== undefined && sees(kind, each));
-  // The deletion itself says what is wrong with it.
-  if (object === undefined || another !== undefined) return;
-  if (ifRevision !== undefined && object.revision !== ifRevision) return;
-  const target = { kind, id: object.id };
-  for (const part of sweepParts(topology, target, TRANSACTION_ROWS_MAX))
-    await commit(node, token, part);
-}
 
 const wrote = (written: Written, status = 200): Response =>
   json(written, { 'x-revision': String(written.revision) }, status);
@@ -140,10 +104,12 @@ function writeRoutes(node: Node, name: KindName): Route[] {
   const who = writersOf(row);
   if (who.length === 0) return [];
   const component = row.schema.meta()?.id ?? name;
-  const common = { who, output: 'Written' } as const;
+  const common = { who, output: 'Written', query: [DRY_RUN] } as const;
   const one = `/v1/${row.path}/:id`;
-  const run = async ({ caller }: Call, operation: Operation, status = 200): Promise<Response> =>
-    wrote(await commit(node, caller.token, [operation]), status);
+  const run = async (call: Call, operation: Operation, status = 200): Promise<Response> =>
+    isDryRun(call)
+      ? wrote(dryRun(node, call, [operation]))
+      : wrote(await commit(node, call, [operation]), status);
   return [
     {
       ...common,
@@ -178,7 +144,7 @@ function writeRoutes(node: Node, name: KindName): Route[] {
       handle: async (call) => {
         const condition = withIf(call.request);
         const id = call.params['id'] ?? '';
-        await sweep(node, call.caller.token, { kind: name, id, ...condition });
+        if (!isDryRun(call)) await sweep(node, call, { kind: name, id, ...condition });
         return run(call, { op: 'delete', kind: name, id, ...condition });
       },
     },
@@ -195,9 +161,12 @@ export const resourceRoutes = (node: Node): Route[] => [
     who: EVERY_ROLE,
     input: 'Transaction',
     output: 'Written',
-    handle: async ({ request, caller }) => {
-      const { operations } = await readBody(request, TransactionBody);
-      return wrote(await commit(node, caller.token, operations as readonly Operation[]));
+    query: [DRY_RUN],
+    handle: async (call) => {
+      const body = await readBody(call.request, TransactionBody);
+      const operations = body.operations as readonly Operation[];
+      if (isDryRun(call)) return wrote(dryRun(node, call, operations));
+      return wrote(await commit(node, call, operations));
     },
   },
 ];

@@ -23,7 +23,7 @@ export interface Call {
 export interface Parameter {
   readonly name: string;
   readonly about: string;
-  readonly type: 'string' | 'integer';
+  readonly type: 'string' | 'integer' | 'boolean';
 }
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
@@ -127,6 +127,13 @@ export function integerOf<T>(query: URLSearchParams, name: string, missing: T): 
   if (text === null) return missing;
   if (!/^\d{1,15}$/.test(text)) throw refuseField(name, 'must be a whole number');
   return Number(text);
+}
+
+/** A choice in a query: `true` or `false`, absent means no; throws 400. */
+export function choiceOf(query: URLSearchParams, name: string): boolean {
+  const text = query.get(name) ?? 'false';
+  if (text !== 'true' && text !== 'false') throw refuseField(name, 'must be true or false');
+  return text === 'true';
 }
 
 /** Throws 400 for a parameter that the route does not have. */

@@ -168,13 +168,15 @@ test('a tenant is told what becomes of its frame, and nothing of whose way it ta
   const ids = (await operator.listAll('port'))
     .filter(({ tenant }) => tenant === 'blue')
     .map(({ id }) => id);
+  const hosts = await operator.listAll('host');
   const packet = (more: string): string =>
     bytes(`${A} > ${ROUTER_0} icmp 10.0.0.2 > 10.0.1.2 echo id 1 seq 1${more}`);
   for (const frame of [packet(''), packet(' ttl 1'), packet(' ttl 2')]) {
     const told = await red.trace({ port: 'p0', frame });
     const text = JSON.stringify(told);
     assert.ok(!text.includes('secret'), text);
-    for (const id of ids) assert.ok(!text.includes(id), text);
+    for (const id of [...ids, B, ROUTER_1]) assert.ok(!text.includes(id), text);
+    for (const { id } of hosts) assert.ok(!text.includes(id), text);
     assert.match(told.lines.join('\n'), /router of another tenant/);
   }
   const { verdict, rewritten } = await red.trace({ port: 'p0', frame: packet('') });

@@ -7,11 +7,14 @@
  * retries are bounded.
  */
 import type { Written } from '#client/types.ts';
+import { checkLimits } from '#store/limits.ts';
 import { type Operation, STORE_LIMITS, type Store } from '#store/store.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { Fault, StoredObject } from '#virtual/kind.ts';
+import { TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
 import type { Topology } from '#virtual/topology.ts';
+import type { History, Signed } from './history.ts';
 import { FLOOD_COUNTER, HEAD_KEY, objectKey, tunnelCounter } from './keys.ts';
 import { type ProblemStatus, Refusal } from './problems.ts';
 import { type Replica, valueOf } from './replica.ts';
@@ -43,12 +46,14 @@ export class Writes {
   readonly stats = { committed: 0, racesLost: 0, refusedFull: 0 };
   readonly #store: Store;
   readonly #replica: Replica;
+  readonly #history: History;
   #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, replica: Replica) {
+  constructor(store: Store, replica: Replica, history: History) {
     this.#store = store;
     this.#replica = replica;
+    this.#history = history;
   }
 
   get waiting(): number {
@@ -56,14 +61,14 @@ export class Writes {
   }
 
   /** Answers when the write is durable and this node's copy has it. Throws a Refusal. */
-  async write(decide: Decide): Promise<Written> {
+  async write(decide: Decide, signed: Signed): Promise<Written> {
     if (this.#waiting >= WRITES_WAITING_MAX) {
       this.stats.refusedFull += 1;
       const detail = `${WRITES_WAITING_MAX} writes are waiting`;
       throw new Refusal(503, { detail, headers: { 'retry-after': '1' } });
     }
     this.#waiting += 1;
-    const turn = this.#last.then(() => this.#attempts(decide));
+    const turn = this.#last.then(() => this.#attempts(decide, signed));
     this.#last = turn.catch(() => {});
     try {
       return await turn;
@@ -72,9 +77,25 @@ export class Writes {
     }
   }
 
-  async #attempts(decide: Decide): Promise<Written> {
+  /**
+   * Decides on this node's copy as it is now, by the limits of a write, and writes nothing.
+   * `inParts`: the write would be several transactions, each within the limits.
+   */
+  dryRun(decide: Decide, { signed, inParts }: { signed: Signed; inParts: boolean }) {
+    const { topology, counters } = this.#replica;
+    const keys = new Counters(counters);
+    const decision = decide(topology, keys);
+    if (!decision.ok) throw new Refusal(decision.status, { errors: decision.faults });
+    const { rows, objects } = decision;
+    if (!inParts || rows.length <= TRANSACTION_ROWS_MAX)
+      checkLimits([], this.#operations(rows, keys, signed));
+    const written: Written = { revision: topology.revision, objects };
+    return { rows, written };
+  }
+
+  async #attempts(decide: Decide, signed: Signed): Promise<Written> {
     for (let attempt = 0; attempt < WRITE_ATTEMPTS_MAX; attempt++) {
-      const written = await this.#attempt(decide);
+      const written = await this.#attempt(decide, signed);
       if (written !== undefined) return written;
       this.stats.racesLost += 1;
     }
@@ -82,7 +103,7 @@ export class Writes {
     throw new Refusal(503, { detail, headers: { 'retry-after': '1' } });
   }
 
-  async #attempt(decide: Decide): Promise<Written | undefined> {
+  async #attempt(decide: Decide, signed: Signed): Promise<Written | undefined> {
     const { topology } = this.#replica;
     const keys = new Counters(this.#replica.counters);
     const decision = decide(topology, keys);
@@ -90,13 +111,7 @@ export class Writes {
     if (decision.rows.length === 0)
       return { revision: topology.revision, objects: decision.objects };
     const { rows } = decision;
-    const operations = [
-      ...rows.map(operationOf),
-      ...forgetHosts(rows, this.#replica),
-      ...keys.operations(),
-      { put: HEAD_KEY, value: '' },
-    ];
-    checkSize(operations.length);
+    const operations = this.#operations(rows, keys, signed);
     const head = { key: HEAD_KEY, modified: this.#replica.headModified };
     const { ok, revision } = await this.#store.transact([head], operations);
     await this.#replica.reached(revision);
@@ -107,6 +122,18 @@ export class Writes {
       object !== undefined && changed.has(object.id) ? { ...object, revision } : object,
     );
     return { revision, objects };
+  }
+
+  /** All that one change writes: its rows, what follows from them, its entry in the history. */
+  #operations(rows: readonly RowChange[], keys: Counters, signed: Signed): Operation[] {
+    const operations = [
+      ...rows.map(operationOf),
+      ...forgetHosts(rows, this.#replica),
+      ...keys.operations(),
+      ...this.#history.operations(rows, signed),
+    ];
+    checkSize(operations.length);
+    return operations;
   }
 }
 

@@ -151,7 +151,7 @@ test('filters name the field as flag or field, and references by name', async ()
   assert.deepEqual(api.asked.find((ask) => ask.call === 'listAll')?.args, ['port', where]);
   const ran = await mn(api.client, 'port list --where colour=red');
   assert.equal(ran.code, EXIT.usage);
-  assert.match(ran.err, /there is no field 'colour'\nhint: The fields are: id, name, /);
+  assert.match(ran.err, /there is no field 'colour'\nhint: The fields are: name, bridge, /);
 });
 
 test('show prints every field; yaml and json carry the names of the API', async () => {
@@ -370,7 +370,7 @@ test('help leads to every command, and a mistake to the help of its own command'
     ['port bind p1', 'mn port bind --help'],
     ['port bnd', 'mn port --help'],
     ['prt', 'mn --help'],
-    ['help port bnd', 'mn --help'],
+    ['help port bnd', 'Did you mean bind? mn --help'],
   ] as const) {
     const { code, err } = await mn(api.client, line);
     assert.equal(code, EXIT.usage, line);

@@ -5,22 +5,40 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addCapture } from './commands/capture.ts';
+import { addApply } from './commands/apply.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addDiff } from './commands/diff.ts';
+import { addEdit } from './commands/edit.ts';
+import { addExplain } from './commands/explain.ts';
+import { addExport } from './commands/export.ts';
 import { addPortBinding } from './commands/port-binding.ts';
 import { addPortLink } from './commands/port-link.ts';
 import { addResources } from './commands/resources.ts';
+import { addShell } from './commands/shell.ts';
 import { addStatus } from './commands/status.ts';
 import { addToken } from './commands/token.ts';
+import { addDrops } from './commands/drops.ts';
+import { addFlows } from './commands/flows.ts';
 import { addTrace } from './commands/trace.ts';
 import { addWatch } from './commands/watch.ts';
-import { type CliIo, EXIT, UsageError } from './io.ts';
+import { ApiError } from '#client/errors.ts';
+import { PROGRAMS, subcommands } from './complete.ts';
+import { examples } from './examples.ts';
+import { guessName } from './guess.ts';
+import { styled } from './format.ts';
+import { type CliIo, type Console, EXIT, EXIT_CODES, UsageError } from './io.ts';
+import { addWhy } from './commands/why.ts';
+import { addWhatIf } from './commands/what-if.ts';
+import { processEditor } from './editor.ts';
+import { processFiles } from './files.ts';
 import { report } from './problems.ts';
+import { historyPath } from './shell/history.ts';
+import { didYouMean } from './suggest.ts';
 import { action, openSession, type Session } from './session.ts';
 
 const API_DEFAULT = 'unix:/run/midonet/api.sock';
 
-/** The shell's code for a program that SIGINT ended: 128 + 2. */
-const INTERRUPTED = 130;
 /** After SIGINT a watch ends by itself within this time; whatever else still runs is given up. */
 const GRACE_MS = 200;
 
@@ -29,9 +47,7 @@ const HELP_WIDTH = 80;
 
 const AFTER_HELP = `
 Programs:
-  api                         serve the API
-  agent                       carry a host's ports
-  lab                         hosts in network namespaces, to try things
+${PROGRAMS.map(({ text, about }) => `  ${text.padEnd(26)}  ${about}`).join('\n')}
 
 Environment:
   MN_API                      the API's address, or several with commas between
@@ -39,21 +55,29 @@ Environment:
   MN_TOKEN, MN_TOKEN_FILE     the bearer token, or the file that holds it
 
 Exit codes:
-  0 done   1 refused by the API, nothing changed   2 command line not understood
-  3 no API answered   4 written, but --wait ran out   5 the API failed
+${EXIT_CODES.map(({ code, about }) => `  ${code}  ${about}`).join('\n')}
 
 Examples:
   mn bridge create b0
   mn port create p1 --bridge b0 --addresses mac=02:00:00:00:00:01,ip=10.0.0.1
-  mn port bind p1 --host h1 --interface vm1 --wait
-  mn trace p1 "icmp 10.0.0.1 > 10.0.0.2"
+  mn port bind p1 --host h1 --interface vm7 --wait
   mn port create r0-b0 --router r0 --networks 10.0.0.254/24,fd00::fe/64
+  mn port create b0-r0 --bridge b0
   mn port link r0-b0 b0-r0
-  mn route create --router r0 --destination 0.0.0.0/0 --port r0-up --gateway 192.0.2.1
+  mn route create --router r0 --destination 0.0.0.0/0 --port r0-b0 --gateway 10.0.0.1
+  mn trace p1 "icmp 10.0.0.1 > 10.0.0.254"
 `;
 
+/** A mistake in words as any other error; what was likely meant is the beginning of its hint. */
+function usageText(io: CliIo, text: string): string {
+  const [, message = text, guess] =
+    /^error: ([^]*?)(?:\n\(Did you mean (?:one of )?([^)]*)\?\))?\n*$/.exec(text) ?? [];
+  const hint = guess === undefined ? '' : `${styled(io, 'dim', 'hint:')} Did you mean ${guess}?\n`;
+  return `${styled(io, 'red', 'error:')} ${message}\n${hint}`;
+}
+
 /** The whole tree of commands, for one run. */
-function build(session: Session): Command {
+export function buildProgram(session: Session): Command {
   const { io } = session;
   const program = new Command('mn')
     .description('Virtual networks: see, change and trace them.')
@@ -67,6 +91,7 @@ function build(session: Session): Command {
       getErrHelpWidth: () => io.width ?? HELP_WIDTH,
       getOutHasColors: () => io.colour === true,
       getErrHasColors: () => io.colour === true,
+      outputError: (text, write) => write(usageText(io, text)),
     })
     .exitOverride()
     .addHelpText('after', AFTER_HELP);
@@ -76,44 +101,57 @@ function build(session: Session): Command {
     addPortBinding(session, port);
     addPortLink(session, port);
   }
+  addApply(session, program);
+  addDiff(session, program);
+  addExport(session, program);
+  addEdit(session, program);
+  addExplain(session, program);
   addStatus(session, program);
   addTrace(session, program);
+  addFlows(session, program);
+  addDrops(session, program);
+  addCapture(session, program);
+  addWhy(session, program);
+  addWhatIf(session, program);
   addWatch(session, program);
   addToken(session, program);
+  addShell(session, program, { run: runCli, program: buildProgram });
   addCompletion(session, program);
   addHelp(session, program);
-  program
+  const version = program
     .command('version')
     .description("this program's version")
-    .helpGroup('Operating:')
-    .action(
-      action(session, async () => {
-        io.out(`${io.version ?? 'unknown'}\n`);
-      }),
-    );
+    .helpGroup('Operating:');
+  examples(version, ['mn version']).action(
+    action(session, async () => {
+      io.out(`${io.version ?? 'unknown'}\n`);
+    }),
+  );
   hintAtHelp(program, 'mn');
   return program;
 }
 
 function addHelp(session: Session, program: Command): void {
-  program
+  const help = program
     .command('help')
     .argument('[command...]')
     .description('help on a command')
-    .helpGroup('Operating:')
-    .helpOption(false)
-    .action(
-      action(session, async (words) => {
-        let command = program;
-        for (const word of words) {
-          const next = command.commands.find((child) => child.name() === word);
-          if (next === undefined)
-            throw new UsageError(`there is no command '${words.join(' ')}'`, 'mn --help');
-          command = next;
+    .helpGroup('Operating:');
+  examples(help, ['mn help', 'mn help port create']).action(
+    action(session, async (words) => {
+      let command = program;
+      for (const word of words) {
+        const next = command.commands.find((child) => child.name() === word);
+        if (next === undefined) {
+          const known = subcommands(command).map((child) => child.name());
+          const hint = [didYouMean(word, known), 'mn --help'].filter((part) => part !== undefined);
+          throw new UsageError(`there is no command '${words.join(' ')}'`, hint.join(' '));
         }
-        command.outputHelp();
-      }),
-    );
+        command = next;
+      }
+      command.outputHelp();
+    }),
+  );
 }
 
 /** After a mistake each command points at its own help; `mn help` knows all of them. */
@@ -128,13 +166,14 @@ function hintAtHelp(command: Command, words: string): void {
  */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
   const session = openSession(io);
-  const program = build(session);
+  const program = buildProgram(session);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return session.code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    return report(io, error, session.about);
+    const guess = error instanceof ApiError ? await guessName(io.client, error) : undefined;
+    return report(io, error, { ...session.about, guess });
   }
 }
 
@@ -177,31 +216,46 @@ const versionOf = (): string =>
     }
   ).version;
 
-/** Columns and colours of the terminal, if stdout is one. */
-const terminal = (): Pick<CliIo, 'width' | 'colour'> => ({
-  width: process.stdout.isTTY ? process.stdout.columns : undefined,
+/** The terminal, if stdout is one: its size as it is when asked for. */
+const terminal = (): Pick<CliIo, 'width' | 'height' | 'colour'> => ({
+  get width() {
+    return process.stdout.isTTY ? process.stdout.columns : undefined;
+  },
+  get height() {
+    return process.stdout.isTTY ? process.stdout.rows : undefined;
+  },
   colour: process.stdout.isTTY && process.stdout.hasColors() && !process.env['NO_COLOR'],
 });
+
+/** SIGINT and SIGTERM end the run; whoever asks for SIGINT last gets it alone. */
+function interruptions(): Pick<Console, 'onInterrupt'> & { readonly signal: AbortSignal } {
+  const over = new AbortController();
+  const end = (): void => {
+    over.abort();
+    setTimeout(() => process.exit(EXIT.interrupted), GRACE_MS).unref();
+  };
+  const handlers = [end];
+  process.on('SIGINT', () => handlers.at(-1)?.());
+  process.once('SIGTERM', end);
+  // A closed pipe (`mn watch | head`) is the reader's wish to stop.
+  process.stdout.on('error', () => over.abort());
+  const onInterrupt = (handler: () => void): (() => void) => {
+    handlers.push(handler);
+    return () => void handlers.splice(handlers.lastIndexOf(handler), 1);
+  };
+  return { signal: over.signal, onInterrupt };
+}
 
 /** The client in this process: `argv` without the program's name. Sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   const words = [...argv];
-  const interrupted = new AbortController();
-  const interrupt = (): void => {
-    interrupted.abort();
-    setTimeout(() => process.exit(INTERRUPTED), GRACE_MS).unref();
-  };
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
-  // A closed pipe (`mn watch | head`) is the reader's wish to stop.
-  process.stdout.on('error', () => interrupted.abort());
-  const screen = {
+  const { signal, onInterrupt } = interruptions();
+  const screen = Object.assign(terminal(), {
     out: (text: string) => void process.stdout.write(text),
     err: (text: string) => void process.stderr.write(text),
-    ...terminal(),
-  };
+  });
   try {
-    const { env } = process;
+    const { env, stdout } = process;
     const api = take(words, '--api') ?? env['MN_API'] ?? API_DEFAULT;
     const file = take(words, '--token-file');
     const token = tokenFrom(file) ?? env['MN_TOKEN'] ?? tokenFrom(env['MN_TOKEN_FILE']);
@@ -210,7 +264,26 @@ export async function main(argv: readonly string[]): Promise<void> {
       import('#client/connect.ts'),
     ]);
     const client = createClient({ fetch: connected(() => connect(api, token)) });
-    const io = { ...screen, client, signal: interrupted.signal, api, version: versionOf() };
+    const console: Console = {
+      get input() {
+        return process.stdin;
+      },
+      output: stdout,
+      get interactive() {
+        return process.stdin.isTTY && stdout.isTTY;
+      },
+      historyFile: historyPath(env, 'history'),
+      onInterrupt,
+    };
+    const io = Object.assign(screen, {
+      client,
+      signal,
+      api,
+      version: versionOf(),
+      console,
+      files: processFiles,
+      editor: processEditor,
+    });
     process.exitCode = await runCli(words, io);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

@@ -1,8 +1,8 @@
 /** Completion as the shells ask for it: whole words in, candidates out. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { Unavailable } from '#client/errors.ts';
+import { runCli } from './cli.ts';
 import { EXIT } from './io.ts';
 import { type FakeApi, fakeApi, mn } from './testing.ts';
 
@@ -84,7 +84,7 @@ const CASES: readonly (readonly [readonly string[], readonly string[]])[] = [
   [['port', 'list', '--where', 'bridge='], ['bridge=b0']],
   [
     ['port', 'list', '-o', ''],
-    ['table', 'json', 'yaml'],
+    ['table', 'wide', 'json', 'yaml', 'jsonpath='],
   ],
   [['port', 'update', 'p1', '--unset', 'inter'], ['interface']],
   [
@@ -100,6 +100,19 @@ const CASES: readonly (readonly [readonly string[], readonly string[]])[] = [
     ['completion', ''],
     ['bash', 'zsh', 'fish'],
   ],
+  [['edit', 'b'], ['bridge']],
+  [['edit', 'router', ''], ['r0']],
+  [
+    ['explain', 'ro'],
+    ['router', 'route'],
+  ],
+  [
+    ['explain', 'port.addresses.'],
+    ['port.addresses.mac', 'port.addresses.ip'],
+  ],
+  [['help', 'port', 'unl'], ['unlink']],
+  [['port', 'list', '--sort', 'name,-br'], ['name,-bridge']],
+  [['token', 'list', '--where', 'r'], ['role=']],
   [['nonsense', ''], []],
 ];
 for (const [words, expected] of CASES)
@@ -126,28 +139,27 @@ test('without an API there are no names, and no complaint', async () => {
   assert.deepEqual(await candidates(api, 'port', 'show', ''), []);
 });
 
-/** What bash would offer for a line, with `mn` replaced by a function that answers `answers`. */
-function bash(script: string, line: string, answers: string): string[] {
-  const ask = `${script}
-mn() { printf '%s\\n' "$@" >&2; printf '%s\\n' ${answers}; }
-compopt() { :; }
-COMP_LINE='${line}'; COMP_POINT=\${#COMP_LINE}; _mn; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const out = execFileSync('bash', ['-c', ask], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  return out.split('\n').filter((word) => word !== '');
-}
-
-test('the bash script answers what stands behind the last : or =', async () => {
-  const script = (await mn(fakeApi().client, 'completion bash')).out;
-  assert.deepEqual(bash(script, 'mn po', 'port'), ['port']);
-  const members = bash(script, 'mn tunnel-zone update z --add-members host=h', 'host=h1 host=h2');
-  assert.deepEqual(members, ['h1', 'h2']);
-  assert.deepEqual(bash(script, 'mn port show ', "'two words'"), ['two\\ words']);
+test('a line as it stands: quotes are read, and what is behind the last break is answered', async () => {
+  const api = world();
+  api.add('port', { name: 'my port', bridge: 'b0' });
+  const breaks = ' \t\n"\'><=;|&(:';
+  const session = { client: api.client, err: assert.fail };
+  const ask = async (line: string): Promise<string[]> => {
+    let text = '';
+    const out = (more: string): void => void (text += more);
+    await runCli(['complete', '--breaks', breaks, '--line', line], { ...session, out });
+    return text.split('\n').slice(0, -1);
+  };
+  assert.deepEqual(await ask('mn po'), ['port']);
+  assert.deepEqual(await ask('mn tunnel-zone update z --add-members host=h'), ['h1', 'h2']);
+  assert.deepEqual(await ask('mn port show '), ['p1', 'r0-a', 'my\\ port']);
+  assert.deepEqual(await ask('mn port show my\\ p'), ['my\\ port']);
+  assert.deepEqual(await ask("mn port show 'my p"), ['my port']);
+  assert.deepEqual(await ask("mn port show 'my port' "), []);
+  assert.deepEqual(await ask('mn port list --where name!=x --where bri'), ['bridge=']);
 });
 
 test('every shell has a script that calls mn complete', async () => {
   for (const shell of ['bash', 'zsh', 'fish'])
-    assert.match((await mn(fakeApi().client, `completion ${shell}`)).out, / complete -- /);
+    assert.match((await mn(fakeApi().client, `completion ${shell}`)).out, / complete --/);
 });

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import type { Kind, KindName, StoredObject } from '#virtual/kind.ts';
 import { UsageError } from './io.ts';
+import { didYouMean } from './suggest.ts';
 
 export interface FieldSpec {
   /** As in the schema: `adminStateUp`. */
@@ -99,8 +100,11 @@ export function fieldsOfObject(kind: Kind, object: StoredObject): FieldSpec[] {
 export function findField(specs: readonly FieldSpec[], text: string, what: string): FieldSpec {
   const spec = specs.find((candidate) => candidate.name === text || candidate.flag === text);
   if (spec !== undefined) return spec;
-  const known = specs.map((candidate) => candidate.flag).join(', ');
-  throw new UsageError(`${what}: there is no field '${text}'`, `The fields are: ${known}`);
+  const known = specs.map((candidate) => candidate.flag);
+  const guess = didYouMean(text, known);
+  const list = `The fields are: ${known.join(', ')}`;
+  const hint = guess === undefined ? list : `${guess} ${list}`;
+  throw new UsageError(`${what}: there is no field '${text}'`, hint);
 }
 
 /** What stands behind the flag in help: `<mac=…[,ip=…]>`. */

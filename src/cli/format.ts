@@ -5,9 +5,12 @@
 import { styleText } from 'node:util';
 import { stringify } from 'yaml';
 import type { Screen } from './io.ts';
+import type { Template } from './jsonpath.ts';
 
-export const OUTPUT_FORMATS = ['table', 'json', 'yaml'] as const;
-export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
+/** As typed behind `-o`. */
+export const OUTPUT_FORMATS = ['table', 'wide', 'json', 'yaml', 'jsonpath='] as const;
+/** `table`: for people, `wide` too. A template is that of `jsonpath=`. */
+export type OutputFormat = 'table' | 'json' | 'yaml' | Template;
 
 const GAP = '  ';
 /** A column is not cut narrower than this: what is left would say nothing. */
@@ -40,7 +43,7 @@ const widthsOf = (columns: readonly Column[], rows: readonly (readonly string[])
  * Text that moves no cursor and colours nothing: some of it comes from hosts, and the terminal that
  * shows it is the operator's.
  */
-const harmless = (text: string): string => text.replace(/[\p{Cc}\p{Cf}]/gu, '\u{fffd}');
+export const harmless = (text: string): string => text.replace(/[\p{Cc}\p{Cf}]/gu, '\u{fffd}');
 
 /**
  * Lines of an aligned table. Where it is wider than the terminal, spare columns are left out and
@@ -123,5 +126,5 @@ export function print(
 ): void {
   if (format === 'json') io.out(`${JSON.stringify(answer.value, null, 2)}\n`);
   else if (format === 'yaml') io.out(stringify(answer.value));
-  else io.out(answer.text());
+  else io.out(format === 'table' ? answer.text() : format.render(answer.value));
 }

@@ -25,6 +25,11 @@ export class Names {
     return this.#known.getOrInsertComputed(kind, () => this.#load(kind));
   }
 
+  /** What is asked for from now on is asked anew. */
+  forget(): void {
+    this.#known.clear();
+  }
+
   async #load(kind: KindName): Promise<ReadonlyMap<string, string>> {
     try {
       const objects = await this.#client.listAll(kind);

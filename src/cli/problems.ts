@@ -17,6 +17,8 @@ export interface About {
   readonly command: string;
   /** The object named on the command line. */
   readonly target?: string | undefined;
+  /** What a name was likely meant to be: in front of the hint. */
+  readonly guess?: string | undefined;
 }
 
 /** The API understood the request and refused it. */
@@ -73,7 +75,7 @@ function hintOf(problem: Problem, about: About): string | undefined {
       return 'This token may not do that; see who may with: mn token issue --help';
     case 409:
     case 412:
-      if (kind === undefined) return lookup(problem);
+      if (kind === undefined) return lookup(problem) ?? `mn ${about.command} --help`;
       return (
         lookup(problem) ??
         `See how it is now: mn ${kind} ${about.target === undefined ? 'list' : `show${target}`}`
@@ -106,7 +108,8 @@ const UNAVAILABLE_STATUS = 503;
 /** Prints an error and answers its exit code. Throws errors that only a bug of ours can make. */
 export function report(io: Screen, error: unknown, about: About): ExitCode {
   if (error instanceof ApiError) {
-    tell(io, problemText(error.problem), hintOf(error.problem, about));
+    const hint = [about.guess, hintOf(error.problem, about)].filter((part) => part !== undefined);
+    tell(io, problemText(error.problem), hint.length === 0 ? undefined : hint.join(' '));
     if (error.status === UNAVAILABLE_STATUS) return EXIT.unreachable;
     return error.status < 500 ? EXIT.refused : EXIT.failed;
   }

@@ -5,7 +5,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { WaitResult, Written } from '#client/types.ts';
 import { count, OUTPUT_FORMATS, type OutputFormat, print, styled } from './format.ts';
-import { type CliIo, EXIT, type ExitCode } from './io.ts';
+import { dryRunClient, dryRunText } from './dry-run.ts';
+import { type CliIo, EXIT, type ExitCode, UsageError } from './io.ts';
+import { parseTemplate, type Template, TemplateError } from './jsonpath.ts';
 import { isId, Names } from './names.ts';
 import type { About } from './problems.ts';
 
@@ -15,7 +17,7 @@ export const WAIT_MS_DEFAULT = 10_000;
 export const WAIT_MS_MAX = 60_000;
 
 export interface Session {
-  readonly io: CliIo;
+  io: CliIo;
   readonly names: Names;
   code: ExitCode;
   /** What is being done, for the hint when it fails. */
@@ -49,7 +51,13 @@ export function action(
     const command = given.at(-1) as Command;
     const args = command.processedArgs.flat().filter((arg) => arg !== undefined) as string[];
     session.about = { command: words(command), target: args[0] };
-    session.code = (await run(args, command.opts())) ?? EXIT.ok;
+    const options = command.opts<Options>();
+    if (options['dryRun'] === true) {
+      if (options['wait'] !== undefined)
+        throw new UsageError('--dry-run: nothing is written, so there is nothing to --wait for');
+      session.io = { ...session.io, client: dryRunClient(session.io.client) };
+    }
+    session.code = (await run(args, options)) ?? EXIT.ok;
   };
 }
 
@@ -73,11 +81,36 @@ export const repeated = (text: string, before: readonly string[] | undefined): s
   text,
 ];
 
+const PLAIN_FORMATS = ['table', 'wide', 'json', 'yaml'] as const;
+const JSONPATH = 'jsonpath=';
+
+function parseFormat(text: string): (typeof PLAIN_FORMATS)[number] | Template {
+  const plain = PLAIN_FORMATS.find((format) => format === text);
+  if (plain !== undefined) return plain;
+  if (!text.startsWith(JSONPATH))
+    throw new InvalidArgumentError('Allowed choices are table, wide, json, yaml, jsonpath=EXPR.');
+  try {
+    return parseTemplate(text.slice(JSONPATH.length));
+  } catch (error) {
+    if (error instanceof TemplateError) throw new InvalidArgumentError(`${error.message}.`);
+    throw error;
+  }
+}
+
 export const outputOption = (): Option =>
   new Option('-o, --output <format>', 'how to print the answer')
     .choices(OUTPUT_FORMATS)
+    .argParser(parseFormat)
     .default('table' satisfies OutputFormat);
-export const formatOf = (options: Options): OutputFormat => options['output'] as OutputFormat;
+/** `wide` is a table with more columns: `isWide` tells. */
+export const formatOf = (options: Options): OutputFormat => {
+  const given = options['output'] as (typeof PLAIN_FORMATS)[number] | Template;
+  return given === 'wide' ? 'table' : given;
+};
+export const isWide = (options: Options): boolean => options['output'] === 'wide';
+
+export const dryRunOption = (): Option =>
+  new Option('--dry-run', 'print what would change, decided by the API, and write nothing');
 
 /** Adds the options that every write has. */
 export const writeOptions = (command: Command): Command =>
@@ -88,6 +121,7 @@ export const writeOptions = (command: Command): Command =>
         `return when every live host enforces the change; exit 4 after ${WAIT_MS_DEFAULT} ms, or as given`,
       ).argParser(wholeNumber('milliseconds', WAIT_MS_MAX)),
     )
+    .addOption(dryRunOption())
     .addOption(outputOption());
 
 export const ifRevisionOption = (): Option =>
@@ -125,6 +159,12 @@ export async function finishWrite(
   options: Options,
   done: WriteDone,
 ): Promise<ExitCode> {
+  const { dryRun, changes = [] } = done.written;
+  if (dryRun === true) {
+    const text = formatOf(options) === 'table' ? await dryRunText(session.names, changes) : '';
+    print(session.io, formatOf(options), { value: done.written, text: () => text });
+    return EXIT.ok;
+  }
   const wait = options['wait'] as number | true | undefined;
   const forPeople = formatOf(options) === 'table';
   if (wait === undefined || forPeople) printWrite(session, options, done);

@@ -4,14 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { ApiError } from '#client/errors.ts';
-import type {
-  Client,
-  KnownToken,
-  Problem,
-  Status,
-  TraceResult,
-  WatchEvent,
-} from '#client/types.ts';
+import { flowQuestions } from '#client/flows.ts';
+import type { Client, KnownToken, Problem, Status, WatchEvent } from '#client/types.ts';
+import type { TraceResult } from '#client/trace.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { runCli } from './cli.ts';
@@ -48,6 +43,19 @@ export interface FakeApi {
   readonly tokens: KnownToken[];
   add(kind: KindName, body: Body): StoredObject;
 }
+
+const NO_TRACE: Omit<TraceResult, 'revision'> = {
+  lines: [],
+  verdict: 'drop',
+  ports: [],
+  sends: [],
+  fields: [],
+  way: [],
+  steps: [],
+  looked: [],
+  looksLeftOut: 0,
+  flow: { match: [], actions: [] },
+};
 
 const ASSIGNED: Readonly<Partial<Record<KindName, Body>>> = {
   bridge: { floodKey: 0x800001 },
@@ -130,6 +138,11 @@ class Fake implements FakeApi {
 
   #client(): Client {
     const hostsOnly = (): Promise<never> => Promise.reject(new Error('hosts only'));
+    // Tried against a real API: there is no host to look at here.
+    const none = (): never => {
+      throw new Error('no host is here');
+    };
+    const notHere = { capture: none, traceLive: none, drops: none };
     return {
       ...this.#reads(),
       ...this.#writes(),
@@ -144,10 +157,21 @@ class Fake implements FakeApi {
         this.#ask('issueToken', [token]);
         return { secret: 's3cret' };
       },
+      self: async () => {
+        this.#ask('self', []);
+        return { role: 'operator', name: 'unix-socket' };
+      },
+      ...notHere,
+      dryRun: async (operations) => {
+        this.#ask('dryRun', [operations]);
+        return { revision: this.#revision, objects: [], dryRun: true, changes: [] };
+      },
       locate: hostsOnly,
       report: hostsOnly,
       learn: hostsOnly,
       answerAsk: hostsOnly,
+      ...flowQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
+      whatIf: hostsOnly,
     };
   }
 
@@ -182,8 +206,7 @@ class Fake implements FakeApi {
       },
       trace: async (request) => {
         this.#ask('trace', [request]);
-        const nothing = { lines: [], verdict: 'drop', ports: [], sends: [], fields: [] } as const;
-        return { revision: this.#revision, ...nothing, ...this.answers.trace };
+        return { revision: this.#revision, ...NO_TRACE, ...this.answers.trace };
       },
       watch: (options) => {
         this.#ask('watch', [options]);

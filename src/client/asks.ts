@@ -8,7 +8,10 @@
  * the API's to say. An agent is asked only what it said, on its stream, that it answers.
  */
 import { z } from 'zod';
+import { FlowPart, FlowsAsk, WhyAsk, WhyPart } from './flows.ts';
+import { DecideAsk, DecidePart, InterfacePart, InterfacesAsk } from './decided.ts';
 import { type Requests, withBody } from './request.ts';
+import { DropsAsk, DropsPart, SightAsk, SightPart } from './sight.ts';
 
 /** Characters of a text that names nothing in particular. */
 const TEXT_MAX = 1_000;
@@ -39,6 +42,42 @@ export const ASKS = {
       /** Since the agent started. */
       upMs: count,
     }),
+  },
+  sight: {
+    about: 'Frames where the datapath sees them, as they pass.',
+    lasts: true,
+    ask: SightAsk,
+    part: SightPart,
+  },
+  drops: {
+    about: 'What was dropped: by port, reason and rule.',
+    lasts: false,
+    ask: DropsAsk,
+    part: DropsPart,
+  },
+  flows: {
+    about: 'Live flows, in the order of their slots.',
+    lasts: false,
+    ask: FlowsAsk,
+    part: FlowPart,
+  },
+  why: {
+    about: 'The flow that a packet matches, or what would become of it.',
+    lasts: false,
+    ask: WhyAsk,
+    part: WhyPart,
+  },
+  decide: {
+    about: 'What would become of a frame, and what the walk looked at.',
+    lasts: false,
+    ask: DecideAsk,
+    part: DecidePart,
+  },
+  interfaces: {
+    about: 'Which of these interfaces are there for a port to take.',
+    lasts: false,
+    ask: InterfacesAsk,
+    part: InterfacePart,
   },
 } as const satisfies Record<string, AskRow>;
 

@@ -8,10 +8,15 @@
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { askAnswers } from './asks.ts';
+import { flowQuestions } from './flows.ts';
+import { historyClient } from './history.ts';
 import { checked, type Fetch, parse, requestsBy, withBody, writtenOf } from './request.ts';
+import { looking } from './sight.ts';
 import { RETRY_DEFAULTS, type Retry, type RetryOptions } from './retry.ts';
+import { selfClient } from './self.ts';
 import type { Client, KnownToken, ListQuery, Operation, Page } from './types.ts';
 import { watch } from './watch.ts';
+import { whatIfClient } from './what-if.ts';
 
 export interface ClientOptions {
   readonly fetch: Fetch;
@@ -34,7 +39,11 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
   const list = (kind: KindName, query: ListQuery = {}): Promise<Page> =>
     get(`${pathOf(kind)}${queryText(query)}`);
   return {
+    ...selfClient(requests),
     ...askAnswers(requests),
+    ...looking(requests),
+    ...flowQuestions(requests),
+    ...whatIfClient(requests),
     list,
     listAll: async (kind, where = {}) => {
       const items: StoredObject[] = [];
@@ -69,6 +78,7 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     },
     issueToken: async (token) => parse(await send('/v1/tokens', withBody('POST', token))),
     watch: (watchOptions) => watch((path, init) => checked(fetch, path, init), retry, watchOptions),
+    ...historyClient(requests, pathOf),
     locate: (port, at) => write('PUT', `/v1/locations/${encodeURIComponent(port)}`, at),
     report: async (report) => {
       await send('/v1/hosts/self/report', withBody('PUT', report));

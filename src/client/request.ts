@@ -101,8 +101,7 @@ export async function parse<T>(response: Response): Promise<T> {
 }
 
 export async function writtenOf(response: Response): Promise<Written> {
-  const { revision, objects } = await parse<{ revision: number; objects: (StoredObject | null)[] }>(
-    response,
-  );
-  return { revision, objects: objects.map((object) => object ?? undefined) };
+  type Answer = Omit<Written, 'objects'> & { readonly objects: readonly (StoredObject | null)[] };
+  const answer = await parse<Answer>(response);
+  return { ...answer, objects: answer.objects.map((object) => object ?? undefined) };
 }

@@ -4,7 +4,13 @@
  */
 import type { Change } from '#virtual/change.ts';
 import type { Fault, KindName, StoredObject } from '#virtual/kind.ts';
+import type { SelfClient } from './self.ts';
 import type { AskAnswers, AskEvent, AskKind } from './asks.ts';
+import type { Looking } from './sight.ts';
+import type { FlowQuestions } from './flows.ts';
+import type { HistoryClient, ObjectChange } from './history.ts';
+import type { TraceRequest, TraceResult } from './trace.ts';
+import type { WhatIfClient } from './what-if.ts';
 
 /** RFC 9457. `errors` names fields; the text is the same in API, CLI and web. */
 export interface Problem {
@@ -42,6 +48,10 @@ export type Operation =
 export interface Written {
   readonly revision: number;
   readonly objects: readonly (StoredObject | undefined)[];
+  /** Nothing was written; `objects` and `changes` are what a write would have done. */
+  readonly dryRun?: true;
+  /** Of a dry run: every object that would change, cascades included. */
+  readonly changes?: readonly ObjectChange[];
 }
 
 export interface Page {
@@ -132,34 +142,6 @@ export interface WaitResult {
   readonly away: readonly string[];
 }
 
-export interface TraceRequest {
-  /** A port's id or unique name. */
-  readonly port: string;
-  /** The frame, in hex. */
-  readonly frame: string;
-}
-/** A frame that the virtual network itself sends out of a port, in hex and in words. */
-export interface TraceSend {
-  readonly port: string;
-  readonly frame: string;
-  readonly text: string;
-}
-export interface TraceResult {
-  readonly revision: number;
-  /** One line per step, then the verdict. */
-  readonly lines: readonly string[];
-  readonly verdict: 'forward' | 'answer' | 'collect' | 'drop' | 'wait';
-  readonly reason?: string;
-  /** The ports that get the frame, by id. */
-  readonly ports: readonly string[];
-  /** The frame as the first of its recipients gets it, in hex; absent when nobody does. */
-  readonly rewritten?: string;
-  /** What the virtual network itself sends because of it: answers and errors. */
-  readonly sends: readonly TraceSend[];
-  /** Fields the decision read. */
-  readonly fields: readonly string[];
-}
-
 /** Events of a watch, in order. Who does not know a type passes over it. */
 export type WatchEvent =
   /**
@@ -195,7 +177,8 @@ export type Token =
 /** `id`: not secret; the part of the token between `mn_` and the second `_`. */
 export type KnownToken = Token & { readonly id: string };
 
-export interface Client extends AskAnswers {
+export interface Client
+  extends AskAnswers, FlowQuestions, HistoryClient, Looking, SelfClient, WhatIfClient {
   list(kind: KindName, query?: ListQuery): Promise<Page>;
   /** All pages. */
   listAll(kind: KindName, where?: Readonly<Record<string, string>>): Promise<StoredObject[]>;

@@ -13,6 +13,7 @@ import { PEERS } from './contract/peers.ts';
 import { Rig, type Case } from './contract/rig.ts';
 import { REWRITING } from './contract/rewriting.ts';
 import { ROUTING } from './contract/routing.ts';
+import { SIGHT } from './contract/sight.ts';
 import { TAGS } from './contract/tags.ts';
 
 export type { Bench, Tunnelled } from './contract/bench.ts';
@@ -25,6 +26,7 @@ const ALL: Cases = {
   ...TAGS,
   ...PEERS,
   ...LIFECYCLE,
+  ...SIGHT,
   ...SHARES,
   ...BUDGET,
 };

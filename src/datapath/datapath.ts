@@ -12,6 +12,7 @@ import type { Note } from '#flow/layout.ts';
 import type { Ip } from '#net/ip.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { Peer } from './peers.ts';
+import type { Sights } from './sight.ts';
 
 /**
  * A frame that no flow matched, and that its entry paid for (`budget.ts`; else it was dropped as
@@ -58,6 +59,19 @@ export interface DatapathCounters {
   readonly misses: number;
   readonly tunnelHits: number;
   readonly drops: Readonly<Partial<Record<DropReason, number>>>;
+}
+
+/** Drops by reason. */
+export type DropCounts = Readonly<Partial<Record<DropReason, number>>>;
+/**
+ * Drops of one entry: a port, or a peer behind the tunnel. `drops`: by the datapath; `agentDrops`:
+ * of what was handed up, as `dropped` was told.
+ */
+export interface EntryDrops {
+  readonly port: DpPort;
+  readonly source: DpPeer | undefined;
+  readonly drops: DropCounts;
+  readonly agentDrops: DropCounts;
 }
 
 export interface Installed {
@@ -148,6 +162,11 @@ export interface Datapath extends Disposable {
   commit(): void;
   stats(ref: FlowRef): FlowStats;
   /**
+   * What a flow does, queued or installed; undefined: there is none of this name. As in a dump,
+   * outputs are in any order, and tags are said of all of them or of each.
+   */
+  actions(ref: FlowRef): Actions | undefined;
+  /**
    * What is installed, for adoption by a new agent. Slots found are in use until removed. Flows
    * that were invalidated before are not among them: they are removed by this call.
    */
@@ -170,12 +189,19 @@ export interface Datapath extends Disposable {
   upcalls(take: (upcall: Upcall) => void, max: number): number;
   /** A file descriptor that polls readable when upcalls wait; undefined for bodies without one. */
   readonly upcallFd: number | undefined;
+  /** Frames are shown to who looks, and go where they would have gone. */
+  readonly sights: Sights;
   counters(): DatapathCounters;
   /**
    * Counts frames that were handed up, or came from nowhere, and that the agent dropped: where
    * everything is counted that whoever looks at the datapath finds. Not in `counters()`.
    */
   dropped(reason: DropReason, entry?: Entry, frames?: number): void;
+  /** What was dropped of each entry there is; `agentDrops` of no entry under no port. */
+  entryDrops(): readonly (
+    | EntryDrops
+    | (Omit<EntryDrops, 'port'> & { readonly port?: undefined })
+  )[];
   /** Leaves what the agent counted of its own limits where `dropped` counts. */
   note(notes: Readonly<Partial<Record<Note, number>>>): void;
 }

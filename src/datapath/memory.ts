@@ -19,10 +19,9 @@ import type {
 } from '#flow/flow.ts';
 import { ENTRY_MASKS_MAX, MASKS_MAX } from '#flow/flow.ts';
 import { dropped, interpret } from '#flow/interpret.ts';
-import { KEY, KEY_SIZE } from '#flow/layout.ts';
+import { KEY_SIZE } from '#flow/layout.ts';
 import { maskBytes, matchedFields } from '#flow/mask.ts';
 import { entryOf, ETH_HEADER_BYTES, parseKey, writeEntry } from '#flow/parse.ts';
-import { packetSize } from '#flow/size.ts';
 import type { Ip } from '#net/ip.ts';
 import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { DropReason } from '#virtual/drop.ts';
@@ -39,7 +38,12 @@ import type {
   Sender,
   Upcall,
 } from './datapath.ts';
+import { expires, tooBig } from './guards.ts';
+import { MemoryDrops } from './memory-drops.ts';
+import { MemorySights, whereOf } from './memory-sights.ts';
+import type { Becoming } from './memory-sights.ts';
 import { PeerNumbers, type Peer } from './peers.ts';
+import type { Sighting } from './sight.ts';
 
 /**
  * First packets that wait for the agent; shared among entries, what is more is dropped as
@@ -109,22 +113,12 @@ function textUnder(key: Uint8Array, mask: Uint8Array, scratch: Uint8Array): stri
   return textOf(scratch);
 }
 
-/**
- * IPv4 or IPv6 of whose TTL not so much can be subtracted (also a header too broken to have one).
- */
-const expires = (key: Uint8Array, { decTtl }: Actions): boolean => {
-  if (decTtl === undefined) return false;
-  const ethType = (key[KEY.eth_type]! << 8) | key[KEY.eth_type + 1]!;
-  return (ethType === 0x0800 || ethType === 0x86dd) && key[KEY.ip_ttl]! <= decTtl;
-};
-const tooBig = (frame: Uint8Array, { mtu }: Actions): boolean =>
-  mtu !== undefined && packetSize(frame, 0) > mtu;
-
 class Memory implements Datapath, MemoryProbe {
   readonly tunnelPort: DpPort;
   readonly slots: number;
   readonly address: Ip | undefined;
   readonly upcallFd = undefined;
+  readonly sights: MemorySights;
   readonly #clock: () => number;
   readonly #budgets: Budgets;
   readonly #shares = new Shares(UPCALLS_WAITING_MAX);
@@ -144,7 +138,7 @@ class Memory implements Datapath, MemoryProbe {
   #hits = 0;
   #misses = 0;
   #tunnelHits = 0;
-  readonly #drops: { [R in DropReason]?: number } = {};
+  readonly #drops = new MemoryDrops();
   #transmit: (port: DpPort, frame: Uint8Array) => void = () => {};
   #tunnel: (remote: Ip, key: TunnelKey, frame: Uint8Array) => void = () => {};
   #closed = false;
@@ -154,6 +148,7 @@ class Memory implements Datapath, MemoryProbe {
     this.slots = options.slots;
     this.address = options.address;
     this.#clock = options.clock;
+    this.sights = new MemorySights(options.clock);
     this.#budgets = new Budgets(options.upcallBudget ?? UPCALL_BUDGET);
   }
 
@@ -170,6 +165,7 @@ class Memory implements Datapath, MemoryProbe {
   removePort(port: DpPort): void {
     this.#ports.delete(port);
     this.#budgets.forget({ port });
+    this.#drops.forget({ port });
   }
   ports(): readonly DpPort[] {
     return [...this.#ports];
@@ -201,7 +197,9 @@ class Memory implements Datapath, MemoryProbe {
   denySender(source: DpPeer, network: number): void {
     this.#senders.delete(senderText(source, network));
     if (this.senders().some((each) => each.source === source)) return;
-    this.#budgets.forget({ port: this.tunnelPort, tunnel: { key: 0 as TunnelKey, source } });
+    const entry = { port: this.tunnelPort, tunnel: { key: 0 as TunnelKey, source } };
+    this.#budgets.forget(entry);
+    this.#drops.forget(entry);
   }
   senders(): readonly Sender[] {
     return [...this.#senders.values()];
@@ -284,6 +282,10 @@ class Memory implements Datapath, MemoryProbe {
     return { packets: slot.packets, bytes: slot.bytes, lastUsedMs: slot.lastUsedMs };
   }
 
+  actions(ref: FlowRef): Actions | undefined {
+    return this.#find(ref)?.flow.actions;
+  }
+
   dump(): readonly Installed[] {
     const found: Installed[] = [];
     const gone: FlowRef[] = [];
@@ -323,12 +325,17 @@ class Memory implements Datapath, MemoryProbe {
       hits: this.#hits,
       misses: this.#misses,
       tunnelHits: this.#tunnelHits,
-      drops: { ...this.#drops },
+      drops: this.#drops.all(),
     };
   }
 
-  /** Nobody looks at this body from outside: what the agent counts it tells itself. */
-  dropped(): void {}
+  dropped(reason: DropReason, entry?: Entry, frames = 1): void {
+    this.#drops.told(reason, entry, frames);
+  }
+  entryDrops(): ReturnType<Datapath['entryDrops']> {
+    return this.#drops.list();
+  }
+  /** Nobody looks at this body from outside. */
   note(): void {}
 
   onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void {
@@ -353,14 +360,25 @@ class Memory implements Datapath, MemoryProbe {
       return;
     }
     const target = this.#keys.get(key);
-    if (target === undefined) this.#drop('unknown-key');
-    else if (source === undefined || !this.#senders.has(senderText(source, target.network)))
-      this.#drop('unknown-sender');
-    else if (frame.length < ETH_HEADER_BYTES) this.#drop('malformed');
-    else if (!this.#ports.has(target.port)) this.#drop('no-port');
+    const known =
+      target !== undefined &&
+      source !== undefined &&
+      this.#senders.has(senderText(source, target.network));
+    let reason: DropReason | undefined;
+    if (target === undefined) reason = 'unknown-key';
+    else if (!known) reason = 'unknown-sender';
+    else if (frame.length < ETH_HEADER_BYTES) reason = 'malformed';
+    else if (!this.#ports.has(target.port)) reason = 'no-port';
+    if (this.sights.any && parseKey(frame, this.#key)) {
+      const tunnel = { key, source: (known ? source : 0) as DpPeer };
+      writeEntry(this.#key, { port: this.tunnelPort, tunnel });
+      this.#show('tunnel', frame, reason ?? { port: target!.port });
+    }
+    const of = { port: this.tunnelPort, tunnel: { key, source: source as DpPeer } };
+    if (reason !== undefined) this.#drop(reason, reason === 'no-port' ? of : undefined);
     else {
       this.#tunnelHits++;
-      this.#transmit(target.port, frame);
+      this.#leave({ port: target!.port }, frame);
     }
   }
 
@@ -369,14 +387,16 @@ class Memory implements Datapath, MemoryProbe {
     return slot?.ref.generation === ref.generation ? slot : undefined;
   }
 
-  #drop(reason: DropReason): void {
-    this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+  #drop(reason: DropReason, entry?: Entry): void {
+    this.#drops.count(reason, entry);
   }
 
   #lookup(entry: Entry, frame: Uint8Array): void {
     const key = this.#key;
     if (!parseKey(frame, key)) {
-      this.#drop('malformed');
+      this.#drop('malformed', entry);
+      writeEntry(key, entry);
+      this.#show(whereOf(entry), frame, 'malformed');
       return;
     }
     writeEntry(key, entry);
@@ -402,10 +422,8 @@ class Memory implements Datapath, MemoryProbe {
     }
     this.#touch(slot, frame);
     const reason = dropped(frame, actions);
-    if (reason !== undefined) {
-      this.#drop(reason);
-      return;
-    }
+    this.#show(whereOf(entry), frame, reason ?? actions, slot.ref);
+    if (reason !== undefined) return this.#drop(reason, entry);
     this.#hits++;
     this.#emit(frame, actions);
   }
@@ -427,20 +445,28 @@ class Memory implements Datapath, MemoryProbe {
       const to = this.#peers.addressOf(output.remote);
       if (to === undefined) this.#drop('not-located');
       else this.#tunnel(to, output.key, frame);
-    } else if (this.#ports.has(output.port)) this.#transmit(output.port, frame);
+    } else if (this.#ports.has(output.port)) {
+      this.sights.showLeaving(frame, output.port);
+      this.#transmit(output.port, frame);
+    }
+  }
+
+  /** Shows a frame of `#key`: what a flow or a key sends, or why it is dropped. */
+  #show(where: Sighting['where'], frame: Uint8Array, what: Becoming, ref?: FlowRef): void {
+    if (!this.sights.any) return;
+    const port = where === 'port' ? entryOf(this.#key).port : undefined;
+    this.sights.show(frame, { where, port, key: this.#key, what, ref });
   }
 
   #handUp(entry: Entry, frame: Uint8Array, reason: Upcall['reason']): void {
     const timeMs = this.now();
     const kind = classOf(this.#key, reason);
-    if (!this.#budgets.pays({ entry, kind, bytes: frame.length }, timeMs * NS_PER_MS)) {
-      this.#drop('upcall-budget');
-      return;
-    }
-    if (!this.#shares.take(payerOf(entry), 1, isUrgent(kind))) {
-      this.#drop('upcall-share');
-      return;
-    }
+    let refused: DropReason | undefined;
+    if (!this.#budgets.pays({ entry, kind, bytes: frame.length }, timeMs * NS_PER_MS))
+      refused = 'upcall-budget';
+    else if (!this.#shares.take(payerOf(entry), 1, isUrgent(kind))) refused = 'upcall-share';
+    this.#show(whereOf(entry), frame, refused ?? { kind: 'up', reason });
+    if (refused !== undefined) return this.#drop(refused, entry);
     this.#misses++;
     const key = this.#key.slice();
     this.#waiting.push({ entry, timeMs, key, frame: frame.slice(), gsoSize: 0, reason });
@@ -449,17 +475,20 @@ class Memory implements Datapath, MemoryProbe {
   /** Sends a queued frame. One whose TTL is used up has no way on: its flow cannot carry it. */
   #send({ ref, actions, frame }: Send): void {
     const slot = ref === undefined ? undefined : this.#find(ref);
-    if (ref !== undefined && (slot === undefined || slot.stale)) {
-      this.#drop('stale-injection');
-      return;
-    }
     const what = slot?.flow.actions ?? actions;
-    if (what === undefined) throw new Error('datapath: a frame was queued without actions');
-    const broken = !parseKey(frame, this.#key) || expires(this.#key, what);
-    if (slot !== undefined && !broken) this.#touch(slot, frame);
-    const reason = broken ? 'malformed' : dropped(frame, what);
+    let reason: DropReason | undefined;
+    const keyed = parseKey(frame, this.#key);
+    if (ref !== undefined && (slot === undefined || slot.stale)) reason = 'stale-injection';
+    else if (what === undefined) throw new Error('datapath: a frame was queued without actions');
+    else if (!keyed || expires(this.#key, what)) reason = 'malformed';
+    else {
+      if (slot !== undefined) this.#touch(slot, frame);
+      reason = dropped(frame, what);
+    }
+    if (slot !== undefined) writeEntry(this.#key, entryOf(slot.flow.key));
+    if (keyed) this.#show('inject', frame, reason ?? what!, ref);
     if (reason !== undefined) this.#drop(reason);
-    else this.#emit(frame, what);
+    else this.#emit(frame, what!);
   }
 }
 

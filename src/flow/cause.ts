@@ -7,16 +7,27 @@
  * flow is one node. Invariant: a node or a step exists while a flow or a bigger tree needs it, and
  * no longer.
  */
+import type { Rewrites } from '#virtual/match.ts';
 import type { Recipient, Step, Verdict } from '#virtual/outcome.ts';
 import { grown, moreRows, NONE } from './column.ts';
 
 export interface Cause {
   readonly steps: readonly Step[];
   readonly verdict: Verdict;
+  /**
+   * What the walk wrote, where no action says it: the host drops what the network would forward.
+   */
+  readonly rewrites?: Rewrites;
 }
-type Item = { readonly step: Step } | { readonly verdict: Verdict };
+type Item =
+  | { readonly step: Step }
+  | { readonly verdict: Verdict }
+  | { readonly rewrites: Rewrites };
 
-const wordOf = (item: Item): Step | Verdict => ('step' in item ? item.step : item.verdict);
+function wordOf(item: Item): Step | Verdict | Rewrites {
+  if ('step' in item) return item.step;
+  return 'verdict' in item ? item.verdict : item.rewrites;
+}
 const ROWS_MAX = 2 ** 30;
 const stepText = ({ at, did, detail }: Step): string =>
   detail === undefined ? `${did} ${at.kind} ${at.id}` : `${did} ${at.kind} ${at.id} ${detail}`;
@@ -34,13 +45,16 @@ function verdictText(verdict: Verdict): string {
   return `= ${verdict.to.map(recipientText).join(', ')} ${verdict.cut ?? ''}`;
 }
 
+const rewritesText = ({ ethSrc, ethDst }: Rewrites): string =>
+  `: ${ethSrc ?? '-'} > ${ethDst ?? '-'}`;
+
 /** A tree is the number of a node, or, for a single item, a number below NONE. */
 const leafOf = (item: number): number => NONE - 1 - item;
 const itemOf = leafOf;
 
 export class CauseTable {
   /** The steps and verdicts that are kept, by what they are: most are the very ones met before. */
-  readonly #known = new Map<Step | Verdict, number>();
+  readonly #known = new Map<Step | Verdict | Rewrites, number>();
   readonly #ids = new Map<string, number>();
   readonly #items: (Item | undefined)[] = [];
   readonly #texts: (string | undefined)[] = [];
@@ -71,7 +85,7 @@ export class CauseTable {
    * A number for a cause, equal for equal ones; to be given back by `release`, once for each
    * `intern`.
    */
-  intern({ steps, verdict }: Cause): number {
+  intern({ steps, verdict, rewrites }: Cause): number {
     const leaves: number[] = [];
     for (const step of steps) {
       const item = this.#known.get(step) ?? this.#item(stepText(step), step, { step });
@@ -79,6 +93,8 @@ export class CauseTable {
     }
     const item = this.#known.get(verdict) ?? this.#item(verdictText(verdict), verdict, { verdict });
     leaves.push(leafOf(item));
+    if (rewrites !== undefined)
+      leaves.push(leafOf(this.#item(rewritesText(rewrites), rewrites, { rewrites })));
     const tree = this.#build(leaves, 0, leaves.length);
     this.#use(tree);
     return tree;
@@ -105,6 +121,7 @@ export class CauseTable {
   read(cause: number): Cause {
     const steps: Step[] = [];
     let verdict: Verdict | undefined;
+    let rewrites: Rewrites | undefined;
     const visit = (tree: number): void => {
       if (tree >= 0) {
         visit(this.#left[tree]!);
@@ -112,12 +129,14 @@ export class CauseTable {
         return;
       }
       const item = this.#items[itemOf(tree)];
-      if (item !== undefined && 'step' in item) steps.push(item.step);
-      else verdict = item?.verdict;
+      if (item === undefined) return;
+      if ('step' in item) steps.push(item.step);
+      else if ('verdict' in item) verdict = item.verdict;
+      else rewrites = item.rewrites;
     };
     visit(cause);
     if (verdict === undefined) throw new Error(`cause: ${cause} is not one`);
-    return { steps, verdict };
+    return { steps, verdict, ...(rewrites !== undefined && { rewrites }) };
   }
 
   #use(tree: number): void {
@@ -126,7 +145,7 @@ export class CauseTable {
   }
 
   /** By its text; equal ones are kept as the one met last, which is likely to be met again. */
-  #item(text: string, met: Step | Verdict, value: Item): number {
+  #item(text: string, met: Step | Verdict | Rewrites, value: Item): number {
     const known = this.#ids.get(text);
     if (known !== undefined) {
       this.#known.delete(wordOf(this.#items[known]!));

@@ -8,7 +8,7 @@ import * as layout from './layout.ts';
 import { EXACT, fieldsOfMask, maskBytes, matchedFields } from './mask.ts';
 
 test('the key has 72 bytes and its fields are where the program expects them', () => {
-  assert.equal(layout.LAYOUT_VERSION, 4);
+  assert.equal(layout.LAYOUT_VERSION, 5);
   assert.equal(layout.KEY_SIZE, 72);
   assert.deepEqual(layout.KEY, {
     in_port: 0,
@@ -43,7 +43,9 @@ test('every struct fills its alignment of 8, so that C adds no bytes', () => {
     [layout.SENDER, 24],
     [layout.UPCALL, 32],
     [layout.ENTRY, 1168],
-    [layout.CONFIG, 224],
+    [layout.CONFIG, 232],
+    [layout.SIGHT, 336],
+    [layout.SIGHTING, 64],
   ] as const;
   for (const [rows, size] of sizes) {
     const real = layout.sizeOf(rows);
@@ -73,7 +75,7 @@ test('a misaligned field is refused', () => {
 test('the header names every field, constant and size', () => {
   const text = layout.headerText();
   for (const name of Object.keys(layout.KEY)) assert.match(text, new RegExp(`\\b${name}\\b`));
-  assert.match(text, /#define LAYOUT_VERSION 4u\n/);
+  assert.match(text, /#define LAYOUT_VERSION 5u\n/);
   assert.match(text, /#define ACTION_STALE 1u\n/);
   assert.match(text, /_Static_assert\(sizeof\(struct flow_key\) == 72/);
   assert.match(text, /struct flow_key \{\n\t__u32 in_port;\n\t__u32 tun_key;/);

@@ -11,7 +11,7 @@
  * carried). MARK_SENT never changes: while links are swapped, programs of both versions pass on to
  * each other.
  */
-export const LAYOUT_VERSION = 4;
+export const LAYOUT_VERSION = 5;
 
 /** A field: its C type, or bytes copied from the frame (`net`), and how many. */
 export interface FieldRow {
@@ -64,6 +64,12 @@ export const LIMITS = {
   UPCALL_LARGE_COST: 38,
   /** A tunnel source stands for many ports: its rates and bursts are so many times a port's. */
   BUDGET_SOURCE_FACTOR: 2,
+  /** Who may look at frames at a time. */
+  SIGHTS_MAX: 8,
+  /** Room for the bytes of a frame that is shown, in three sizes as with what is handed up. */
+  SIGHT_SMALL_BYTES: 160,
+  SIGHT_MIDDLE_BYTES: 1640,
+  SIGHT_LARGE_BYTES: 9256,
 } as const;
 
 /** Words of the hash's secret: one for each of the key (72 bytes), and one to fold with. */
@@ -297,7 +303,63 @@ export const CONFIG = [
   { name: 'ring_bytes', type: 'u32' },
   /** Of outer packets: the TOS or traffic class, or TUNNEL_TOS_COPY. */
   { name: 'tunnel_tos', type: 'u32' },
+  /** Somebody looks at frames until then (CLOCK_MONOTONIC, nanoseconds); 0: nobody does. */
+  { name: 'sight_until', type: 'u64' },
 ] as const satisfies readonly FieldRow[];
+
+/**
+ * struct sight: who looks at frames, at which, and what that may take. `until` as in config; 0:
+ * nobody. `bucket`, `token_ns`, `full_ns`: as an entry's bucket; one token for each frame shown.
+ * `matched`: frames that were to be shown; how many were, the reader knows. `port`: 0, or only
+ * frames that enter or leave there. `snap`: bytes shown of a frame at most. Of a frame that has
+ * a key, `key_a` must be what is left of it under `mask_a`, or the same with b.
+ */
+export const SIGHT = [
+  { name: 'until', type: 'u64' },
+  { name: 'bucket', type: 'u64' },
+  { name: 'token_ns', type: 'u64' },
+  { name: 'full_ns', type: 'u64' },
+  { name: 'matched', type: 'u64' },
+  { name: 'port', type: 'u32' },
+  { name: 'snap', type: 'u32' },
+  { name: 'key_a', type: 'net8', count: 72 },
+  { name: 'mask_a', type: 'net8', count: 72 },
+  { name: 'key_b', type: 'net8', count: 72 },
+  { name: 'mask_b', type: 'net8', count: 72 },
+] as const satisfies readonly FieldRow[];
+
+/**
+ * struct sighting: the head of a record of a frame that was seen; its struct flow_key and `caplen`
+ * bytes of it follow. `sights`: a bit for each that it is shown to. `where`: SIGHT_WHERE. `fate`:
+ * SIGHT_FATE, with `code`: of the drop, or the reason of the upcall. `slot`, `generation`: of the
+ * flow that it has, or NO_SLOT. `outputs`: how many, of which `ifindex` or (`tun_key`, `peer`) is
+ * the only one. The tag as in struct upcall.
+ */
+export const SIGHTING = [
+  { name: 'time', type: 'u64' },
+  { name: 'sights', type: 'u32' },
+  { name: 'where', type: 'u32' },
+  { name: 'fate', type: 'u32' },
+  { name: 'code', type: 'u32' },
+  { name: 'slot', type: 'u32' },
+  { name: 'generation', type: 'u32' },
+  { name: 'outputs', type: 'u32' },
+  { name: 'ifindex', type: 'u32' },
+  { name: 'tun_key', type: 'u32' },
+  { name: 'peer', type: 'u32' },
+  { name: 'len', type: 'u32' },
+  { name: 'caplen', type: 'u32' },
+  { name: 'gso_size', type: 'u32' },
+  { name: 'vlan_tci', type: 'u16' },
+  { name: 'vlan_present', type: 'u16' },
+] as const satisfies readonly FieldRow[];
+
+/** Where a frame was seen: entering by a port or by the tunnel, sent by the agent, leaving. */
+export const SIGHT_WHERE = { PORT: 1, TUNNEL: 2, INJECT: 3, OUT: 4 } as const;
+/** What became of it there. */
+export const SIGHT_FATE = { SENT: 1, DROPPED: 2, UP: 3 } as const;
+/** In the place of a slot: no flow matched. */
+export const NO_SLOT = 0xffffffff;
 
 /**
  * What the agent counts of its limits, for whoever reads the maps; in the order of the map `notes`.
@@ -359,6 +421,8 @@ export const STRUCTS = {
   entry_ref: ENTRY_REF,
   entry: ENTRY,
   config: CONFIG,
+  sight: SIGHT,
+  sighting: SIGHTING,
 } as const satisfies Readonly<Record<string, readonly FieldRow[]>>;
 export type StructName = keyof typeof STRUCTS;
 
@@ -424,6 +488,9 @@ export const headerText = (): string =>
     defines('CLASS_', UPCALL_CLASS),
     defines('COUNTER_', COUNTER),
     defines('PEER_', PEER_FAMILY),
+    defines('WHERE_', SIGHT_WHERE),
+    defines('FATE_', SIGHT_FATE),
+    `#define NO_SLOT ${NO_SLOT}u\n`,
     `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
     `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n#define HASH_SECRET_WORDS ${HASH_SECRET_WORDS}\n#define TUNNEL_TOS_COPY ${TUNNEL_TOS_COPY}u\n`,
     ...Object.entries(STRUCTS).map(([name, rows]) => struct(name, rows)),

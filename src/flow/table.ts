@@ -371,6 +371,17 @@ export class FlowTable {
     const words = this.#keys.slice(slot * KEY_WORDS, (slot + 1) * KEY_WORDS);
     return { key: new Uint8Array(words.buffer), fields: this.#fields[slot]! };
   }
+  /** When a flow in use was added or adopted, on the clock of `now`. */
+  createdMs(ref: FlowRef): number | undefined {
+    return this.#is(ref) && this.#inUse(ref.slot) ? this.#created[ref.slot] : undefined;
+  }
+  /** Flows in use in `count` slots from `from` on: all of them, a part at a time. */
+  refsIn(from: number, count: number): FlowRef[] {
+    const found: FlowRef[] = [];
+    for (let slot = from; slot < Math.min(from + count, this.slots); slot++)
+      if (this.#inUse(slot)) found.push(this.#ref(slot));
+    return found;
+  }
   /** Flows in use. `'adopted'`: only those that wait for `reconcile`. */
   refs(which: 'all' | 'adopted' = 'all'): FlowRef[] {
     const found: FlowRef[] = [];

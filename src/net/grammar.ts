@@ -30,6 +30,8 @@ export interface Rest {
   readonly numbers: ReadonlyMap<string, number>;
   readonly words: ReadonlySet<string>;
   readonly payload: Uint8Array | undefined;
+  /** The place in the line of each of them. */
+  readonly places: ReadonlyMap<string, number>;
 }
 
 /** A protocol whose head was read. `src`, `dst`: the MACs that follow from it. */
@@ -183,21 +185,24 @@ const icmp = (words: Words, kind: 'icmp' | 'icmp6'): Draft => {
     words: Object.keys(table),
     payload: true,
     layers: (ends, rest) => {
-      const { numbers } = rest;
+      const { numbers, places } = rest;
       const [word = 'echo', second] = rest.words;
-      if (second !== undefined) words.fail(`${kind}: '${word}' and '${second}' exclude each other`);
+      const at = (name: string) => ({ place: places.get(name) });
+      if (second !== undefined)
+        words.fail(`${kind}: '${word}' and '${second}' exclude each other`, at(second));
       if (rest.words.size > 0 && (numbers.has('type') || numbers.has('code'))) {
-        words.fail(`${kind}: '${word}' stands for a type and code already`);
+        words.fail(`${kind}: '${word}' stands for a type and code already`, at(word));
       }
       if (numbers.has('mtu') && (numbers.has('id') || numbers.has('seq'))) {
-        words.fail('mtu: excludes id and seq, it takes their place');
+        words.fail('mtu: excludes id and seq, it takes their place', at('mtu'));
       }
       const plain = numbers.has('type') || numbers.has('code');
       const [type, code] = plain
         ? [numbers.get('type') ?? 0, numbers.get('code') ?? 0]
         : (table[word] ?? [0, 0]);
       const neighbour = type === NEIGHBOUR_SOLICITATION || type === NEIGHBOUR_ADVERTISEMENT;
-      if (kind === 'icmp6' && neighbour) words.fail('type: 135 and 136 are written as ns and na');
+      if (kind === 'icmp6' && neighbour)
+        words.fail('type: 135 and 136 are written as ns and na', at('type'));
       const mtu = numbers.get('mtu') ?? 0;
       const id = numbers.get('id') ?? mtu >>> 16;
       const sequence = numbers.get('seq') ?? mtu & 0xffff;
@@ -243,7 +248,7 @@ function tcp(words: Words): Draft {
     payload: true,
     layers: (ends, rest) => {
       if (rest.words.has('noflags') && rest.words.size > 1) {
-        words.fail('noflags: excludes every flag');
+        words.fail('noflags: excludes every flag', { place: rest.places.get('noflags') });
       }
       const flags = tcpFlags(rest.words);
       const transport = { kind: 'tcp', srcPort, dstPort, flags } as const;
@@ -265,12 +270,14 @@ function otherIp(words: Words): Draft {
 }
 
 function otherType(words: Words): Draft {
+  const { place } = words;
   const type = words.hex16('type');
   return {
     payload: true,
     layers: (ends, rest) => {
       const tag = type === ETHER_TYPE.VLAN && ends.tci === undefined;
-      if (tag) words.fail('type: 0x8100 is written as vlan N before the protocol');
+      const text = 'type: 0x8100 is written as vlan N before the protocol';
+      if (tag) words.fail(text, { place });
       return { ethernet: { ...ends, type }, payload: rest.payload };
     },
   };

@@ -29,7 +29,7 @@ import { describeIpv4, type Ipv4 } from './packet/ipv4.ts';
 import { describeIpv6, type Ipv6 } from './packet/ipv6.ts';
 import { describeTcp, TCP_FLAG, type Tcp } from './packet/tcp.ts';
 import { describeUdp } from './packet/udp.ts';
-import { Words } from './words.ts';
+import { Words, type LineFault } from './words.ts';
 
 /** Bytes that `data` takes and that `describeFrame` shows. */
 export const DATA_MAX = 64;
@@ -46,31 +46,59 @@ export interface MacDefaults {
 function readRest(words: Words, protocol: string, draft: Draft): Rest {
   const numbers = new Map<string, number>();
   const alone = new Set<string>();
+  const places = new Map<string, number>();
   let payload: Uint8Array | undefined;
-  while (words.error === undefined && words.peek() !== '') {
+  while (words.fault === undefined && words.peek() !== '') {
+    const { place } = words;
     const word = words.next('a word');
+    places.set(word, place);
     const max = Object.entries(draft.numbers ?? {}).find(([name]) => name === word)?.[1];
     if (numbers.has(word) || alone.has(word)) words.fail(`${word}: must be given once`);
     else if (max !== undefined) numbers.set(word, words.number(word, max));
     else if (draft.words?.includes(word) === true) alone.add(word);
     else if (draft.payload === true && (word === 'length' || word === 'data')) {
-      if (payload !== undefined) words.fail('length, data: only one of them may be given, once');
+      if (payload !== undefined)
+        words.fail('length, data: only one of them may be given, once', { place });
       else if (word === 'data') payload = words.bytes('data', DATA_MAX);
       else payload = new Uint8Array(words.number('length', IP_LENGTH_MAX));
-    } else words.fail(`${protocol}: does not take '${word}'`);
+    } else words.fail(`${protocol}: does not take '${word}'`, { may: mayFollow(draft, places) });
   }
-  return { numbers, words: alone, payload };
+  return { numbers, words: alone, payload, places };
+}
+
+/** The words that a head takes and that are not there yet. */
+function mayFollow(draft: Draft, given: ReadonlyMap<string, number>): string {
+  const numbers = Object.entries(draft.numbers ?? {}).map(([name, max]) => `${name} 0-${max}`);
+  const payload = draft.payload === true ? ['length N', `data HEX`] : [];
+  const all = [...(draft.words ?? []), ...numbers, ...payload];
+  const left = all.filter((word) => !given.has(word.split(' ')[0] ?? ''));
+  return left.length === 0 ? 'nothing more' : left.join(', ');
+}
+
+/** A line about a packet, and where that comes from: `udp 10.0.0.1:1 > 10.0.0.2:2 from vm1`. */
+export interface PlacedPacket {
+  /** The beginning of the line: places in it are places in the line. */
+  readonly packet: string;
+  /** What stands behind `from`; '' when nothing does; undefined without the word. */
+  readonly from: string | undefined;
+}
+
+/** Parts a line at its first `from`: no packet has such a word, and a name may have blanks. */
+export function splitOrigin(line: string): PlacedPacket {
+  const found = /(?:^|\s)from(?=\s|$)/.exec(line);
+  if (found === null) return { packet: line, from: undefined };
+  return {
+    packet: line.slice(0, found.index),
+    from: line.slice(found.index + found[0].length).trim(),
+  };
 }
 
 /**
- * The bytes of the frame that a line describes, with lengths and checksums filled in; `error` names
- * the word and the rule. A line without MACs has those that follow from it (everybody for
+ * The bytes of the frame that a line describes, with lengths and checksums filled in; or what is
+ * wrong with it, and where. A line without MACs has those that follow from it (everybody for
  * `who-has`, a group's own MAC, the MAC of `is-at`), then those of `defaults`.
  */
-export function parseFrameText(
-  text: string,
-  defaults: MacDefaults = {},
-): Uint8Array | { readonly error: string } {
+export function parseFrameText(text: string, defaults: MacDefaults = {}): Uint8Array | LineFault {
   const words = new Words(text);
   let given: MacDefaults | undefined;
   if (parseMac(words.peek()) !== undefined) {
@@ -82,21 +110,29 @@ export function parseFrameText(
   const protocol = words.next('protocol');
   const head = PROTOCOLS.get(protocol);
   if (head === undefined) {
-    const known = [...PROTOCOLS.keys()].join(', ');
-    return { error: words.error ?? `'${protocol}': must be one of ${known}` };
+    words.fail(`'${protocol}': must be one of ${[...PROTOCOLS.keys()].join(', ')}`);
+    return faultOf(words);
   }
   const draft = head(words);
   const rest = readRest(words, protocol, draft);
   const src = given?.src ?? draft.src ?? defaults.src;
   const dst = given?.dst ?? draft.dst ?? defaults.dst;
-  if (src === undefined) words.fail('source MAC: does not follow; begin with MAC > MAC');
-  if (dst === undefined) words.fail('destination MAC: does not follow; begin with MAC > MAC');
-  if (words.error !== undefined) return { error: words.error };
+  const first = { place: 0, may: 'MAC > MAC, in front of the protocol' };
+  if (src === undefined) words.fail('source MAC: does not follow; begin with MAC > MAC', first);
+  if (dst === undefined)
+    words.fail('destination MAC: does not follow; begin with MAC > MAC', first);
+  if (words.fault !== undefined) return words.fault;
   const layers = draft.layers({ src: src ?? ZERO_MAC, dst: dst ?? ZERO_MAC, tci }, rest);
   if (networkLength(layers) > IP_LENGTH_MAX) {
-    words.fail(`length: must leave the packet at most ${IP_LENGTH_MAX} bytes`);
+    const place = rest.places.get('length');
+    words.fail(`length: must leave the packet at most ${IP_LENGTH_MAX} bytes`, { place });
   }
-  return words.error === undefined ? encodeFrame(layers) : { error: words.error };
+  return words.fault ?? encodeFrame(layers);
+}
+
+function faultOf({ fault }: Words): LineFault {
+  if (fault === undefined) throw new Error('text: there is no complaint');
+  return fault;
 }
 
 function describePayload(payload: Uint8Array, notes: string[]): string {

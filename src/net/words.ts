@@ -1,6 +1,7 @@
 /**
- * Reading a line word by word. The first complaint is kept, everything after it reads dummies: a
- * parser reads straight on and looks once, at the end, whether its result counts.
+ * Reading a line word by word. The first complaint is kept, with the place of the word that it is
+ * about; everything after it reads dummies: a parser reads straight on and looks once, at the end,
+ * whether its result counts.
  */
 import { parseIp, UNSPECIFIED4, UNSPECIFIED6, isIp6, type Ip, type Ip6 } from './ip.ts';
 import { parseMac, ZERO_MAC, type Mac } from './mac.ts';
@@ -12,35 +13,70 @@ const DECIMAL = /^(?:0|[1-9][0-9]{0,9})$/;
 const HEX16 = /^0x[0-9a-fA-F]{4}$/;
 const HEX_BYTES = /^(?:[0-9a-fA-F]{2})+$/;
 
+/** What is wrong with a line, and where. */
+export interface LineFault {
+  /** Names the word, and the rule that it breaks. */
+  readonly error: string;
+  /** The characters that it is about, from 0; both the line's length: something is missing. */
+  readonly start: number;
+  readonly end: number;
+  /** What may stand there, where the rule does not say it. */
+  readonly may?: string;
+}
+
+export interface FaultPlace {
+  readonly place?: number | undefined;
+  readonly may?: string;
+}
+
+interface Word {
+  readonly text: string;
+  readonly start: number;
+}
+
 export class Words {
-  readonly #words: readonly string[];
+  readonly #words: readonly Word[];
+  readonly #length: number;
   #at = 0;
-  #error: string | undefined;
+  #fault: LineFault | undefined;
 
   constructor(line: string) {
     const fits = line.length <= LINE_LENGTH_MAX;
-    this.#words = fits ? line.split(/\s+/).filter((word) => word !== '') : [];
+    this.#length = line.trimEnd().length;
+    this.#words = fits
+      ? Array.from(line.matchAll(/\S+/g), ({ 0: text, index: start }) => ({ text, start }))
+      : [];
     if (!fits) this.fail(`the line: must have at most ${LINE_LENGTH_MAX} characters`);
   }
 
   /** The first complaint. */
-  get error(): string | undefined {
-    return this.#error;
+  get fault(): LineFault | undefined {
+    return this.#fault;
   }
 
-  fail(message: string): void {
-    this.#error ??= message;
+  /** How many words were read: the place of the next one. */
+  get place(): number {
+    return this.#at;
+  }
+
+  /** `place`: of the word that it is about; without, the one read last. */
+  fail(message: string, { place = Math.max(this.#at - 1, 0), may }: FaultPlace = {}): void {
+    if (this.#fault !== undefined) return;
+    const word = this.#words[place];
+    const start = word?.start ?? this.#length;
+    const end = start + (word?.text.length ?? 0);
+    this.#fault = { error: message, start, end, ...(may !== undefined && { may }) };
   }
 
   /** The next word, left in place; '' at the end. */
   peek(): string {
-    return this.#words[this.#at] ?? '';
+    return this.#words[this.#at]?.text ?? '';
   }
 
   /** The next word; a complaint and '' at the end. `what`: what should stand here. */
   next(what: string): string {
     const word = this.peek();
-    if (word === '') this.fail(`${what}: missing at the end of the line`);
+    if (word === '') this.fail(`${what}: missing at the end of the line`, { place: this.#at });
     else this.#at++;
     return word;
   }
@@ -59,6 +95,7 @@ export class Words {
       found === ''
         ? `'${word}': missing at the end of the line`
         : `'${word}': must stand where '${found}' does`,
+      { place: this.#at },
     );
   }
 

@@ -43,6 +43,7 @@ const X64 = {
   sendmmsg: 307,
   setns: 308,
   bpf: 321,
+  clockGettime: 228,
 } as const;
 const ARM64: Readonly<Record<keyof typeof X64, number>> = {
   read: 63,
@@ -71,6 +72,7 @@ const ARM64: Readonly<Record<keyof typeof X64, number>> = {
   sendmmsg: 269,
   setns: 268,
   bpf: 280,
+  clockGettime: 113,
 };
 /** System call numbers of this machine (asm/unistd_64.h, asm-generic/unistd.h). */
 export const SYS: Readonly<Record<keyof typeof X64, number>> =

@@ -13,13 +13,15 @@ export interface Clock {
    * clock.
    */
   after?(delayMs: number, run: () => void): () => void;
+  /** The time of day, for people only: milliseconds since 1970. Absent: `now()`. */
+  wall?(): number;
 }
 
 export const TICK_MS = 500;
 /** A pause between two looks at the clock counts for so much at most. */
 export const GAP_COUNTED_MAX_MS = 1_000;
 
-export const systemClock: Clock = { now: () => performance.now() };
+export const systemClock: Clock = { now: () => performance.now(), wall: Date.now };
 
 /** A timer on `clock` that does not keep the process alive. Answers a cancel. */
 export function after(clock: Clock, delayMs: number, run: () => void): () => void {

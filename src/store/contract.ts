@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Clock } from './clock.ts';
-import { Compacted, STORE_LIMITS, TooLarge } from './store.ts';
+import { Compacted, RANGE_BYTES_MAX, STORE_LIMITS, TooLarge } from './store.ts';
 import type { LeasedEvent, Operation, Store } from './store.ts';
 
 export const DEADLINE_MS = 20_000;
@@ -49,6 +49,7 @@ export type OpenStore = (options?: ContractOptions) => Promise<Store> | Store;
 export function storeContract(name: string, open: OpenStore): void {
   describe(`store contract: ${name}`, () => {
     transactions(open);
+    ranges(open);
     limits(open);
     watches(open);
     history(open);
@@ -107,6 +108,48 @@ function transactions(open: OpenStore): void {
     const keys = (await store.list('/a/')).entries.map(({ key }) => key);
     assert.deepEqual(keys, ['/a/1', '/a/2']);
     assert.equal((await store.list('')).entries.length, 5);
+  });
+}
+
+function ranges(open: OpenStore): void {
+  test('a range is walked from either end, in parts of any size, each entry once', async () => {
+    await using store = await open();
+    const keys = Array.from({ length: 40 }, (_, i) => `r/${String(i).padStart(3, '0')}`);
+    for (const key of keys) await store.transact([], [put(key, `v${key}`), put(`s/${key}`, '')]);
+    const part = fc.record({
+      first: fc.nat(41),
+      last: fc.nat(41),
+      limit: fc.integer({ min: 1, max: 50 }),
+      backwards: fc.boolean(),
+    });
+    const bound = (at: number): string => `r/${String(at).padStart(3, '0')}`;
+    const property = fc.asyncProperty(part, async ({ first, last, limit, backwards }) => {
+      let [from, to] = [bound(first), bound(last)];
+      const found: string[] = [];
+      for (let more = true; more;) {
+        const answer = await store.range({ from, to, limit, backwards });
+        assert.ok(answer.entries.length <= limit);
+        for (const { key, value, modified } of answer.entries) {
+          assert.deepEqual([value, modified], [`v${key}`, keys.indexOf(key) + 1]);
+          found.push(key);
+        }
+        more = answer.more;
+        const end = found.at(-1) ?? '';
+        if (backwards) to = end;
+        else from = `${end}\u0000`;
+      }
+      const expected = keys.filter((_key, i) => i >= first && i < last);
+      assert.deepEqual(found, backwards ? expected.reverse() : expected);
+    });
+    await fc.assert(property, { seed: Number(process.env['SEED'] ?? 1), numRuns: 60 });
+  });
+
+  test('an answer to a range ends at its limit of bytes', async () => {
+    await using store = await open();
+    const value = 'x'.repeat(1_000_000);
+    for (let i = 0; i < 6; i++) await store.transact([], [put(`r/${i}`, value)]);
+    const { entries, more } = await store.range({ from: 'r/', to: 'r0', limit: 100 });
+    assert.deepEqual([entries.length, more], [RANGE_BYTES_MAX / 1_000_000, true]);
   });
 }
 

@@ -7,7 +7,10 @@
  * longer reaches.
  */
 import { DatabaseSync } from 'node:sqlite';
-import type { Compare, Entry, Operation, Revision, StoreChange, StoreEvent } from './store.ts';
+import { backupTo } from './backup.ts';
+import { RANGE_BYTES_MAX } from './store.ts';
+import type { Compare, Entry, KeyRange, Operation, Revision } from './store.ts';
+import type { StoreChange, StoreEvent } from './store.ts';
 
 export interface HistoryLimits {
   readonly historyRevisionsMax: number;
@@ -41,6 +44,9 @@ export interface Engine {
   history(prefix: string, since: Revision): HistoryPage;
   compact(before: Revision): void;
   revision(): Revision;
+  range(range: KeyRange): { readonly entries: readonly Entry[]; readonly more: boolean };
+  /** The one thing here that takes its time: others are served meanwhile. */
+  backup(path: string): Promise<void>;
   close(): void;
 }
 
@@ -85,8 +91,11 @@ function prepare(db: DatabaseSync) {
   return {
     meta: db.prepare('select number from meta where name = ?'),
     setMeta: db.prepare('update meta set number = ? where name = ?'),
-    range: db.prepare(
+    upwards: db.prepare(
       'select key, value, modified from current where key >= ? and key < ? order by key',
+    ),
+    downwards: db.prepare(
+      'select key, value, modified from current where key >= ? and key < ? order by key desc',
     ),
     modified: db.prepare('select modified from current where key = ?'),
     put: db.prepare(
@@ -163,7 +172,9 @@ function overDatabase(db: DatabaseSync, limits: HistoryLimits): Engine {
   return {
     list: (prefix) => ({
       revision,
-      entries: sql.range.all(prefix, above(prefix)).map((row) => ({ ...row }) as unknown as Entry),
+      entries: sql.upwards
+        .all(prefix, above(prefix))
+        .map((row) => ({ ...row }) as unknown as Entry),
     }),
     transact: (batch) =>
       inTransaction(() => {
@@ -175,6 +186,8 @@ function overDatabase(db: DatabaseSync, limits: HistoryLimits): Engine {
     history: (prefix, since) => page(sql, { prefix, since, revision, compacted }),
     compact: (before) => inTransaction(() => forget(Math.min(before, revision))),
     revision: () => revision,
+    range: (range) => entriesOf(sql, range),
+    backup: (path) => backupTo(db, path),
     close: () => db.close(),
   };
 }
@@ -207,6 +220,19 @@ function write(sql: Statements, operations: readonly Operation[], revision: Revi
   }
   for (const { key, value } of events) sql.log.run(revision, key, value);
   return events;
+}
+
+function entriesOf(sql: Statements, { from, to, limit, backwards = false }: KeyRange) {
+  const entries: Entry[] = [];
+  let bytes = 0;
+  const statement = backwards ? sql.downwards : sql.upwards;
+  for (const row of statement.iterate(from, to) as Iterable<unknown>) {
+    if (entries.length >= limit || bytes >= RANGE_BYTES_MAX) return { entries, more: true };
+    const entry = { ...(row as Entry) };
+    bytes += sizeOf(entry);
+    entries.push(entry);
+  }
+  return { entries, more: false };
 }
 
 interface PageRequest {

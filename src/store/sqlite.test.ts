@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -128,4 +128,43 @@ test('kill -9 in the midst of writes loses no acknowledged transaction and tears
     acknowledgedAll += acknowledged.length;
   }
   console.log(`store: ${acknowledgedAll} acknowledged transactions survived 3 kills`);
+});
+
+test('a backup is of one revision while others write, opens as a store, and covers nothing', async () => {
+  const path = newPath();
+  const copy = newPath();
+  await using store = openSqlite(path);
+  const value = 'x'.repeat(50_000);
+  for (let i = 0; i < 60; i++) await store.transact([], [{ put: `/k${i}`, value }]);
+  let writing = true;
+  const writer = (async () => {
+    for (let i = 0; writing; i++)
+      await store.transact(
+        [],
+        [
+          { put: '/a', value: String(i) },
+          { put: '/b', value: String(i) },
+        ],
+      );
+  })();
+  await store.backup?.(copy);
+  writing = false;
+  await writer;
+  assert.equal(statSync(copy).mode & 0o777, 0o600, 'tokens are in it, if only as hashes');
+  assert.ok(!existsSync(`${copy}.part`));
+  await assert.rejects(async () => store.backup?.(copy), {
+    name: 'BackupFailed',
+    message: /exists already/,
+  });
+  await assert.rejects(async () => store.backup?.(join(folder, 'no', 'folder')), {
+    name: 'BackupFailed',
+  });
+  const { revision } = await store.list('/none');
+  await using restored = openSqlite(copy);
+  const { entries, revision: of } = await restored.list('/');
+  const valueOf = (key: string) => entries.find((entry) => entry.key === key)?.value;
+  assert.equal(entries.filter(({ key }) => key.startsWith('/k')).length, 60);
+  assert.equal(valueOf('/a'), valueOf('/b'));
+  assert.ok(of >= 60 && of <= revision);
+  assert.equal((await restored.transact([], [{ put: '/c', value: '1' }])).revision, of + 1);
 });

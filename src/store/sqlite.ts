@@ -10,8 +10,10 @@ import { Worker } from 'node:worker_threads';
 import { type Clock, systemClock } from './clock.ts';
 import { HISTORY_LIMITS, type HistoryLimits, type HistoryPage, openEngine } from './engine.ts';
 import { LeasedMemory } from './leased.ts';
-import { Compacted, STORE_LIMITS, StoreUnavailable, TooLarge } from './store.ts';
-import type { Compare, Entry, Operation, Revision, Store, StoreChange } from './store.ts';
+import { checkLimits } from './limits.ts';
+import { BackupFailed, Compacted, StoreUnavailable } from './store.ts';
+import type { Compare, Entry, KeyRange, Operation, Revision, Store } from './store.ts';
+import type { StoreChange } from './store.ts';
 import type { Call, Replies, Request, WorkerOptions } from './worker.ts';
 
 /** Requests that may wait for the store's thread; more are refused as StoreUnavailable. */
@@ -31,6 +33,8 @@ interface Backend {
   ): Promise<{ readonly ok: boolean; readonly revision: Revision }>;
   history(prefix: string, since: Revision): Promise<HistoryPage>;
   compact(before: Revision): Promise<void>;
+  range(range: KeyRange): ReturnType<Store['range']>;
+  backup(path: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -58,6 +62,14 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
     watch: (prefix, since, signal) =>
       watch({ prefix, since, signal, backend, watchers, closed: () => closed }),
     compact: (before) => backend.compact(before),
+    range: (range) => backend.range(range),
+    backup: async (path) => {
+      try {
+        await backend.backup(path);
+      } catch (error) {
+        throw closed ? error : new BackupFailed((error as Error).message, { cause: error });
+      }
+    },
     [Symbol.asyncDispose]: async () => {
       if (closed) return;
       closed = true;
@@ -66,28 +78,6 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
       await backend.close();
     },
   };
-}
-
-/** Throws TooLarge; a key named twice is our own mistake, because etcd refuses it too. */
-function checkLimits(compares: readonly Compare[], operations: readonly Operation[]): void {
-  const { operationsPerTransactionMax, comparesPerTransactionMax, transactionBytesMax } =
-    STORE_LIMITS;
-  if (operations.length > operationsPerTransactionMax)
-    throw new TooLarge(`${operations.length} operations; at most ${operationsPerTransactionMax}`);
-  if (compares.length > comparesPerTransactionMax)
-    throw new TooLarge(`${compares.length} compares; at most ${comparesPerTransactionMax}`);
-  let bytes = 0;
-  const keys = new Set<string>();
-  for (const operation of operations) {
-    const key = 'put' in operation ? operation.put : operation.delete;
-    if (keys.has(key)) throw new Error(`key ${key} is named twice in one transaction`);
-    keys.add(key);
-    bytes += Buffer.byteLength(key);
-    if ('put' in operation) bytes += Buffer.byteLength(operation.value);
-  }
-  for (const { key } of compares) bytes += Buffer.byteLength(key);
-  if (bytes > transactionBytesMax)
-    throw new TooLarge(`${bytes} bytes; at most ${transactionBytesMax}`);
 }
 
 interface Watch {
@@ -147,6 +137,8 @@ function inProcess(limits: HistoryLimits, onCommit: () => void): Backend {
     },
     history: async (prefix, since) => (need(), engine.history(prefix, since)),
     compact: async (before) => (need(), engine.compact(before)),
+    range: async (range) => (need(), engine.range(range)),
+    backup: async (path) => (need(), engine.backup(path)),
     close: async () => {
       open = false;
       engine.close();
@@ -196,6 +188,8 @@ function inThread(path: string, limits: HistoryLimits, onCommit: () => void): Ba
       ask({ call: 'transact', transaction: { compares, operations } }),
     history: (prefix, since) => ask({ call: 'history', prefix, since }),
     compact: (before) => ask({ call: 'compact', before }),
+    range: (range) => ask({ call: 'range', range }),
+    backup: (path) => ask({ call: 'backup', path }),
     close: async () => {
       const closing = ask({ call: 'close' });
       ended = 'the store is closed';

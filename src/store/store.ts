@@ -31,6 +31,18 @@ export interface StoreChange {
   readonly events: readonly StoreEvent[];
 }
 
+/** A part of the keys, `from` and up to but without `to`. */
+export interface KeyRange {
+  readonly from: string;
+  readonly to: string;
+  /** Entries of one answer, 1 or more. */
+  readonly limit: number;
+  /** Begins at `to` and goes down. */
+  readonly backwards?: boolean;
+}
+/** An answer to a range ends after so many bytes, at the end of an entry. */
+export const RANGE_BYTES_MAX = 4_000_000;
+
 /** Limits every store enforces alike (etcd's defaults). */
 export const STORE_LIMITS = {
   operationsPerTransactionMax: 128,
@@ -73,6 +85,8 @@ export interface Store extends AsyncDisposable {
   list(
     prefix: string,
   ): Promise<{ readonly revision: Revision; readonly entries: readonly Entry[] }>;
+  /** The next entries of a range in its order; `more`: it goes on behind the last of them. */
+  range(range: KeyRange): Promise<{ readonly entries: readonly Entry[]; readonly more: boolean }>;
   /**
    * All or nothing and durable when it resolves; not ok when a compare failed. One transaction is
    * one revision.
@@ -88,6 +102,12 @@ export interface Store extends AsyncDisposable {
   watch(prefix: string, since: Revision, signal: AbortSignal): AsyncIterable<StoreChange>;
   /** Forgets history up to and with `before`. */
   compact(before: Revision): Promise<void>;
+  /**
+   * Writes all durable state, of one revision, to a new file; others read and write meanwhile.
+   * Rejects with BackupFailed when the file exists or cannot be written. Absent: the store's own
+   * tools do it.
+   */
+  backup?(path: string): Promise<void>;
   readonly leased: Leased;
 }
 
@@ -104,4 +124,8 @@ export class TooLarge extends Error {
  */
 export class StoreUnavailable extends Error {
   override name = 'StoreUnavailable';
+}
+/** The file of a backup exists already, or cannot be written; there is none then. */
+export class BackupFailed extends Error {
+  override name = 'BackupFailed';
 }

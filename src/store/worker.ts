@@ -6,13 +6,15 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Engine, type HistoryLimits, openEngine, type Transaction } from './engine.ts';
-import type { Revision } from './store.ts';
+import type { KeyRange, Revision } from './store.ts';
 
 export type Call =
   | { readonly call: 'list'; readonly prefix: string }
   | { readonly call: 'transact'; readonly transaction: Transaction }
   | { readonly call: 'history'; readonly prefix: string; readonly since: Revision }
   | { readonly call: 'compact'; readonly before: Revision }
+  | { readonly call: 'range'; readonly range: KeyRange }
+  | { readonly call: 'backup'; readonly path: string }
   | { readonly call: 'close' };
 export type Request = Call & { readonly id: number };
 export type Reply =
@@ -57,13 +59,15 @@ function serve(engine: Engine, requests: readonly Request[]): Reply[] {
       continue;
     }
     commit();
+    if (request.call === 'backup') continue;
     attempt([request.id], () => [other(engine, request)]);
   }
   commit();
   return replies;
 }
 
-function other(engine: Engine, request: Exclude<Request, { call: 'transact' }>): unknown {
+type Other = Exclude<Request, { call: 'transact' | 'backup' }>;
+function other(engine: Engine, request: Other): unknown {
   switch (request.call) {
     case 'list':
       return engine.list(request.prefix);
@@ -71,6 +75,8 @@ function other(engine: Engine, request: Exclude<Request, { call: 'transact' }>):
       return engine.history(request.prefix, request.since);
     case 'compact':
       return engine.compact(request.before);
+    case 'range':
+      return engine.range(request.range);
     case 'close':
       return engine.close();
   }
@@ -80,6 +86,14 @@ function other(engine: Engine, request: Exclude<Request, { call: 'transact' }>):
 function run(options: WorkerOptions, port: NonNullable<typeof parentPort>): void {
   let engine: Engine | undefined;
   let waiting: Request[] = [];
+  const copy = (engine: Engine, { id, path }: Extract<Request, { call: 'backup' }>): void => {
+    const answer = (reply: Reply): void =>
+      port.postMessage({ revision: engine.revision(), replies: [reply] } satisfies Replies);
+    engine.backup(path).then(
+      () => answer({ id, result: undefined }),
+      (error: unknown) => answer({ id, error: textOf(error) }),
+    );
+  };
   const drain = (): void => {
     const requests = waiting;
     waiting = [];
@@ -89,6 +103,7 @@ function run(options: WorkerOptions, port: NonNullable<typeof parentPort>): void
       engine ??= openEngine(options.path, options.limits);
       revision = engine.revision();
       replies = serve(engine, requests);
+      for (const request of requests) if (request.call === 'backup') copy(engine, request);
       revision = engine.revision();
     } catch (error) {
       replies = requests.map(({ id }) => ({ id, error: textOf(error) }));

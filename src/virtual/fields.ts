@@ -25,6 +25,38 @@ export const name = z
     'must start with a letter, digit or _ and hold only letters, digits, _.:@- or inner spaces',
   );
 
+/** Labels of one object. */
+export const LABELS_MAX = 32;
+const LABEL = /^[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?=[A-Za-z0-9._-]{0,63}$/;
+const keyOf = (label: string): string => label.slice(0, label.indexOf('='));
+
+/**
+ * What operators and tenants sort their objects by. Sorted by key, so that one set of labels is one
+ * value; no walk reads them, so a change of labels touches no flow.
+ */
+export const labels = z
+  .array(
+    z
+      .string()
+      .regex(
+        LABEL,
+        'must be key=value: a key of 1 to 63 of a-z 0-9 . _ / - between letters or digits, a value of up to 63 of A-Z a-z 0-9 . _ -',
+      ),
+  )
+  .max(LABELS_MAX, `must hold at most ${LABELS_MAX} labels`)
+  .superRefine((given, context) => {
+    const seen = new Set<string>();
+    for (const [i, label] of given.entries()) {
+      const key = keyOf(label);
+      if (seen.has(key))
+        context.addIssue({ code: 'custom', path: [i], message: `gives ${key} twice` });
+      seen.add(key);
+    }
+  })
+  .overwrite((given) => [...given].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)))
+  .optional()
+  .describe('What it is sorted by: key=value, each key once.');
+
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** The name of an object: never of the form of an id, so that none is taken for the other. */
 export const objectName = name.refine((text) => !UUID.test(text), 'must not look like an id');

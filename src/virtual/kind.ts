@@ -33,6 +33,7 @@ export interface StoredObject {
   readonly revision: number;
   readonly name?: string | undefined;
   readonly tenant?: string | undefined;
+  readonly labels?: readonly string[] | undefined;
 }
 
 /** What a hook may look at. */

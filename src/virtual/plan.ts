@@ -27,9 +27,9 @@ export { visibleTo } from './plan/work.ts';
 
 /**
  * Rows that one transaction may change, cascades included; a larger one is refused whole. The store
- * takes 128 at once, and with the rows go the head and a counter.
+ * takes 128 at once, and with the rows go the head, a counter and the entry of the history.
  */
-export const TRANSACTION_ROWS_MAX = 126;
+export const TRANSACTION_ROWS_MAX = 125;
 
 /**
  * `rows`: what to commit; empty when nothing would change. `objects`: for each operation its object
@@ -113,7 +113,7 @@ function perform(work: Work, operation: Operation): Touched | undefined {
   if (kind === 'location') object = locate(work, operation);
   else if (operation.op === 'create') object = createObject(work, operation);
   else if (operation.op === 'update') object = updateObject(work, operation);
-  else removeObject(work, operation, TRANSACTION_ROWS_MAX);
+  else removeObject(work, operation, rowsMaxOf(work));
   return object === undefined ? undefined : { kind, id: object.id };
 }
 
@@ -129,9 +129,13 @@ function mayWrite({ faults, context }: Work, { kind }: Operation): boolean {
   return false;
 }
 
-function checkSize({ draft, faults }: Work): void {
-  if (draft.size <= TRANSACTION_ROWS_MAX) return;
-  const message = `changes more than ${TRANSACTION_ROWS_MAX} objects; do it in parts`;
+const rowsMaxOf = ({ context }: Work): number => context.rowsMax ?? TRANSACTION_ROWS_MAX;
+
+function checkSize(work: Work): void {
+  const rowsMax = rowsMaxOf(work);
+  const { draft, faults } = work;
+  if (draft.size <= rowsMax) return;
+  const message = `changes more than ${rowsMax} objects; do it in parts`;
   faults.add(413, '', message);
 }
 

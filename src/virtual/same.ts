@@ -1,4 +1,5 @@
 /** Whether two stored values are one: what did not change makes no row, no tag and no revision. */
+import type { StoredObject } from './kind.ts';
 
 /** Equal as JSON: stored objects hold nothing else. */
 export function sameObject(a: unknown, b: unknown): boolean {
@@ -17,4 +18,10 @@ export function sameObject(a: unknown, b: unknown): boolean {
   for (const key of Object.keys(right))
     if (!Object.hasOwn(left, key) && right[key] !== undefined) return false;
   return true;
+}
+
+/** Whether nothing that a walk could read has changed. */
+export function differInLabelsOnly(a: StoredObject, b: StoredObject): boolean {
+  const bare = ({ labels: _labels, revision: _revision, ...rest }: StoredObject): unknown => rest;
+  return sameObject(bare(a), bare(b));
 }

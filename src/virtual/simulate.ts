@@ -11,7 +11,7 @@
 import { enterBridge, enterFlood } from './bridge/forward.ts';
 import type { PortId } from './ids.ts';
 import { Match, type Headers } from './match.ts';
-import type { Ingress, Outcome, Verdict } from './outcome.ts';
+import type { Ingress, Outcome, Step, Verdict } from './outcome.ts';
 import { leaveLeg } from './port/leg.ts';
 import { enterHeard, enterRouter } from './router/forward.ts';
 import { bridgeTag, portTag, routerTag } from './tags.ts';
@@ -33,6 +33,8 @@ export interface SimulateRequest {
    */
   readonly size: number;
   readonly ingress: Ingress;
+  /** What a tracer looks on with (`observe.ts`): made anew for the walk, of the same packet. */
+  readonly observed?: { readonly match: Match; readonly steps: Step[] };
 }
 
 function enterPort(walk: Walk, id: PortId): Next {
@@ -92,8 +94,8 @@ function run(walk: Walk, ingress: Ingress): Verdict {
 
 /** Decides one packet. */
 export function simulate(request: SimulateRequest): Outcome {
-  const { topology, state, headers, bytes, size, ingress } = request;
-  const match = new Match(headers, bytes, size);
+  const { topology, state, headers, bytes, size, ingress, observed } = request;
+  const match = observed?.match ?? new Match(headers, bytes, size);
   const walk: Walk = {
     topology,
     state,
@@ -106,7 +108,7 @@ export function simulate(request: SimulateRequest): Outcome {
     sends: [],
     tells: [],
     confirms: [],
-    steps: [],
+    steps: observed?.steps ?? [],
   };
   const verdict = run(walk, ingress);
   return {

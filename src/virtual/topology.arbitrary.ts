@@ -177,6 +177,16 @@ const IDS: { readonly [K in KindName]: readonly string[] } = {
 };
 const KINDS = Object.keys(IDS) as KindName[];
 
+const labels = fc.option(one([['app=db'], ['app=web', 'tier=front']]), { freq: 2, nil: undefined });
+/** A row with labels, where its kind has them: no law may depend on them. */
+const rowOf = (kind: KindName, id: string): fc.Arbitrary<StoredObject> =>
+  kind === 'location'
+    ? ROWS[kind](id)
+    : fc.tuple(ROWS[kind](id), labels).map(([object, given]) => ({
+        ...object,
+        ...(given !== undefined && { labels: given }),
+      }));
+
 /** Links two ports at both ends, as plans do; with a VLAN at one of them, or none. */
 function linkAll(objects: TopologyObject[], links: readonly Link[]): TopologyObject[] {
   const out = [...objects];
@@ -221,7 +231,7 @@ function nearlyAll(): fc.Arbitrary<TopologyObject[]> {
       ...KINDS.flatMap((kind) =>
         IDS[kind].map((id) =>
           fc.option(
-            ROWS[kind](id).map((object) => ({ kind, object })),
+            rowOf(kind, id).map((object) => ({ kind, object })),
             { freq: 9 },
           ),
         ),
@@ -334,7 +344,7 @@ export const topologies: fc.Arbitrary<Topology> = fc
 function rowChangeOf(kind: KindName): fc.Arbitrary<RowChange> {
   return one(IDS[kind]).chain((id) =>
     fc
-      .option(ROWS[kind](id), { freq: 4 })
+      .option(rowOf(kind, id), { freq: 4 })
       .map((put): RowChange => (put === null ? { kind, id } : { kind, id, put })),
   );
 }

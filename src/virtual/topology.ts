@@ -20,7 +20,7 @@ import { ReadyPort, ReadyRoom } from './ready.ts';
 import { prefixesOf, routeTags, type ChangedRoute } from './router/changes.ts';
 import { RouterState } from './router/state.ts';
 import { byKind, Rows } from './rows.ts';
-import { sameObject } from './same.ts';
+import { differInLabelsOnly, sameObject } from './same.ts';
 import {
   bridgeLinksTag,
   bridgeTag,
@@ -287,6 +287,7 @@ export class Topology implements TopologyView, View {
   }
 
   #changeRoute(before: RouteRow | undefined, after: RouteRow | undefined, effects: Effects): void {
+    if (before !== undefined && after !== undefined && differInLabelsOnly(before, after)) return;
     if (before !== undefined) {
       const router = this.#routerState(before.router);
       effects.routes.push(...prefixesOf(before.router, router.removeRoute(before)));

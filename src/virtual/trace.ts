@@ -7,14 +7,21 @@ import { formatIp } from '#net/ip.ts';
 import { formatMac } from '#net/mac.ts';
 import { DROPS } from './drop.ts';
 import type { BridgeId, PortId, RouterId } from './ids.ts';
+import type { Guards } from './match.ts';
 import type { Outcome, Recipient, Step, Verdict } from './outcome.ts';
 import type { TopologyView } from './view.ts';
 
 /** Whether the reader may know an object: what it is called, and what it is made of. */
 export type Known = (kind: Step['at']['kind'], id: string) => boolean;
 
+/** What is told of a walk: an outcome has it, and so has the cause of an installed flow. */
+export interface Told extends Pick<Outcome, 'steps' | 'verdict' | 'rewrites'> {
+  readonly guards: Pick<Guards, 'decTtl'>;
+  readonly sends: readonly { readonly port: PortId }[];
+}
+
 /** How objects are called, for one reader. */
-class Names {
+export class Names {
   readonly knows: Known;
   readonly #topology: TopologyView;
 
@@ -30,7 +37,8 @@ class Names {
   }
 }
 
-function describeStep({ at, did, detail }: Step, names: Names): string {
+/** `bridge b1: unicast 02:00:00:00:00:02`. */
+export function describeStep({ at, did, detail }: Step, names: Names): string {
   const what = did.replaceAll('-', ' ');
   const more = detail === undefined || !names.knows(at.kind, at.id) ? '' : ` ${detail}`;
   return `${at.kind} ${names.of(at.kind, at.id)}: ${what}${more}`;
@@ -54,7 +62,7 @@ export const knowsWhole = (verdict: Verdict, knows: Known): boolean =>
   verdict.to.every((to) => ('port' in to ? knows('port', to.port) : knows('bridge', to.flood)));
 
 /** What becomes of the headers, as far as it is not as they came. */
-function describeRewrites({ rewrites, guards }: Outcome): string {
+function describeRewrites({ rewrites, guards }: Told): string {
   const { ethSrc, ethDst } = rewrites;
   const macs =
     ethSrc === undefined || ethDst === undefined
@@ -63,7 +71,7 @@ function describeRewrites({ rewrites, guards }: Outcome): string {
   return guards.decTtl === 0 ? macs : `${macs}, ttl less ${guards.decTtl}`;
 }
 
-function describeVerdict(verdict: Verdict, outcome: Outcome, names: Names): string {
+function describeVerdict(verdict: Verdict, outcome: Told, names: Names): string {
   if (verdict.kind === 'drop') return `drop: ${DROPS[verdict.reason].about}`;
   if (verdict.kind === 'wait') {
     const ip = names.knows('port', verdict.port) ? formatIp(verdict.ip) : 'the next hop';
@@ -86,7 +94,7 @@ function describeVerdict(verdict: Verdict, outcome: Outcome, names: Names): stri
  * is on the way the reader is told that it is there, and what it did.
  */
 export function describeOutcome(
-  outcome: Outcome,
+  outcome: Told,
   topology: TopologyView,
   knows: Known = () => true,
 ): string[] {

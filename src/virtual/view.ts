@@ -98,6 +98,16 @@ export interface RouterView {
    * `source` is asked only where a route depends on it.
    */
   routes(destination: Ip, source: () => Ip): readonly RouteView[];
+  /**
+   * For tracers: every route to an address, those that would be taken before others first; then
+   * those that are not alive. Costs a look at each static route.
+   */
+  considered(destination: Ip): readonly ConsideredRoute[];
+}
+export interface ConsideredRoute {
+  readonly route: RouteView;
+  /** Its port, if it has one, can carry traffic. */
+  readonly alive: boolean;
 }
 export interface TopologyView {
   readonly revision: number;

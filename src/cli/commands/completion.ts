@@ -5,23 +5,16 @@
 import { Argument, type Command } from 'commander';
 import { complete } from '../complete.ts';
 import { action, type Session } from '../session.ts';
+import { escapeWord, splitLine } from '../shell/words.ts';
 
 /**
- * Readline breaks words at `:` and `=`: the script answers what is behind the last of them only.
+ * Bash gives the line as it stands, quotes and all, and replaces what is behind the last of its
+ * word breaks only.
  */
 const BASH = `_mn() {
-  local line="\${COMP_LINE:0:COMP_POINT}" word head i
-  local -a words
-  read -ra words <<< "$line"
-  [[ $line == *[[:space:]] ]] && words+=("")
-  word="\${words[-1]}"
-  mapfile -t COMPREPLY < <("\${words[0]}" complete -- "\${words[@]:1}" 2>/dev/null)
+  local line="\${COMP_LINE:0:COMP_POINT}"
+  mapfile -t COMPREPLY < <("\${line%%[[:space:]]*}" complete --breaks "$COMP_WORDBREAKS" --line "$line" 2>/dev/null)
   [[ \${#COMPREPLY[@]} == 1 && \${COMPREPLY[0]} == *= ]] && compopt -o nospace
-  head=""
-  [[ $word == *[:=]* ]] && head="\${word%"\${word##*[:=]}"}"
-  for i in "\${!COMPREPLY[@]}"; do
-    printf -v "COMPREPLY[$i]" '%q' "\${COMPREPLY[$i]#"$head"}"
-  done
 }
 complete -F _mn mn
 `;
@@ -29,7 +22,7 @@ complete -F _mn mn
 const ZSH = `#compdef mn
 _mn() {
   local -a all
-  all=("\${(@f)$("\${words[1]}" complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  all=("\${(@f)$("\${words[1]}" complete -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
   compadd -S '' -- \${(M)all:#*=}
   compadd -- \${all:#*=}
 }
@@ -52,6 +45,9 @@ Set it up:
   bash  source <(mn completion bash)          in ~/.bashrc
   zsh   source <(mn completion zsh)           in ~/.zshrc, after compinit
   fish  mn completion fish > ~/.config/fish/completions/mn.fish
+
+Examples:
+  mn completion bash
 `;
 
 export function addCompletion(session: Session, program: Command): void {
@@ -70,9 +66,38 @@ export function addCompletion(session: Session, program: Command): void {
     .command('complete', { hidden: true })
     .description('what can stand in place of the last word; called by the completion scripts')
     .argument('[words...]')
+    .option('--line <line>', 'the line up to the cursor, as it stands, in place of words')
+    .option('--breaks <characters>', 'of --line: answer what is behind the last of them')
     .action(
-      action(session, async (words) => {
-        for (const word of await complete(session, program, words)) session.io.out(`${word}\n`);
+      action(session, async (words, options) => {
+        const { out } = session.io;
+        const line = options['line'] as string | undefined;
+        if (line !== undefined) {
+          const breaks = (options['breaks'] as string | undefined) ?? '';
+          for (const text of await completeLine(session, program, { line, breaks }))
+            out(`${text}\n`);
+          return;
+        }
+        for (const { text } of await complete(session, program, words)) out(`${text}\n`);
       }),
     );
+}
+
+/** Candidates for the end of a line, quoted as the line is, from behind the last break on. */
+async function completeLine(
+  session: Session,
+  program: Command,
+  { line, breaks }: { readonly line: string; readonly breaks: string },
+): Promise<string[]> {
+  const { words, open, start } = splitLine(line);
+  const typed = start === line.length && open === undefined ? [...words, ''] : words;
+  const word = typed.at(-1) ?? '';
+  // Of spaces and quotes the splitter knows whether they break.
+  const inside = breaks.replace(/[\s'"]/g, '').split('');
+  const last = Math.max(-1, ...inside.map((c) => word.lastIndexOf(c)));
+  const found = await complete(session, program, typed.slice(1));
+  return found.map(({ text }) => {
+    const rest = text.slice(last + 1);
+    return open === undefined ? escapeWord(rest) : rest;
+  });
 }

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseFrameText } from '#net/text.ts';
-import type { AgentReport, HostStatus, TraceRequest, WatchEvent } from '#client/types.ts';
+import type { TraceRequest } from '#client/trace.ts';
+import type { AgentReport, HostStatus, WatchEvent } from '#client/types.ts';
 import type { StoredObject } from '#virtual/kind.ts';
 import { EXIT } from '../io.ts';
 import { type FakeApi, fakeApi, mn, uuidOf } from '../testing.ts';
-import { addressesOf } from './trace.ts';
+import { addressesOf } from '../packets.ts';
 
 const report = (of: Partial<AgentReport>, drops: Record<string, number> = {}): AgentReport => ({
   revision: 7,
@@ -228,7 +229,7 @@ test('trace takes hex, and says what a frame lacks', async () => {
   ]) {
     const ran = await mn(api.client, line);
     assert.equal(ran.code, EXIT.usage, line);
-    assert.match(ran.err, /^error: .*\nhint: .*\n$/, line);
+    assert.match(ran.err, /^error: .*\n(  .*\n +\^+\n)?hint: .*\n$/, line);
   }
   assert.equal((await mn(api.client, 'trace p9 "icmp 10.0.0.1 > 10.0.0.2"')).code, EXIT.refused);
 });

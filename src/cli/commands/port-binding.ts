@@ -3,6 +3,7 @@
  * together.
  */
 import type { Command } from 'commander';
+import { examples } from '../examples.ts';
 import {
   action,
   finishWrite,
@@ -31,6 +32,7 @@ export function addPortBinding(session: Session, port: Command): void {
     .requiredOption('--host <host>', 'the host that carries it')
     .requiredOption('--interface <name>', 'the network interface on that host')
     .addOption(ifRevisionOption());
+  examples(bind, ['mn port create vm5 --bridge b1', 'mn port bind vm5 --host h1 --interface tap5']);
   writeOptions(bind).action(
     action(session, ([target = ''], options) => {
       const host = String(options['host']);
@@ -45,6 +47,7 @@ export function addPortBinding(session: Session, port: Command): void {
     .description('carry a port nowhere')
     .argument('<port>', 'its name or id')
     .addOption(ifRevisionOption());
+  examples(unbind, ['mn port unbind vm1 --wait']);
   writeOptions(unbind).action(
     action(session, ([target = ''], options) => {
       const body = { host: null, interface: null };

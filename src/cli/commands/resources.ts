@@ -9,23 +9,25 @@ import { KIND_NAMES } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { changesOf } from '../edits.ts';
 import {
-  fieldsOf,
   fieldsOfObject,
   type FieldSpec,
-  findField,
   parseFlag,
   placeholder,
   settableFields,
   variantOf,
 } from '../fields.ts';
-import { pairs, print, table } from '../format.ts';
+import { examples, firstExamples, KIND_EXAMPLES, type Verb } from '../examples.ts';
+import { pairs, print } from '../format.ts';
 import { UsageError } from '../io.ts';
-import { cellOf, isId, type Lookup, shortCellOf } from '../names.ts';
+import { columnsOf, kindList } from '../kind-list.ts';
+import { checkList, conditionsOf, listingOptions, orderOf, showList } from '../listing.ts';
+import { cellOf, isId, type Lookup } from '../names.ts';
 import {
   action,
   finishWrite,
   formatOf,
   ifRevisionOption,
+  isWide,
   type Options,
   outputOption,
   repeated,
@@ -36,68 +38,25 @@ import {
 const valueOf = (object: StoredObject, field: string): unknown =>
   (object as unknown as Readonly<Record<string, unknown>>)[field];
 
-const title = (field: FieldSpec): string => field.flag.replaceAll('-', ' ').toUpperCase();
-
-/** `--where field=value` as the API's filters; a reference may be given by name. */
-async function filtersOf(
-  session: Session,
-  kind: Kind,
-  given: readonly string[] = [],
-): Promise<Record<string, string>> {
-  const where: Record<string, string> = {};
-  for (const text of given) {
-    const at = text.indexOf('=');
-    if (at < 1) throw new UsageError(`--where: '${text}' is not of the form field=value`);
-    const field = findField(fieldsOf(kind), text.slice(0, at), '--where');
-    const value = text.slice(at + 1);
-    where[field.name] =
-      field.refersTo === undefined ? value : await session.names.id(field.refersTo, value);
-  }
-  return where;
-}
-
 function listVerb(session: Session, parent: Command, kind: Kind): void {
-  parent
-    .command('list')
-    .description(`list every ${kind.name} you may see`)
-    .option('--where <field=value>', 'only those whose field has the value; repeatable', repeated)
-    .addOption(outputOption())
-    .action(
-      action(session, async (_args, options) => {
-        const { io, names } = session;
-        const where = await filtersOf(session, kind, options['where'] as string[] | undefined);
-        const objects = await io.client.listAll(kind.name, where);
-        const fields = fieldsOf(kind).filter((field) => kind.columns.includes(field.name));
-        fields.sort((a, b) => kind.columns.indexOf(a.name) - kind.columns.indexOf(b.name));
-        const asTable = formatOf(options) === 'table';
-        const name: Lookup = asTable ? await names.forFields(fields) : (_kind, id) => id;
-        print(io, formatOf(options), {
-          value: objects,
-          text: () => tableOf(session, fields, objects, name),
-        });
-        if (asTable && objects.length === 0) io.err(`no ${kind.name} found\n`);
-      }),
-    );
-}
-
-/** A column without anything in any row says nothing. */
-function tableOf(
-  { io }: Session,
-  fields: readonly FieldSpec[],
-  objects: readonly StoredObject[],
-  name: Lookup,
-): string {
-  const cells = fields.map((field) =>
-    objects.map((object) => shortCellOf(field, valueOf(object, field.name), name)),
-  );
-  const shown = [...fields.keys()].filter((i) => cells[i]?.some((cell) => cell !== '') === true);
-  return table(
-    io,
-    shown.map((i) => fields[i]).flatMap((field) => (field === undefined ? [] : [columnOf(field)])),
-    objects.map((_object, row) => shown.map((i) => cells[i]?.[row] ?? '')),
+  const list = parent.command('list').description(`list every ${kind.name} you may see`);
+  listingOptions(list).action(
+    action(session, async (_args, options) => {
+      const conditions = conditionsOf(options);
+      checkList(
+        columnsOf(kind, (_kind, id) => id),
+        options,
+      );
+      const request = {
+        conditions,
+        order: orderOf(options),
+        wide: isWide(options),
+        forPeople: formatOf(options) === 'table',
+      };
+      await showList(session, options, await kindList(session, kind, request));
+    }),
   );
 }
-const columnOf = (field: FieldSpec) => ({ title: title(field), spare: field.name === 'id' });
 
 function showVerb(session: Session, parent: Command, kind: Kind): void {
   parent
@@ -251,12 +210,17 @@ export function addResources(session: Session, program: Command): Map<string, Co
       .command(kind.name)
       .description(kind.about)
       .helpGroup('The virtual network:');
+    examples(command, firstExamples(kind.name));
     listVerb(session, command, kind);
     showVerb(session, command, kind);
     if (kind.writer !== 'host') {
       createVerb(session, command, kind);
       updateVerb(session, command, kind);
       deleteVerb(session, command, kind);
+    }
+    for (const verb of command.commands) {
+      const lines = KIND_EXAMPLES[kind.name][verb.name() as Verb];
+      if (lines !== undefined) examples(verb, lines);
     }
     commands.set(kind.name, command);
   }

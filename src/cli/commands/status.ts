@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 import type { HostStatus, Status } from '#client/types.ts';
 import { DROPS, type DropReason } from '#virtual/drop.ts';
+import { examples } from '../examples.ts';
 import { type Column, count, pairs, print, styled, table } from '../format.ts';
 import type { CliIo } from '../io.ts';
 import { action, formatOf, outputOption, type Session } from '../session.ts';
@@ -111,22 +112,22 @@ function text(io: CliIo, status: Status, portName: (id: string) => string): stri
 }
 
 export function addStatus(session: Session, program: Command): void {
-  program
+  const command = program
     .command('status')
     .description('is it well: hosts, ports, drops and why')
     .helpGroup('Looking:')
-    .addOption(outputOption())
-    .action(
-      action(session, async (_args, options) => {
-        const status = await session.io.client.status();
-        const needed =
-          formatOf(options) === 'table' &&
-          status.hosts.some((host) => (host.report?.portsDown.length ?? 0) > 0);
-        const ports = needed ? await session.names.of('port') : new Map<string, string>();
-        print(session.io, formatOf(options), {
-          value: status,
-          text: () => text(session.io, status, (id) => ports.get(id) ?? id),
-        });
-      }),
-    );
+    .addOption(outputOption());
+  examples(command, ['mn status', "mn status -o 'jsonpath={.hosts[*].name}'"]).action(
+    action(session, async (_args, options) => {
+      const status = await session.io.client.status();
+      const needed =
+        formatOf(options) === 'table' &&
+        status.hosts.some((host) => (host.report?.portsDown.length ?? 0) > 0);
+      const ports = needed ? await session.names.of('port') : new Map<string, string>();
+      print(session.io, formatOf(options), {
+        value: status,
+        text: () => text(session.io, status, (id) => ports.get(id) ?? id),
+      });
+    }),
+  );
 }

@@ -4,8 +4,10 @@
  */
 import { type Command, Option } from 'commander';
 import type { KnownToken, Token } from '#client/types.ts';
-import { print, table } from '../format.ts';
+import { examples } from '../examples.ts';
+import { print } from '../format.ts';
 import { UsageError } from '../io.ts';
+import { type ListColumn, listingOptions, showList } from '../listing.ts';
 import { action, formatOf, type Options, outputOption, type Session } from '../session.ts';
 
 async function tokenOf(session: Session, options: Options): Promise<Token> {
@@ -35,38 +37,34 @@ async function tokenOf(session: Session, options: Options): Promise<Token> {
 const holderOf = (token: Token, hostName: (id: string) => string): string =>
   token.role === 'host' ? hostName(token.host) : token.role === 'tenant' ? token.tenant : '';
 
-const COLUMNS = ['ID', 'ROLE', 'NAME', 'OF'].map((title) => ({ title }));
-
-function listVerb(session: Session, token: Command): void {
-  token
-    .command('list')
-    .description('list the tokens, without their secrets')
-    .addOption(outputOption())
-    .action(
-      action(session, async (_args, options) => {
-        const { io, names } = session;
+function listVerb(session: Session, parent: Command): void {
+  const list = parent.command('list').description('list the tokens, without their secrets');
+  examples(list, ['mn token list --where role=tenant --sort name']);
+  listingOptions(list, ['id', 'role', 'name', 'of']).action(
+    action(session, async (_args, options) => {
+      const { io, names } = session;
+      let hosts: ReadonlyMap<string, string> = new Map();
+      const columns: readonly ListColumn<KnownToken>[] = [
+        { name: 'id', title: 'ID', value: ({ id }) => id },
+        { name: 'role', title: 'ROLE', value: ({ role }) => role },
+        { name: 'name', title: 'NAME', value: ({ name }) => name },
+        { name: 'of', title: 'OF', value: (one) => holderOf(one, (id) => hosts.get(id) ?? id) },
+      ];
+      const load = async (): Promise<readonly KnownToken[]> => {
         const tokens = await io.client.tokens();
-        const asTable = formatOf(options) === 'table';
-        const hosts = asTable ? await names.of('host') : new Map<string, string>();
-        const row = (one: KnownToken): string[] => [
-          one.id,
-          one.role,
-          one.name,
-          holderOf(one, (id) => hosts.get(id) ?? id),
-        ];
-        print(io, formatOf(options), {
-          value: tokens,
-          text: () => table(io, COLUMNS, tokens.map(row)),
-        });
-        if (asTable && tokens.length === 0) io.err('no token found\n');
-      }),
-    );
+        if (tokens.some(({ role }) => role === 'host')) hosts = await names.of('host');
+        return tokens;
+      };
+      await showList(session, options, { columns, load, empty: 'no token found' });
+    }),
+  );
 }
 
 function revokeVerb(session: Session, token: Command): void {
-  token
+  const revoke = token
     .command('revoke')
-    .description('revoke a token: it is refused from now on, and its streams end')
+    .description('revoke a token: it is refused from now on, and its streams end');
+  examples(revoke, ['mn token revoke 0123456789abcdef   # exit 1: there is none'])
     .argument('<id>', 'its id, as mn token list shows it')
     .action(
       action(session, async ([id = '']) => {
@@ -81,15 +79,21 @@ export function addToken(session: Session, program: Command): void {
     .command('token')
     .description('Who may ask the API for what.')
     .helpGroup('Operating:');
+  examples(token, ['mn token issue --role tenant --tenant acme', 'mn token list']);
   issueVerb(session, token);
   listVerb(session, token);
   revokeVerb(session, token);
 }
 
 function issueVerb(session: Session, parent: Command): void {
-  parent
+  const issue = parent
     .command('issue')
-    .description('issue a bearer token; its secret is shown this once')
+    .description('issue a bearer token; its secret is shown this once');
+  examples(issue, [
+    'mn token issue --role tenant --tenant acme',
+    'mn token issue --role host --host h1',
+    'mn token issue --role operator --name alice',
+  ])
     .addOption(
       new Option('--role <role>', 'what it may do')
         .choices(['operator', 'tenant', 'host'])

@@ -1,101 +1,77 @@
 /**
- * `mn trace`: what would happen to a frame that enters at a port, and why, without sending it. The
- * text of a frame may leave its MACs out: they are those seeded for its addresses, or that of the
- * router on the way, as a workload would use them.
+ * `mn trace`: what would happen to a packet that enters at a port, and why, without sending it. One
+ * answer, told in the form that is asked for; programs get all of it.
  */
-import type { Command } from 'commander';
-import type { TraceResult } from '#client/types.ts';
-import { type Mac, parseMac } from '#net/mac.ts';
-import { describeFrame, parseFrameText } from '#net/text.ts';
-import type { ObjectOf } from '#virtual/kinds.ts';
+import { Option, type Command } from 'commander';
+import type { TraceLook, TraceResult } from '#client/trace.ts';
+import { describeFrame } from '#net/text.ts';
 import { print } from '../format.ts';
 import { UsageError } from '../io.ts';
-import { canonicalIp, nextHop, segmentOf } from '../segment.ts';
-import { action, formatOf, outputOption, type Session } from '../session.ts';
+import { type Packet, PACKET_GRAMMAR, packetOf } from '../packets.ts';
+import { action, formatOf, numberOption, outputOption, type Session } from '../session.ts';
+import { liveOptions, traceLive } from './trace-live.ts';
 
-type Port = ObjectOf<'port'>;
-const GRAMMAR = `
-Frames:
-  [MAC > MAC] [vlan N] and one of
-    arp who-has IP tell IP           arp reply IP is-at MAC [to IP]
-    icmp IP > IP [echo|reply] [id N] [seq N]      (icmp6 likewise)
-    udp IP:PORT > IP:PORT            tcp IP:PORT > IP:PORT [syn|ack|fin|rst]
-    ns IP6 for IP6                   na IP6 is-at MAC to IP6
-    ip IP > IP proto N               type 0xNNNN
-  then [ttl N] [length N | data HEX]. IPv6 with a port is written [ADDRESS]:PORT.
-  MACs left out are those seeded for the addresses; beyond a router, that router's.
+const FORMS = ['minimal', 'detailed', 'summary'] as const;
+type Form = (typeof FORMS)[number];
+
+const HELP = `${PACKET_GRAMMAR}
+Forms:
+  minimal    each step, the verdict, and what is sent because of it
+  summary    the devices on the way in one line, and the verdict
+  detailed   also what each step read and wrote, which routes there were and why they were taken
+             or not, and the flow that would be installed
 
 Examples:
-  mn trace vm1 "icmp 10.0.0.1 > 10.0.0.2"
-  mn trace vm1 "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff arp who-has 10.0.0.2 tell 10.0.0.1"
+  mn trace "icmp 10.0.1.2 > 10.0.2.2 from vm1"
+  mn trace "tcp 10.0.1.2:3333 > 10.0.2.2:80 from vm1" --form detailed
+  mn trace "udp 10.0.1.2:1 > 192.0.2.1:2 from vm1" --form summary
+  mn trace "icmp 10.0.1.2 > 10.0.2.2 from vm1" --host h1
+  mn trace --live "icmp 10.0.1.2 > 10.0.2.2 from vm1" --seconds 1
+  mn trace vm1 "02:00:00:00:01:02 > ff:ff:ff:ff:ff:ff arp who-has 10.0.1.1 tell 10.0.1.2"
 `;
 
-/** The addresses of a frame's text, `from` and `to`, in canonical form where they can be read. */
-export function addressesOf(text: string): { readonly from?: string; readonly to?: string } {
-  const canonical = (word: string | undefined): string | undefined => {
-    const bare = word?.replace(/^\[(.*)\](:\d+)?$/, '$1') ?? '';
-    return canonicalIp(bare) ?? canonicalIp(bare.replace(/:\d+$/, ''));
-  };
-  const words = text.trim().split(/\s+/);
-  for (const [i, word] of words.entries()) {
-    const from = canonical(words[i - 1]);
-    const to = canonical(words[i + 1]);
-    if (word === '>' && from !== undefined && to !== undefined) return { from, to };
-    if (word === 'tell' && to !== undefined) return { from: to };
-    if (word === 'for' && from !== undefined) return { from };
-  }
-  return {};
-}
-
-const macOf = (text: string | undefined): Mac | undefined =>
-  text === undefined ? undefined : parseMac(text);
-
-/** The MACs of a frame whose text leaves them out, as far as they are known; and what is known. */
-async function macsOf(session: Session, port: Port, text: string): Promise<Macs> {
-  if (port.type === 'router')
-    return {
-      dst: macOf(port.mac),
-      known: `the router's is ${port.mac}, the sender's is not known`,
-    };
-  const { from, to } = addressesOf(text);
-  const [first] = port.addresses;
-  const sender = port.addresses.find(({ ip }) => from !== undefined && ip === from) ?? first;
-  const known =
-    sender === undefined ? `port ${port.name} has no seeded address` : `source ${sender.mac}`;
-  const src = macOf(sender?.mac);
-  if (to === undefined) return { src, known };
-  return { src, dst: macOf(nextHop(await segmentOf(session.io.client, port), from, to)), known };
-}
-interface Macs {
-  readonly src?: Mac | undefined;
-  readonly dst?: Mac | undefined;
-  readonly known: string;
-}
-
-/** The frame's bytes; MACs that the text leaves out are those that a workload would use. */
-async function frameOf(session: Session, name: string, text: string): Promise<Uint8Array> {
-  const port = (await session.io.client.get('port', name)) as Port;
-  const { src, dst, known } = await macsOf(session, port, text);
-  const frame = parseFrameText(text, {
-    ...(src === undefined ? {} : { src }),
-    ...(dst === undefined ? {} : { dst }),
-  });
-  if (frame instanceof Uint8Array) return frame;
-  throw new UsageError(
-    `frame: ${frame.error}`,
-    `Write the MACs in front (MAC > MAC …; ${known}), or see: mn trace --help`,
-  );
-}
-
-/** The answer for people: the frame, what happens to it, how it leaves, what is sent back. */
-async function textOf(session: Session, frame: Uint8Array, result: TraceResult): Promise<string> {
-  const lines = [describeFrame(frame), ...result.lines];
+/** Behind the steps: how the frame leaves, and what the network itself sends. */
+async function effects(session: Session, frame: Uint8Array, result: TraceResult) {
+  const lines: string[] = [];
   const { rewritten } = result;
   if (rewritten !== undefined && rewritten !== frame.toHex())
     lines.push(`leaves as ${describeFrame(Uint8Array.fromHex(rewritten))}`);
   for (const { port, text } of result.sends)
     lines.push(`sent out of port ${await session.names.one('port', port)}: ${text}`);
-  return `${lines.join('\n')}\n`;
+  return lines;
+}
+
+function lookLines(looked: readonly TraceLook[]): string[] {
+  return looked.flatMap(({ text, routes }) => [
+    `    ${text}`,
+    ...(routes ?? []).map((route) => `      ${route.text}`),
+  ]);
+}
+
+function detailed({ steps, looked, looksLeftOut, lines, flow }: TraceResult): string[] {
+  const match = flow.match.map(({ field, value }) => `${field}=${value}`).join(' ');
+  return [
+    ...steps.flatMap((step) => [step.text, ...lookLines(step.looked)]),
+    lines.at(-1) ?? '',
+    ...lookLines(looked),
+    ...(looksLeftOut > 0 ? [`    and ${looksLeftOut} looks more`] : []),
+    flow.none === undefined ? 'flow' : `no flow: ${flow.none}`,
+    `    match ${match === '' ? 'any frame here' : match}`,
+    ...flow.actions.map(({ text }) => `    ${text}`),
+  ];
+}
+
+/** The answer for people. */
+async function textOf(session: Session, form: Form, frame: Uint8Array, result: TraceResult) {
+  const head = [describeFrame(frame)];
+  const { lines, way } = result;
+  if (form === 'summary') {
+    head.push(way.map(({ kind, name }) => `${kind} ${name}`).join(' > '), lines.at(-1) ?? '');
+  } else {
+    head.push(...(form === 'detailed' ? detailed(result) : lines));
+    head.push(...(await effects(session, frame, result)));
+  }
+  return `${head.join('\n')}\n`;
 }
 
 function frameOfHex(text: string): Uint8Array {
@@ -105,27 +81,47 @@ function frameOfHex(text: string): Uint8Array {
   return Uint8Array.fromHex(hex);
 }
 
+/** `PACKET`, `PORT PACKET`, or `PORT` with `--hex`. */
+async function asked(session: Session, words: readonly string[], hex: string | undefined) {
+  const [first = '', second] = words;
+  if (hex === undefined) {
+    if (second !== undefined) return packetOf(session, second, first);
+    // One word is no packet: what follows it is missing.
+    if (/\s/.test(first)) return packetOf(session, first, undefined);
+  } else if (second === undefined) {
+    const packet: Packet = { port: first, frame: frameOfHex(hex) };
+    return packet;
+  }
+  throw new UsageError('give the frame either in words or with --hex');
+}
+
 export function addTrace(session: Session, program: Command): void {
-  program
-    .command('trace')
-    .description('what would happen to a frame that enters at a port, and why')
+  liveOptions(program.command('trace'))
+    .description('what would happen to a packet that enters at a port, and why')
     .helpGroup('Looking:')
-    .argument('<port>', 'name or id of the port where the frame enters')
-    .argument('[frame]', 'the frame in words, such as "icmp 10.0.0.1 > 10.0.0.2"')
+    .argument('<port>', 'where it enters; or all in one: "icmp 10.0.0.1 > 10.0.0.2 from vm1"')
+    .argument('[packet]', 'the packet, where the port comes first')
     .option('--hex <bytes>', 'the frame in hexadecimal instead')
+    .addOption(new Option('--form <form>', 'how much to tell').choices(FORMS).default(FORMS[0]))
+    .option('--host <host>', "by that host's agent, as it would decide now; default: the API")
+    .addOption(numberOption('--at <revision>', 'on the topology as it was at that revision'))
     .addOption(outputOption())
-    .addHelpText('after', GRAMMAR)
+    .addHelpText('after', HELP)
     .action(
-      action(session, async ([port = '', ...rest], options) => {
-        const hex = options['hex'] as string | undefined;
-        const words = rest[0];
-        if ((hex === undefined) === (words === undefined))
-          throw new UsageError('give the frame either in words or with --hex');
-        const frame =
-          hex === undefined ? await frameOf(session, port, words ?? '') : frameOfHex(hex);
-        const result = await session.io.client.trace({ port, frame: frame.toHex() });
+      action(session, async (words, options) => {
+        if (options['live'] === true) return traceLive(session, words, options);
+        const { port, frame } = await asked(session, words, options['hex'] as string | undefined);
+        const host = options['host'] as string | undefined;
+        const at = options['at'] as number | undefined;
+        const result = await session.io.client.trace({
+          port,
+          frame: frame.toHex(),
+          ...(host !== undefined && { host }),
+          ...(at !== undefined && { at }),
+        });
         const format = formatOf(options);
-        const text = format === 'table' ? await textOf(session, frame, result) : '';
+        const form = options['form'] as Form;
+        const text = format === 'table' ? await textOf(session, form, frame, result) : '';
         print(session.io, format, { value: result, text: () => text });
       }),
     );

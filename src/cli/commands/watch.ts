@@ -6,6 +6,7 @@ import { type Command, Option } from 'commander';
 import type { RowChange } from '#virtual/change.ts';
 import { KIND_NAMES, type KindName, type StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
+import { examples } from '../examples.ts';
 import { fieldsOf } from '../fields.ts';
 import { styled } from '../format.ts';
 import { cellOf, type Lookup, titleOf } from '../names.ts';
@@ -113,10 +114,11 @@ function tell(
 }
 
 export function addWatch(session: Session, program: Command): void {
-  program
+  const watch = program
     .command('watch')
     .description('changes as they happen, until interrupted')
-    .helpGroup('Looking:')
+    .helpGroup('Looking:');
+  examples(watch, ['mn watch --kind port route', 'mn watch --since 1 --count 3 -o json'])
     .addOption(new Option('--kind <kinds...>', 'only changes of these kinds').choices(KIND_NAMES))
     .addOption(numberOption('--since <revision>', 'first every change after this revision'))
     .addOption(numberOption('--count <n>', 'stop after so many changes'))

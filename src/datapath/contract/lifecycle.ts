@@ -63,6 +63,23 @@ export const LIFECYCLE: { readonly [what: string]: Case } = {
     assert.deepEqual((await rig.bench.received(rig.b)).filter(ours), []);
   },
 
+  'what a flow does is told while there is one of this name': async (rig) => {
+    const actions = { ...to(rig.b), vlan: 6, decTtl: 2 };
+    const ref = rig.ref();
+    assert.equal(rig.dp.actions(ref), undefined);
+    rig.dp.install(ref, flowOf({ port: rig.a }, udp(), actions, EXACT));
+    const told = (): unknown => {
+      const found = rig.dp.actions(ref);
+      return found && sorted(found);
+    };
+    assert.deepEqual(told(), sorted(actions));
+    rig.dp.commit();
+    assert.deepEqual(told(), sorted(actions));
+    assert.equal(rig.dp.actions({ ...ref, generation: ref.generation + 1 }), undefined);
+    rig.dp.remove([ref]);
+    assert.equal(told(), undefined);
+  },
+
   'a live flow is replaced without a gap': async (rig) => {
     const old = rig.install({ port: rig.a }, udp(), to(rig.b));
     rig.install({ port: rig.a }, udp(), to(rig.c));

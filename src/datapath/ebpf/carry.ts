@@ -64,6 +64,8 @@ export const ROWS = {
   tails: { carry: 'anew' },
   work: { carry: 'anew' },
   notes: { carry: 'anew' },
+  sights: { value: 'sight', carry: 'anew' },
+  sightings: { carry: 'anew' },
 } as const satisfies Readonly<Record<MapName, Row>>;
 
 /** The maps in the order of carrying. */

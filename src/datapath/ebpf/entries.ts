@@ -11,6 +11,10 @@
 import type { DpPeer, DpPort } from '#flow/flow.ts';
 import { ENTRY, ENTRY_KEY, ENTRY_REF, KEY, LIMITS, offsets, sizeOf } from '#flow/layout.ts';
 import { BpfMap } from '#os/bpf.ts';
+import { DROPS } from '#virtual/drop.ts';
+import type { Datapath } from '../datapath.ts';
+import { DROP_REASONS } from './counters.ts';
+import type { Drops } from './counters.ts';
 import type { Maps } from './maps.ts';
 
 const KEY_AT = offsets(ENTRY_KEY);
@@ -167,6 +171,33 @@ export class Entries {
     const number = own === undefined || own.number === NO_NUMBER ? NOBODY : own.number;
     const at = (number * SIZE + AT.agent_drops + 8 * code) / 8;
     this.#counts[at] = this.#counts[at]! + BigInt(frames);
+  }
+
+  /** What was dropped of each entry that the kernel knows, and by the agent of nobody's. */
+  listDrops(): ReturnType<Datapath['entryDrops']> {
+    const listed = [...this.#own].flatMap(([id, { number }]) => {
+      if (number === NO_NUMBER) return [];
+      const source = Math.floor(id / 2 ** 32);
+      return [
+        {
+          port: (id % 2 ** 32) as DpPort,
+          source: source === NO_SOURCE ? undefined : (source as DpPeer),
+          ...this.#dropsOf(number),
+        },
+      ];
+    });
+    return [...listed, { port: undefined, source: undefined, ...this.#dropsOf(NOBODY), drops: {} }];
+  }
+  #dropsOf(number: number): { drops: Drops; agentDrops: Drops } {
+    const read = (at: number): Drops => {
+      const drops: Drops = {};
+      for (const reason of DROP_REASONS) {
+        const n = Number(this.#counts[(number * SIZE + at) / 8 + DROPS[reason].code]);
+        if (n > 0) drops[reason] = n;
+      }
+      return drops;
+    };
+    return { drops: read(AT.drops), agentDrops: read(AT.agent_drops) };
   }
 
   /** So many bytes of the ring that this entry's frames had are free again. */

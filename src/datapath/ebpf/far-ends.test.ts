@@ -18,6 +18,7 @@ import { encapsulate, isRoot, sweep, Testbed } from './testbed.ts';
 
 const options = { skip: !isRoot() && 'needs root: network namespaces and bpf(2)' };
 const NETWORK = 0x800005;
+const LOOK_MS = 60_000;
 /** Whom a frame is for (linux/if_packet.h). */
 const TYPE = { host: 0, broadcast: 1, otherHost: 3 } as const;
 
@@ -71,6 +72,27 @@ const dst = (frame: Uint8Array, address: number): Uint8Array => {
   return frame;
 };
 
+/** While somebody looks the way is the same, and the frame is shown as it leaves. */
+async function isShown(
+  pair: Pair,
+  receiver: PacketSocket,
+  { send, frame }: { readonly send: () => void; readonly frame: string },
+): Promise<void> {
+  const { dp, b } = pair;
+  const untilMs = dp.now() + LOOK_MS;
+  const rate = { perSecond: 1_000, burst: 1_000 };
+  dp.sights.look(0, { port: b, matches: [], snapBytes: 2_000, untilMs, ...rate });
+  const shown: string[] = [];
+  const { straight, frame: got } = await pair.carried(receiver, send);
+  assert.deepEqual({ straight, got }, { straight: true, got: frame });
+  await until('the frame is shown', () => {
+    dp.sights.drain(({ where, frame: seen }) => void shown.push(`${where} ${hex(seen)}`), 8);
+    return shown.length > 0 ? true : undefined;
+  });
+  assert.deepEqual(shown, [`out ${frame}`]);
+  dp.sights.end(0);
+}
+
 test('what is for a container goes straight to it, and nothing else', options, async () => {
   sweep();
   const testbed = new Testbed();
@@ -106,6 +128,15 @@ test('what is for a container goes straight to it, and nothing else', options, a
     assert.deepEqual(await pair.carried(receiver, () => void sender.send(other)), {
       frame: hex(dst(udp({ id: 5, dst: 9 }), mac(2))),
       ...rewritten,
+    });
+    await isShown(pair, receiver, {
+      send: () => void sender.send(other),
+      frame: hex(dst(udp({ id: 5, dst: 9 }), mac(2))),
+    });
+    const known = udp({ id: 1 });
+    await isShown(pair, receiver, {
+      send: () => void far.send(encapsulate({ source: REMOTE, key: PORT_KEY }, known)),
+      frame: hex(known),
     });
     const wide = udp({ id: 6, src: 4 });
     pair.install(wide, to(b), fieldSet(['ethSrc']));

@@ -5,7 +5,7 @@
  * replaced flow never removes its successor; a slot is written only while free; everything found at
  * the start is either in force and known here, or deleted.
  */
-import type { Flow, FlowRef } from '#flow/flow.ts';
+import type { Actions, Flow, FlowRef } from '#flow/flow.ts';
 import { FLOW_VALUE, KEY, KEY_SIZE, offsets, sizeOf } from '#flow/layout.ts';
 import { entryOf } from '#flow/parse.ts';
 import { readMac } from '#net/mac.ts';
@@ -242,6 +242,10 @@ export class Flows {
     const actions = this.#actions;
     const lastUsedMs = actions.lastUsedMs(slot);
     return { packets: actions.packets(slot), bytes: actions.bytes(slot), lastUsedMs };
+  }
+
+  actions(ref: FlowRef): Actions | undefined {
+    return this.#live(ref) ? this.#actions.read(ref.slot) : undefined;
   }
 
   /** Everything in force; what is stale or has no place in the table is removed. */

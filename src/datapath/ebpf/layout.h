@@ -2,7 +2,7 @@
 /* Printed by src/flow/layout.ts; do not edit. */
 #pragma once
 
-#define LAYOUT_VERSION 4u
+#define LAYOUT_VERSION 5u
 
 #define MASKS_MAX 32u
 #define ENTRY_MASKS_MAX 8u
@@ -25,6 +25,10 @@
 #define UPCALL_LARGE_BYTES 65640u
 #define UPCALL_LARGE_COST 38u
 #define BUDGET_SOURCE_FACTOR 2u
+#define SIGHTS_MAX 8u
+#define SIGHT_SMALL_BYTES 160u
+#define SIGHT_MIDDLE_BYTES 1640u
+#define SIGHT_LARGE_BYTES 9256u
 
 #define ACTION_STALE 1u
 #define ACTION_DROP 2u
@@ -63,6 +67,17 @@
 
 #define PEER_IP4 4u
 #define PEER_IP6 6u
+
+#define WHERE_PORT 1u
+#define WHERE_TUNNEL 2u
+#define WHERE_INJECT 3u
+#define WHERE_OUT 4u
+
+#define FATE_SENT 1u
+#define FATE_DROPPED 2u
+#define FATE_UP 3u
+
+#define NO_SLOT 4294967295u
 
 #define COUNTERS_MAX 72u
 #define MARK_SENT 1296979032u
@@ -215,5 +230,41 @@ struct config {
 	__u32 inject_ifindex;
 	__u32 ring_bytes;
 	__u32 tunnel_tos;
+	__u64 sight_until;
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct config) == 224, "config");
+_Static_assert(sizeof(struct config) == 232, "config");
+
+struct sight {
+	__u64 until;
+	__u64 bucket;
+	__u64 token_ns;
+	__u64 full_ns;
+	__u64 matched;
+	__u32 port;
+	__u32 snap;
+	__u8 key_a[72];
+	__u8 mask_a[72];
+	__u8 key_b[72];
+	__u8 mask_b[72];
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct sight) == 336, "sight");
+
+struct sighting {
+	__u64 time;
+	__u32 sights;
+	__u32 where;
+	__u32 fate;
+	__u32 code;
+	__u32 slot;
+	__u32 generation;
+	__u32 outputs;
+	__u32 ifindex;
+	__u32 tun_key;
+	__u32 peer;
+	__u32 len;
+	__u32 caplen;
+	__u32 gso_size;
+	__u16 vlan_tci;
+	__u16 vlan_present;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct sighting) == 64, "sighting");

@@ -48,6 +48,8 @@ MAP(upcalls);
 MAP(counters);
 MAP(tails);
 MAP(work);
+MAP(sights);
+MAP(sightings);
 
 INLINE struct config *configuration(void)
 {

@@ -31,6 +31,7 @@ import {
   offsets,
   PEER,
   SENDER,
+  SIGHT,
   sizeOf,
 } from '#flow/layout.ts';
 import { BpfMap, createMap, MAP_FLAG, MAP_TYPE, mapInfo, openPinned, pin } from '#os/bpf.ts';
@@ -59,6 +60,8 @@ const CONFIG_AT = offsets(CONFIG);
 
 /** Flow slots must leave room for the others in what a mark can name. */
 export const SLOTS_MAX = 2 ** MARK_SLOT_BITS - 1 - LIMITS.SCRATCH_SLOTS - LIMITS.REWRITE_SLOTS;
+/** The queue of frames that are shown. */
+export const SIGHTINGS_BYTES = 2 ** 20;
 export const RING_BYTES_MIN = 2 ** 18;
 export const RING_BYTES_MAX = 2 ** 30;
 
@@ -124,8 +127,16 @@ function specs({ slots, ringBytes }: MapSizes) {
       entries: ringBytes,
     },
     counters: perCpu('counters', 8, COUNTERS_MAX),
-    tails: { name: 'tails', type: MAP_TYPE.progArray, keySize: 4, valueSize: 4, entries: 2 },
+    tails: { name: 'tails', type: MAP_TYPE.progArray, keySize: 4, valueSize: 4, entries: 4 },
     work: perCpu('work', WORK_BYTES, 1),
+    sights: array('sights', sizeOf(SIGHT), LIMITS.SIGHTS_MAX),
+    sightings: {
+      name: 'sightings',
+      type: MAP_TYPE.ringbuf,
+      keySize: 0,
+      valueSize: 0,
+      entries: SIGHTINGS_BYTES,
+    },
   } as const satisfies Readonly<Record<string, MapSpec>>;
 }
 export type MapName = keyof ReturnType<typeof specs>;
@@ -138,7 +149,8 @@ type Mapped =
   | 'members'
   | 'entries'
   | 'notes'
-  | 'peers';
+  | 'peers'
+  | 'sights';
 
 export interface Maps extends Disposable {
   readonly fds: Readonly<Record<MapName, number>>;
@@ -154,6 +166,8 @@ export interface Maps extends Disposable {
     setInject(ifindex: number): void;
     setTunnelTos(tos: number): void;
     setBudget(budget: UpcallBudget): void;
+    /** Nanoseconds of CLOCK_MONOTONIC; 0: nobody looks. */
+    setSightUntil(ns: bigint): void;
   };
 }
 
@@ -284,6 +298,7 @@ class OpenMaps implements Maps {
       entries: map('entries'),
       notes: map('notes'),
       peers: map('peers'),
+      sights: map('sights'),
     };
     this.#config = new DataView(this.memory.config);
     this.#config.setUint32(CONFIG_AT.ring_bytes, this.ringBytes, true);
@@ -295,6 +310,7 @@ class OpenMaps implements Maps {
     setTunnelTos: (tos: number): void => this.#config.setUint32(CONFIG_AT.tunnel_tos, tos, true),
     setInject: (ifindex: number): void =>
       this.#config.setUint32(CONFIG_AT.inject_ifindex, ifindex, true),
+    setSightUntil: (ns: bigint): void => this.#config.setBigUint64(CONFIG_AT.sight_until, ns, true),
     setBudget: (budget: UpcallBudget): void => {
       const put = (at: number, ns: number): void => this.#config.setBigUint64(at, BigInt(ns), true);
       for (const [i, name] of CLASSES.entries()) {

@@ -54,6 +54,7 @@ import { Peers } from './peers.ts';
 import { bpffsDir, describedLayout, otherLayouts, removeAllPins, removeLayout } from './pins.ts';
 import { closePrograms, loadPrograms, pinPrograms } from './programs.ts';
 import type { Programs, ProgramVariant } from './programs.ts';
+import { KernelSights } from './sights.ts';
 import { Stacks } from './stacked.ts';
 import { Keys, Senders } from './targets.ts';
 import { UpcallRing } from './upcalls.ts';
@@ -121,6 +122,7 @@ class Ebpf implements EbpfDatapath {
   readonly tunnelPort: DpPort;
   readonly slots: number;
   readonly upcallFd: number;
+  readonly sights: KernelSights;
   readonly adopted: boolean;
   readonly attachment: Attachment;
   readonly programs: Programs;
@@ -164,6 +166,7 @@ class Ebpf implements EbpfDatapath {
     maps.config.setInject(devices.inject);
     maps.config.setTunnelTos(tunnelTos === 'copy' ? TUNNEL_TOS_COPY : tunnelTos);
     maps.config.setBudget(upcallBudget);
+    this.sights = new KernelSights(maps, monotonicMs);
     this.#entries = new Entries(maps);
     this.#masks = new Masks(maps, this.#entries);
     this.#groups = new Groups(maps, monotonicMs);
@@ -284,6 +287,9 @@ class Ebpf implements EbpfDatapath {
   stats(ref: FlowRef): FlowStats {
     return this.#flows.stats(ref);
   }
+  actions(ref: FlowRef): Actions | undefined {
+    return this.#flows.actions(ref);
+  }
   dump(): readonly Installed[] {
     return this.#flows.dump();
   }
@@ -327,6 +333,9 @@ class Ebpf implements EbpfDatapath {
     const payer = entry && { port: entry.port, ...entry.tunnel };
     this.#entries.dropped(DROPS[reason].code, payer, frames);
   }
+  entryDrops(): ReturnType<Datapath['entryDrops']> {
+    return this.#entries.listDrops();
+  }
   note(notes: Readonly<Partial<Record<Note, number>>>): void {
     const { masks, groups, flows } = this.refusals();
     const own = { refusedMasks: masks, refusedGroups: groups, refusedByKernel: flows };
@@ -351,6 +360,7 @@ class Ebpf implements EbpfDatapath {
   [Symbol.dispose](): void {
     this.#injector[Symbol.dispose]();
     this.#upcalls.close();
+    this.sights.close();
     this.#ports[Symbol.dispose]();
     closePrograms(this.programs);
     this.#maps[Symbol.dispose]();

@@ -7,9 +7,19 @@ import { closeFd } from '#os/libc.ts';
 import type { Maps } from './maps.ts';
 import { makePinDir, programDir, replacePin, versionDir } from './pins.ts';
 
-const NAMES = ['port_in', 'tun_in', 'inject', 'sink', 'rewrite', 'flood', 'port_out'] as const;
+const NAMES = [
+  'port_in',
+  'tun_in',
+  'inject',
+  'sink',
+  'rewrite',
+  'flood',
+  'crossing',
+  'lost',
+  'port_out',
+] as const;
 /** Which program is which entry of the map `tails`. */
-const TAILS = ['flood', 'rewrite'] as const;
+export const TAILS = ['flood', 'rewrite', 'crossing', 'lost'] as const;
 export type Programs = Readonly<Record<(typeof NAMES)[number], number>>;
 
 /** Another object than the one that is committed, and what it wants beside the usual maps. */

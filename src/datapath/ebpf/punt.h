@@ -43,15 +43,22 @@ INLINE int fill(struct __sk_buff *skb, struct record *record, struct flow_key *k
 	return bpf_skb_load_bytes(skb, 0, record + 1, captured);
 }
 
+/* Counts the drop, and answers its code. */
+INLINE __u32 refuse(const struct flow_key *key, __u32 code)
+{
+	drop_of(key, code);
+	return code;
+}
+
 /* The agent may drain a record at once: what it took is said before. */
 #define TRY(room)                                                                \
 	do {                                                                     \
 		struct record *r = bpf_ringbuf_reserve(&upcalls, sizeof(*r) + (room), 0); \
 		if (!r)                                                          \
-			return drop_of(key, DROP_UPCALL_LOST);                   \
+			return refuse(key, DROP_UPCALL_LOST);                    \
 		if (fill(skb, r, key, reason, (room))) {                         \
 			bpf_ringbuf_discard(r, 0);                               \
-			return drop_of(key, DROP_UPCALL_LOST);                   \
+			return refuse(key, DROP_UPCALL_LOST);                    \
 		}                                                                \
 		r->head.entry = number;                                          \
 		__sync_fetch_and_add(&entry->queued, (__u32)sizeof(*r) + (room)); \
@@ -134,19 +141,19 @@ INLINE int has_room(struct config *config, struct entry *entry, __u32 class, __u
 	       quarter * (urgent ? RING_QUARTERS_URGENT : RING_QUARTERS);
 }
 
-/* Hands the frame to the agent. */
-INLINE int hand_up(struct __sk_buff *skb, struct config *config, struct flow_key *key, __u32 reason)
+/* Hands the frame to the agent; 0, or the code of the drop where that was not to be. */
+INLINE __u32 hand_up(struct __sk_buff *skb, struct config *config, struct flow_key *key, __u32 reason)
 {
 	__u32 number, class = class_of(key, reason) & (UPCALL_CLASSES_MAX - 1);
 	struct entry *entry = entry_of(key, &number);
 	__u32 room = room_for(skb->len);
 
 	if (!entry || !pays(config, entry, key, class, skb->len + (skb->vlan_present ? TAG_BYTES : 0)))
-		return drop_of(key, DROP_UPCALL_BUDGET);
+		return refuse(key, DROP_UPCALL_BUDGET);
 	if (!room)
-		return drop_of(key, DROP_UPCALL_LOST);
+		return refuse(key, DROP_UPCALL_LOST);
 	if (!has_room(config, entry, class, room))
-		return drop_of(key, DROP_UPCALL_SHARE);
+		return refuse(key, DROP_UPCALL_SHARE);
 	if (room == UPCALL_SMALL_BYTES)
 		TRY(UPCALL_SMALL_BYTES);
 	else if (room == UPCALL_MIDDLE_BYTES)
@@ -155,5 +162,5 @@ INLINE int hand_up(struct __sk_buff *skb, struct config *config, struct flow_key
 		TRY(UPCALL_LARGE_BYTES);
 	__sync_fetch_and_add(&entry->up[class], 1);
 	count(COUNTER_MISS);
-	return TC_ACT_SHOT;
+	return 0;
 }

@@ -18,12 +18,21 @@ const ADDRESSES_BYTES = 12;
 /** What one in the upper word of a time in nanoseconds stands for. */
 const MS_PER_HIGH = 2 ** 32 / 1e6;
 
-const REASONS: Readonly<Record<number, Upcall['reason']>> = {
+/** Why a frame is handed up, by its code. */
+export const REASONS: Readonly<Record<number, Upcall['reason']>> = {
   [UPCALL_REASON.MISS]: 'miss',
   [UPCALL_REASON.STALE]: 'stale',
   [UPCALL_REASON.TTL]: 'ttl',
   [UPCALL_REASON.TOO_BIG]: 'too-big',
 };
+
+/** The frame with its tag in place, written to `out`, of which a view is answered. */
+export function withTag(out: Uint8Array, body: Uint8Array, tpid: number, tci: number): Uint8Array {
+  out.set(body.subarray(0, ADDRESSES_BYTES));
+  out.set([tpid >> 8, tpid & 255, tci >> 8, tci & 255], ADDRESSES_BYTES);
+  out.set(body.subarray(ADDRESSES_BYTES), ADDRESSES_BYTES + TAG_BYTES);
+  return out.subarray(0, body.length + TAG_BYTES);
+}
 
 export class UpcallRing {
   readonly #ring: Ring;
@@ -51,7 +60,7 @@ export class UpcallRing {
     const tpid = view.getUint16(at + AT.vlan_present, true);
     const body = bytes.subarray(at + BODY, at + BODY + length);
     const frame =
-      tpid === 0 ? body : this.#withTag(body, tpid, view.getUint16(at + AT.vlan_tci, true));
+      tpid === 0 ? body : withTag(this.#tagged, body, tpid, view.getUint16(at + AT.vlan_tci, true));
     return {
       entry: entryOf(key),
       timeMs:
@@ -62,14 +71,6 @@ export class UpcallRing {
       gsoSize: view.getUint32(at + AT.gso_size, true),
       reason,
     };
-  }
-
-  #withTag(body: Uint8Array, tpid: number, tci: number): Uint8Array {
-    const out = this.#tagged;
-    out.set(body.subarray(0, ADDRESSES_BYTES));
-    out.set([tpid >> 8, tpid & 255, tci >> 8, tci & 255], ADDRESSES_BYTES);
-    out.set(body.subarray(ADDRESSES_BYTES), ADDRESSES_BYTES + TAG_BYTES);
-    return out.subarray(0, body.length + TAG_BYTES);
   }
 
   close(): void {

@@ -3,7 +3,7 @@
  * same.
  */
 import { parseFrameText } from '#net/text.ts';
-import type { TraceResult } from '#client/types.ts';
+import type { TraceResult } from '#client/trace.ts';
 import { countersOf, countersWhen } from '../lab.ts';
 import { markBytes } from '../probes.ts';
 import { until } from '../processes.ts';

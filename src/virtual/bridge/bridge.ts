@@ -3,7 +3,7 @@
  * it.
  */
 import { z } from 'zod';
-import { id, name, objectName } from '../fields.ts';
+import { id, labels, name, objectName } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 
 /**
@@ -16,6 +16,7 @@ export const Bridge = z
     id: id('bridge'),
     name: objectName.describe('Its name; unique names can stand for the id.'),
     tenant: name.optional().describe('The tenant that owns it.'),
+    labels,
     adminStateUp: z.boolean().default(true).describe('Down: the bridge drops every frame.'),
     floodKey: z
       .int()
@@ -34,7 +35,7 @@ export const bridgeKind = {
   about: 'A virtual Ethernet switch.',
   schema: Bridge,
   references: {},
-  columns: ['name', 'tenant', 'adminStateUp', 'floodKey', 'id'],
+  columns: ['name', 'tenant', 'adminStateUp', 'floodKey', 'labels', 'id'],
   assigned: ['floodKey'],
   immutable: ['tenant'],
   writer: 'tenant',

@@ -1,12 +1,13 @@
 /** A machine that runs an agent. Data only; the web may import it. */
 import { z } from 'zod';
-import { id, objectName } from '../fields.ts';
+import { id, labels, objectName } from '../fields.ts';
 import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 
 export const Host = z
   .strictObject({
     id: id('host'),
     name: objectName.describe('Its name, unique among hosts.'),
+    labels,
   })
   .meta({ id: 'Host', description: 'A machine that runs an agent.' });
 export type Host = z.output<typeof Host>;
@@ -24,7 +25,7 @@ export const hostKind = {
   about: 'A machine that runs an agent.',
   schema: Host,
   references: {},
-  columns: ['name', 'id'],
+  columns: ['name', 'labels', 'id'],
   assigned: [],
   immutable: [],
   writer: 'operator',

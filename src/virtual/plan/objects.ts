@@ -35,7 +35,8 @@ const ASSIGN: {
  * the first five of the port's id, which are random (RFC 9562 §5.4).
  */
 const MADE_MAC = '6e';
-const madeMac = (id: string): string =>
+/** The MAC of a router's port that is given none. */
+export const madeMac = (id: string): string =>
   [MADE_MAC, ...(id.replaceAll('-', '').slice(0, 10).match(/../g) ?? [])].join(':');
 
 /** Lays a new object into the draft; undefined when there are faults. */
@@ -97,11 +98,17 @@ function store(work: Work, row: Kind, given: Body, revision: number): StoredObje
     return undefined;
   }
   const whole: Body = parsed.data;
-  const kept = Object.entries(whole).filter(([field]) => !isForeign(row, whole, field));
+  const kept = Object.entries(whole).filter(
+    ([field, value]) => !isForeign(row, whole, field) && !isNoLabels(field, value),
+  );
   const object = { ...Object.fromEntries(kept), revision } as unknown as StoredObject;
   work.draft.put(row.name, object, work.faults.operation);
   return object;
 }
+
+/** No labels are said in one way only: by no field. */
+const isNoLabels = (field: string, value: unknown): boolean =>
+  field === 'labels' && (value as readonly string[] | undefined)?.length === 0;
 
 /** A router's port always has a MAC: who gives none, or takes it away, gets the one made here. */
 function withMac({ name }: Kind, fields: Body): Body {

@@ -41,6 +41,8 @@ export interface PlanContext {
   /** The number of a network: a bridge's flood key, a router's network key. */
   nextFloodKey(): number;
   nextTunnelKey(host: string): number;
+  /** Of a plan that is only told: rows it may have, in place of TRANSACTION_ROWS_MAX. */
+  readonly rowsMax?: number;
 }
 
 export type PlanStatus = 400 | 403 | 404 | 409 | 412 | 413;

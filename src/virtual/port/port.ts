@@ -8,7 +8,15 @@
  */
 import { z } from 'zod';
 import type { BridgeId, RouterId } from '../ids.ts';
-import { id, interfaceAddress, name, objectName, unicastIp, unicastMac } from '../fields.ts';
+import {
+  id,
+  interfaceAddress,
+  labels,
+  name,
+  objectName,
+  unicastIp,
+  unicastMac,
+} from '../fields.ts';
 import type { Kind } from '../kind.ts';
 import { check } from './rules.ts';
 
@@ -33,6 +41,7 @@ const common = {
   id: id('port'),
   name: objectName.describe('Its name; unique names can stand for the id.'),
   tenant: name.optional().describe('The tenant that owns it: that of its device when not given.'),
+  labels,
   type: z
     .enum(['bridge', 'router'])
     .default('bridge')
@@ -161,6 +170,7 @@ export const portKind = {
     'adminStateUp',
     'addresses',
     'networks',
+    'labels',
     'id',
   ],
   assigned: [],

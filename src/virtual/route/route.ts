@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { isIp6, isLinkLocalIp, parseIp } from '#net/ip.ts';
 import { contains, parseNetwork, parsePrefix } from '#net/prefix.ts';
-import { id, name, objectName, prefix, unicastIp } from '../fields.ts';
+import { id, labels, name, objectName, prefix, unicastIp } from '../fields.ts';
 import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 import type { Port } from '../port/port.ts';
 
@@ -21,6 +21,7 @@ export const Route = z
     id: id('route'),
     name: objectName.optional().describe('A name, if it is to have one.'),
     tenant: name.optional().describe('The tenant that owns it: that of its router when not given.'),
+    labels,
     router: id('router').describe('The router whose table it is in.'),
     destination: prefix.describe('Packets to addresses in here; the longest prefix wins.'),
     source: prefix
@@ -108,7 +109,18 @@ export const routeKind = {
     router: { kind: 'router', onDelete: 'cascade' },
     port: { kind: 'port', onDelete: 'cascade' },
   },
-  columns: ['name', 'router', 'destination', 'source', 'type', 'port', 'gateway', 'weight', 'id'],
+  columns: [
+    'name',
+    'router',
+    'destination',
+    'source',
+    'type',
+    'port',
+    'gateway',
+    'weight',
+    'labels',
+    'id',
+  ],
   assigned: [],
   immutable: ['router', 'tenant'],
   writer: 'tenant',

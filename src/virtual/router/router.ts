@@ -1,7 +1,7 @@
 /** A virtual router: its schema, its words, its references. Data only; the web may import it. */
 import { z } from 'zod';
 import { FLOOD_KEY_BIT } from '../bridge/bridge.ts';
-import { id, name, objectName } from '../fields.ts';
+import { id, labels, name, objectName } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 
 export const Router = z
@@ -9,6 +9,7 @@ export const Router = z
     id: id('router'),
     name: objectName.describe('Its name; unique names can stand for the id.'),
     tenant: name.optional().describe('The tenant that owns it.'),
+    labels,
     adminStateUp: z
       .boolean()
       .default(true)
@@ -28,7 +29,7 @@ export const routerKind = {
   about: 'A virtual router, IPv4 and IPv6.',
   schema: Router,
   references: {},
-  columns: ['name', 'tenant', 'adminStateUp', 'networkKey', 'id'],
+  columns: ['name', 'tenant', 'adminStateUp', 'networkKey', 'labels', 'id'],
   assigned: ['networkKey'],
   immutable: ['tenant'],
   writer: 'tenant',

@@ -104,6 +104,16 @@ test('a route that goes moves its own connections only; one that comes takes fro
   }
 });
 
+test('a route that is made anew takes the connections it had', () => {
+  const all = routes(3);
+  const anew = all.map((route, i) => ({ ...route, id: `f000000${i}`, name: 'anew' }));
+  const by = (among: readonly RouteView[], each: Headers): unknown =>
+    among.find(({ id }) => id === chosen(each, among))?.port;
+  for (const each of connections.slice(0, 1_000)) assert.equal(by(anew, each), by(all, each));
+  const same = all.map((route) => ({ ...route, port: 'p' as PortId }));
+  assert.equal(chosen(header({ ipSrc: 1 as Ip4, ipDst: 2 as Ip4 }), same), same[0]?.id);
+});
+
 test('the parts of a datagram go together, whatever is where their ports would be', () => {
   for (const each of connections.slice(0, 500)) {
     const first = { ...each, ipFrag: 1 };

@@ -35,14 +35,21 @@ export function connectionHash(match: Match): number {
   return mix(Math.min(a, b) ^ mix(Math.max(a, b) ^ proto));
 }
 
-/** `routes`: at least one. */
+/**
+ * What a route is chosen by: where it leads, not the id that it happened to get. So a route that is
+ * made anew takes the connections it had, and one that is only proposed can be asked.
+ */
+const hashWay = ({ port, gateway, kind }: RouteView): number =>
+  mix(hashText(port ?? kind) ^ (gateway === undefined ? 0 : hashEnd(gateway, 0)));
+
+/** `routes`: at least one. Those that lead the same way are told apart by their ids. */
 export function shareOf(match: Match, routes: readonly RouteView[]): RouteView {
   let best = routes[0]!;
   if (routes.length === 1) return best;
   const connection = connectionHash(match);
   let high = -1;
   for (const route of routes) {
-    const score = mix(connection ^ hashText(route.id));
+    const score = mix(connection ^ hashWay(route));
     if (score < high || (score === high && route.id > best.id)) continue;
     high = score;
     best = route;

@@ -5,12 +5,12 @@
  * A route of a port is alive while the port can carry traffic. Connected and local routes follow
  * from the ports' networks; they have no row.
  */
-import { parseIp, type Ip } from '#net/ip.ts';
-import { bitsOf, networkOf, parsePrefix } from '#net/prefix.ts';
+import { isIp6, parseIp, type Ip } from '#net/ip.ts';
+import { bitsOf, contains, networkOf, parsePrefix } from '#net/prefix.ts';
 import type { PortId, RouteId, RouterId } from '../ids.ts';
 import type { ObjectOf } from '../kinds.ts';
 import { ReadyRouter, type ReadyRoom } from '../ready.ts';
-import type { RouterPortView, RouterView, RouteView } from '../view.ts';
+import type { ConsideredRoute, RouterPortView, RouterView, RouteView } from '../view.ts';
 import { RouteTable } from './table.ts';
 
 type RouteRow = ObjectOf<'route'>;
@@ -59,6 +59,8 @@ function routesOfPort(port: RouterPortView): RouteView[] {
   return found;
 }
 
+const isTo = ({ destination: prefix }: RouteView, ip: Ip): boolean =>
+  isIp6(prefix.address) === isIp6(ip) && contains(prefix, ip);
 const sameList = (a: readonly RouteView[], b: readonly RouteView[]): boolean =>
   a.length === b.length && a.every(({ id }, i) => id === b[i]?.id);
 
@@ -92,6 +94,14 @@ export class RouterState implements RouterView {
   }
   routes(destination: Ip, source: () => Ip): readonly RouteView[] {
     return this.#table.find(destination, source);
+  }
+  considered(destination: Ip): readonly ConsideredRoute[] {
+    const alive = this.#table.matching(destination).map((route) => ({ route, alive: true }));
+    const dead: ConsideredRoute[] = [];
+    for (const routes of this.#byPort.values())
+      for (const route of routes.values())
+        if (!this.#isAlive(route) && isTo(route, destination)) dead.push({ route, alive: false });
+    return [...alive, ...dead];
   }
 
   /** Answers what became alive. */

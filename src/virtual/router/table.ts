@@ -92,6 +92,19 @@ class Family {
     }
     return NO_ROUTES;
   }
+
+  /** Of each prefix that the destination is in, the longest first. */
+  *groupsOf(destination: Ip): Generator<Groups> {
+    for (const { length, networks } of this.#lengths) {
+      const groups = networks.get(networkOf(destination, length));
+      if (groups !== undefined) yield groups;
+    }
+  }
+}
+
+/** All routes of a family to a destination, in the order in which `find` looks at them. */
+function* allTo(family: Family, destination: Ip): Generator<RouteView> {
+  for (const groups of family.groupsOf(destination)) for (const { routes } of groups) yield* routes;
 }
 
 export class RouteTable {
@@ -112,5 +125,9 @@ export class RouteTable {
   /** See `RouterView.routes`. */
   find(destination: Ip, source: () => Ip): readonly RouteView[] {
     return this.#of(destination).find(destination, source);
+  }
+  /** Whatever has the destination in its prefix: the longest first, then the longest source. */
+  matching(destination: Ip): readonly RouteView[] {
+    return [...allTo(this.#of(destination), destination)];
   }
 }

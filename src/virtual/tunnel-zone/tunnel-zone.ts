@@ -3,7 +3,7 @@
  * it.
  */
 import { z } from 'zod';
-import { id, objectName, underlayIp } from '../fields.ts';
+import { id, labels, objectName, underlayIp } from '../fields.ts';
 import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 
 export const ZONE_MEMBERS_MAX = 4096;
@@ -19,6 +19,7 @@ export const TunnelZone = z
   .strictObject({
     id: id('tunnel-zone'),
     name: objectName.describe('Its name, unique among zones.'),
+    labels,
     members: z
       .array(Member)
       .max(ZONE_MEMBERS_MAX, `must hold at most ${ZONE_MEMBERS_MAX} members`)
@@ -53,7 +54,7 @@ export const tunnelZoneKind = {
   about: 'Hosts that reach each other over one underlay.',
   schema: TunnelZone,
   references: { 'members.host': { kind: 'host', onDelete: 'clear' } },
-  columns: ['name', 'members', 'id'],
+  columns: ['name', 'members', 'labels', 'id'],
   assigned: [],
   immutable: [],
   writer: 'operator',

@@ -1,0 +1,233 @@
+/**
+ * `mn flows`: the flows that are installed now, on all hosts, with what they match, what they do,
+ * how much they carried and why they are there. With `--follow` those that come and go, as lines.
+ *
+ * Invariant: what is not shown is said: hosts that did not answer, and that there are more.
+ */
+import { setTimeout as timeout } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { Unavailable } from '#client/errors.ts';
+import { FLOWS_PER_ASK_MAX, type FlowRow, type MissingHost } from '#client/flows.ts';
+import { examples } from '../examples.ts';
+import { count, styled, type Style } from '../format.ts';
+import { UsageError } from '../io.ts';
+import {
+  checkList,
+  conditionsOf,
+  type ListColumn,
+  listingOptions,
+  showList,
+  watchOf,
+} from '../listing.ts';
+import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
+import { select } from '../where.ts';
+
+/** Flows shown unless told, and at most: agents are asked for all that are shown. */
+const SHOWN = 1_000;
+const SHOWN_MAX = 100_000;
+/** Between two looks of `--follow`. */
+const FOLLOW_MS = 1_000;
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+/** `0.4s`, `12s`, `3m20s`, `2h5m`. */
+export function span(ms: number): string {
+  if (ms < 10 * SECOND) return `${(ms / SECOND).toFixed(1)}s`;
+  if (ms < MINUTE) return `${Math.floor(ms / SECOND)}s`;
+  if (ms < HOUR) return `${Math.floor(ms / MINUTE)}m${Math.floor((ms % MINUTE) / SECOND)}s`;
+  return `${Math.floor(ms / HOUR)}h${Math.floor((ms % HOUR) / MINUTE)}m`;
+}
+
+export const verdictWord = ({ verdict, reason }: FlowRow): string =>
+  reason === undefined ? verdict : `drop: ${reason}`;
+const styleOfVerdict = (cell: string): Style | undefined =>
+  cell.trim().startsWith('drop') ? 'red' : undefined;
+
+/** Where its frames enter: a port, or what another host sends it for. */
+export const entryWord = ({ port, portName, from }: FlowRow): string =>
+  portName || port || from || '-';
+
+export const FLOW_COLUMNS: readonly ListColumn<FlowRow>[] = [
+  { name: 'host', title: 'HOST', value: ({ hostName, host }) => hostName || host },
+  { name: 'id', title: 'ID', value: ({ id }) => id },
+  { name: 'port', title: 'PORT', value: entryWord },
+  { name: 'match', title: 'MATCH', value: ({ match }) => match },
+  {
+    name: 'verdict',
+    title: 'VERDICT',
+    value: ({ verdict }) => verdict,
+    cell: verdictWord,
+    style: styleOfVerdict,
+  },
+  { name: 'reason', title: '', hidden: true, value: ({ reason }) => reason },
+  {
+    name: 'packets',
+    title: 'PACKETS',
+    value: ({ packets }) => packets,
+    align: 'right',
+    numeric: true,
+  },
+  { name: 'bytes', title: 'BYTES', value: ({ bytes }) => bytes, align: 'right', numeric: true },
+  {
+    name: 'idle',
+    title: 'IDLE',
+    value: ({ idleMs }) => idleMs,
+    cell: ({ idleMs }) => (idleMs === undefined ? 'unused' : span(idleMs)),
+    align: 'right',
+    numeric: true,
+  },
+  {
+    name: 'age',
+    title: 'AGE',
+    wide: true,
+    value: ({ ageMs }) => ageMs,
+    cell: ({ ageMs }) => span(ageMs),
+    align: 'right',
+    numeric: true,
+  },
+  { name: 'fields', title: 'FIELDS', wide: true, value: ({ fields }) => [...fields] },
+  { name: 'actions', title: 'ACTIONS', wide: true, value: ({ actions }) => actions },
+  {
+    name: 'cause',
+    title: 'CAUSE',
+    wide: true,
+    value: ({ lines }) => [...lines],
+    cell: ({ lines }) => (lines.length === 0 ? 'not decided anew yet' : lines.join('; ')),
+  },
+];
+
+/** Hosts that are missing, on stderr: the answer is not all there is. */
+export function tellMissing({ io }: Session, missing: readonly MissingHost[]): void {
+  for (const { host, why } of missing)
+    io.err(`${styled(io, 'yellow', 'note:')} without ${host}: ${why}\n`);
+}
+
+/** Flows of all pages, as far as they are to be shown. */
+async function loadFlows(session: Session, options: Options, told: Set<string>) {
+  const { client } = session.io;
+  const most = (options['limit'] as number | undefined) ?? SHOWN;
+  const [host, port] = [options['host'], options['port']] as (string | undefined)[];
+  const rows: FlowRow[] = [];
+  const missing: MissingHost[] = [];
+  let after: string | undefined;
+  do {
+    const limit = Math.min(FLOWS_PER_ASK_MAX, most - rows.length);
+    const page = await client.flows({
+      limit,
+      ...(host !== undefined && { host }),
+      ...(port !== undefined && { port }),
+      ...(after !== undefined && { after }),
+    });
+    rows.push(...page.items);
+    missing.push(...page.missing);
+    after = page.next;
+  } while (after !== undefined && rows.length < most);
+  tellMissing(
+    session,
+    missing.filter(({ host: name, why }) => !told.has(`${name} ${why}`)),
+  );
+  for (const { host: name, why } of missing) told.add(`${name} ${why}`);
+  if (after !== undefined && !told.has('more')) {
+    session.io.err(
+      `${styled(session.io, 'yellow', 'note:')} there are more than ${most} flows: ` +
+        'ask by --port or --host, or with a larger --limit\n',
+    );
+    told.add('more');
+  }
+  return rows;
+}
+
+/** `3 packets, 180 bytes`. */
+export const carriedWord = ({ packets, bytes }: FlowRow): string =>
+  `${count(packets, 'packet')}, ${count(bytes, 'byte')}`;
+
+/** One line: what came or went. */
+function followLine(mark: '+' | '-', row: FlowRow): string {
+  const where = [row.id, row.hostName === undefined ? '' : entryWord(row)]
+    .filter(Boolean)
+    .join(' ');
+  const carried = mark === '+' ? '' : `  ${carriedWord(row)}`;
+  return `${mark} ${where}  ${row.match}  ${verdictWord(row)}${carried}\n`;
+}
+
+/** New and gone flows until the run's signal, or so many of them. */
+async function follow(session: Session, options: Options): Promise<void> {
+  const { io } = session;
+  const json = formatOf(options) === 'json';
+  if (!json && formatOf(options) !== 'table')
+    throw new UsageError('--follow: writes lines, or with -o json an object a line');
+  checkList(FLOW_COLUMNS, options);
+  const conditions = conditionsOf(options);
+  const told = new Set<string>();
+  let left = (options['count'] as number | undefined) ?? Infinity;
+  let last: ReadonlyMap<string, FlowRow> | undefined;
+  const tell = (mark: '+' | '-', row: FlowRow): void => {
+    if (left <= 0) return;
+    left -= 1;
+    const change = mark === '+' ? 'new' : 'gone';
+    io.out(json ? `${JSON.stringify({ change, row })}\n` : followLine(mark, row));
+  };
+  while (left > 0 && io.signal?.aborted !== true) {
+    try {
+      const rows = select(FLOW_COLUMNS, conditions, await loadFlows(session, options, told));
+      const now = new Map(rows.map((row) => [row.id, row]));
+      for (const [id, row] of last ?? []) if (!now.has(id)) tell('-', row);
+      if (last !== undefined) for (const [id, row] of now) if (!last.has(id)) tell('+', row);
+      if (last === undefined)
+        io.err(
+          `${styled(io, 'dim', 'note:')} ${rows.length} flows now; new and gone ones follow\n`,
+        );
+      last = now;
+    } catch (error) {
+      // The first look tells what is wrong; later ones wait for the API to come back.
+      if (last === undefined || !(error instanceof Unavailable)) throw error;
+      io.err(`${styled(io, 'yellow', 'note:')} ${error.message}; trying again\n`);
+    }
+    if (left <= 0) return;
+    if (io.sleep !== undefined) await io.sleep(FOLLOW_MS, io.signal);
+    else await timeout(FOLLOW_MS, undefined, { signal: io.signal }).catch(() => undefined);
+  }
+}
+
+export function addFlows(session: Session, program: Command): void {
+  const command = program
+    .command('flows')
+    .description('the flows that hosts have installed now, and why')
+    .helpGroup('Looking:')
+    .option('--host <host>', 'only flows of this host')
+    .option('--port <port>', 'only flows that enter at this port')
+    .addOption(numberOption('--limit <n>', `at most so many; default ${SHOWN}`, SHOWN_MAX))
+    .option('--follow', 'new and gone flows, as lines, until interrupted')
+    .addOption(numberOption('--count <n>', 'with --follow: stop after so many lines'));
+  listingOptions(
+    command,
+    FLOW_COLUMNS.map(({ name }) => name),
+  );
+  examples(command, [
+    'mn flows',
+    'mn flows --port vm1 -o wide',
+    'mn flows --where verdict=drop --sort -packets',
+    'mn flows --host h1 -o json',
+    "mn flows --where 'packets>1000' -o 'jsonpath={.items[*].id}'",
+  ]);
+  command.action(
+    action(session, async (_args, options) => {
+      if (options['limit'] === 0) throw new UsageError('--limit: must be at least 1');
+      if (options['follow'] === true) {
+        if (watchOf(options) !== undefined)
+          throw new UsageError('--follow and --watch exclude each other');
+        return await follow(session, options);
+      }
+      if (options['count'] !== undefined)
+        throw new UsageError('--count: is for --follow', 'See: mn flows --help');
+      const told = new Set<string>();
+      await showList(session, options, {
+        columns: FLOW_COLUMNS,
+        load: () => loadFlows(session, options, told),
+        key: ({ id }) => id,
+        empty: 'no flow found',
+      });
+    }),
+  );
+}
