@@ -20,5 +20,7 @@ switch (program) {
     await (await import('#lab/main.ts')).main(rest);
     break;
   default:
-    await (await import('#cli/cli.ts')).main(process.argv.slice(2));
+    await (
+      await import('#cli/cli.ts')
+    ).main(process.argv.slice(2), async () => (await import('#agent/wires.ts')).hostWires);
 }

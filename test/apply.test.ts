@@ -7,12 +7,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openNode, type Fixture } from '#api/fixture.ts';
+import { chances } from '#cli/documents/network.fixture.ts';
 import { filesOf } from '#cli/files.ts';
 import { EXIT } from '#cli/io.ts';
 import { mn, type Ran } from '#cli/testing.ts';
 import { Unavailable } from '#client/errors.ts';
 import type { Client } from '#client/types.ts';
-import { chances, networkDocuments, yamlOf } from './documents.ts';
+import { networkDocuments, yamlOf } from './documents.ts';
 
 const SEED = Number(process.env['SEED'] ?? 1);
 const OBJECTS = Number(process.env['OBJECTS'] ?? 600);

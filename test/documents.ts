@@ -3,6 +3,7 @@
  * bridges, a router, ports bound to hosts or linked to the router, and routes.
  */
 import { stringify } from 'yaml';
+import { chances } from '#cli/documents/network.fixture.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -10,17 +11,6 @@ const PORTS_PER_BRIDGE = 12;
 const BRIDGES_PER_TENANT = 4;
 const HOSTS = 20;
 const hex = (n: number): string => n.toString(16).padStart(2, '0');
-
-/** A generator of numbers from 0 to below 1 (mulberry32). */
-export function chances(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function tenantDocuments(t: number, label: string): Fields[] {
   const tenant = `tenant-${t}`;

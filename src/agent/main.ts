@@ -6,7 +6,8 @@
  * supervisor starts the next agent, which adopts.
  */
 import { randomInt } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -23,6 +24,7 @@ import { LIMITS } from './limits.ts';
 import { openLinks } from './links.ts';
 import type { FromEdge, ToEdge } from './messages.ts';
 import { runStats } from './stats.ts';
+import { HOST_FILE } from './wires.ts';
 import type { WorkerData } from './worker.ts';
 
 export const VERSION = '0.1.0';
@@ -248,6 +250,8 @@ async function run(settings: Settings): Promise<void> {
   const client = createClient({ fetch });
   const host = await hostId(client, settings, log, stop.signal);
   if (host === undefined) return;
+  // Whose agent runs here, for who attaches something without naming the host.
+  setting('--run-dir', () => writeFileSync(join(settings.runDir, HOST_FILE), `${host}\n`));
   using bell = new EventFd();
   const { runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect } = settings;
   const data = {

@@ -12,6 +12,8 @@ import type { Store } from '#store/store.ts';
 import { askRoutes } from './ask-routes.ts';
 import { Asks } from './asks.ts';
 import { flowRoutes } from './flow-routes.ts';
+import { backupRoutes } from './backup-routes.ts';
+import { historyRoutes } from './history-routes.ts';
 import { HISTORY_LIMITS, type HistoryLimits } from './history-rows.ts';
 import { History } from './history.ts';
 import { hostRoutes } from './host-routes.ts';
@@ -24,6 +26,7 @@ import { openapi } from './openapi.ts';
 import { problemResponse, Refusal, refusalOf } from './problems.ts';
 import { Replica } from './replica.ts';
 import { resourceRoutes } from './resources.ts';
+import { rollbackRoutes } from './rollback.ts';
 import { json, onlyQuery, type Route } from './route.ts';
 import { selfRoutes } from './self-routes.ts';
 import { sightRoutes } from './sight-routes.ts';
@@ -100,6 +103,9 @@ function routesOf(node: Node): Route[] {
     whatIfRoute(node),
     ...systemRoutes(node),
     ...selfRoutes(),
+    ...historyRoutes(node),
+    ...rollbackRoutes(node),
+    ...backupRoutes(node),
   ];
   let text: unknown;
   const describe: Route = {

@@ -8,7 +8,7 @@ import type { AgentReport, Client, Token } from '#client/types.ts';
 import { manualClock } from '#store/contract.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import type { Store } from '#store/store.ts';
-import { type Api, createApi } from './app.ts';
+import { type Api, type ApiOptions, createApi } from './app.ts';
 
 export interface Fixture extends AsyncDisposable {
   readonly store: Store;
@@ -33,10 +33,20 @@ const fetchOf =
       }),
     );
 
-export function openNode(store: Store = openSqlite(':memory:'), owned = true): Fixture {
+export function openNode(
+  store: Store = openSqlite(':memory:'),
+  owned = true,
+  options: Pick<ApiOptions, 'historyLimits'> = {},
+): Fixture {
   const clock = manualClock();
   const bugs: unknown[] = [];
-  const api = createApi({ store, clock, version: '1.2.3', onBug: (bug) => bugs.push(bug) });
+  const api = createApi({
+    ...options,
+    store,
+    clock,
+    version: '1.2.3',
+    onBug: (bug) => bugs.push(bug),
+  });
   const operator = createClient({ fetch: fetchOf(api.operator, {}) });
   const secret = async (token: Token): Promise<string> => (await operator.issueToken(token)).secret;
   return {

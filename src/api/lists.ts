@@ -89,11 +89,24 @@ export class Sorted {
   of(kind: KindName): readonly StoredObject[] {
     const known = this.#kinds.get(kind);
     if (known !== undefined) return known;
-    const sorted = [...this.#topology.list(kind)].sort((a, b) => compare(placeOf(a), placeOf(b)));
+    const sorted = inOrder(this.#topology.list(kind));
     this.#kinds.set(kind, sorted);
     return sorted;
   }
 }
+
+/** The objects of a topology that changes no more, in the order of pages; kept as long as it. */
+const sortedOld = new WeakMap<Topology, Pick<Sorted, 'of'>>();
+export function sortedOf(topology: Topology): Pick<Sorted, 'of'> {
+  return sortedOld.getOrInsertComputed(topology, () => {
+    const kinds = new Map<KindName, readonly StoredObject[]>();
+    return {
+      of: (kind) => kinds.getOrInsertComputed(kind, () => inOrder(topology.list(kind))),
+    };
+  });
+}
+const inOrder = (objects: Iterable<StoredObject>): StoredObject[] =>
+  [...objects].sort((a, b) => compare(placeOf(a), placeOf(b)));
 
 const encode = (place: Place): string => Buffer.from(JSON.stringify(place)).toString('base64url');
 function decode(text: string): Place {
@@ -121,7 +134,7 @@ function limitOf(text: string | null): number {
 
 export interface ListRequest {
   readonly topology: Topology;
-  readonly sorted: Sorted;
+  readonly sorted: Pick<Sorted, 'of'>;
   readonly kind: KindName;
   readonly query: URLSearchParams;
   readonly sees: Sight;
@@ -171,7 +184,7 @@ function filtersOf({ topology, kind, query, sees }: Omit<ListRequest, 'sorted'>)
   const filters: ((object: StoredObject) => boolean)[] = [];
   const errors: { path: string; message: string }[] = [];
   for (const [path, text] of query) {
-    if (path === 'limit' || path === 'after') continue;
+    if (path === 'limit' || path === 'after' || path === 'at') continue;
     const [field = '', inner, ...rest] = path.split('.');
     if (!fields.includes(field) || rest.length > 0) {
       errors.push({ path, message: `is not a field of a ${kind}: ${fields.join(', ')}` });

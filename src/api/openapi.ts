@@ -8,10 +8,12 @@ import { kindOf } from '#virtual/kinds.ts';
 import { AnswerBody, ASKS } from '#client/asks.ts';
 import { FlowPageBody, FlowRowBody, WhyBody, WhyPacketBody, WhyPairBody } from './flow-bodies.ts';
 import { DropsBody } from '#client/sight.ts';
+import { BackupBody } from './backup-routes.ts';
 import { LocateBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
 import { PROBLEM_STATUSES } from './problems.ts';
+import { RollbackBody } from './rollback.ts';
 import { TransactionBody } from './resources.ts';
 import type { Route } from './route.ts';
 import { IssuedTokenBody } from './system-routes.ts';
@@ -127,6 +129,52 @@ const object = (properties: Record<string, Json>, optional: readonly string[] = 
 });
 const arrayOf = (items: Json): Json => ({ type: 'array', items });
 
+function historySchemas(): Record<string, Json> {
+  const row = { kind: { enum: [...KIND_NAMES] }, id: string };
+  const states = { before: { type: 'object' }, after: { type: 'object' } };
+  const optional = ['before', 'after'];
+  return {
+    Rollback: schemaOf(RollbackBody, 'input'),
+    RolledBack: object(
+      {
+        revision: integer,
+        to: integer,
+        objects: integer,
+        transactions: integer,
+        dryRun: { const: true },
+        changes: { type: 'array', items: { $ref: '#/components/schemas/ObjectChange' } },
+      },
+      ['dryRun', 'changes'],
+    ),
+    Backup: schemaOf(BackupBody, 'input'),
+    BackedUp: object({ path: string, bytes: integer }),
+    ObjectChange: object(
+      { op: { enum: ['create', 'update', 'delete'] }, ...row, ...states },
+      optional,
+    ),
+    HistoryPage: object(
+      {
+        revision: integer,
+        items: { type: 'array', items: { $ref: '#/components/schemas/HistoryEntry' } },
+        next: { type: 'integer', description: 'Send as `before`.' },
+      },
+      ['next'],
+    ),
+    HistoryEntry: object(
+      {
+        revision: integer,
+        at: { type: 'string', format: 'date-time' },
+        by: object({ role: { enum: ['operator', 'tenant', 'host'] }, name: string, id: string }, [
+          'id',
+        ]),
+        request: string,
+        rows: { type: 'array', items: object({ ...row, ...states }, optional) },
+      },
+      ['request'],
+    ),
+  };
+}
+
 const traceObject = object(
   { kind: { enum: ['port', 'bridge', 'router'] }, id: string, name: string },
   ['id'],
@@ -207,10 +255,16 @@ const fixedSchemas = (): Record<string, Json> => ({
   Transaction: schemaOf(TransactionBody, 'input'),
   Trace: schemaOf(TraceBody, 'input'),
   Health: object({ serving: { type: 'boolean' }, version: string }),
-  Written: object({
-    revision: integer,
-    objects: { type: 'array', items: { type: ['object', 'null'] } },
-  }),
+  Written: object(
+    {
+      revision: integer,
+      objects: { type: 'array', items: { type: ['object', 'null'] } },
+      dryRun: { const: true },
+      changes: { type: 'array', items: { $ref: '#/components/schemas/ObjectChange' } },
+    },
+    ['dryRun', 'changes'],
+  ),
+  ...historySchemas(),
   Status: object({
     version: string,
     revision: integer,

@@ -8,11 +8,13 @@ import { KIND_NAMES, type Kind, type KindName } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
 import { commit, DRY_RUN, dryRun, isDryRun, sweep } from './commit.ts';
-import { find, list, PAGE_LIMIT, PAGE_LIMIT_MAX, sightOf } from './lists.ts';
+import { topologyOf } from './history-routes.ts';
+import { find, list, PAGE_LIMIT, PAGE_LIMIT_MAX, sightOf, sortedOf } from './lists.ts';
 import type { Node } from './node.ts';
 import {
   EVERY_ROLE,
   ifRevisionOf,
+  integerOf,
   json,
   NOT_HOSTS,
   onlyQuery,
@@ -50,6 +52,12 @@ const withIf = (request: Request): { ifRevision?: number } => {
 const writersOf = ({ writer }: Kind): readonly Role[] =>
   writer === 'operator' ? ['operator'] : writer === 'tenant' ? NOT_HOSTS : [];
 
+const AT = {
+  name: 'at',
+  about: 'As it was at this revision, if that is still kept.',
+  type: 'integer',
+} as const;
+
 function readRoutes(node: Node, name: KindName): Route[] {
   const { path, schema, about } = kindOf(name);
   const { topology } = node.replica;
@@ -59,6 +67,7 @@ function readRoutes(node: Node, name: KindName): Route[] {
       about: `At most so many (${PAGE_LIMIT}, up to ${PAGE_LIMIT_MAX}).`,
       type: 'integer',
     },
+    AT,
     { name: 'after', about: 'The `next` of the page before.', type: 'string' },
     ...Object.keys(schema.shape).map((field) => ({
       name: field,
@@ -67,6 +76,13 @@ function readRoutes(node: Node, name: KindName): Route[] {
     })),
   ] as const;
   const component = schema.meta()?.id ?? name;
+  /** The topology that a read is of, and its objects in the order of pages. */
+  const source = async (query: URLSearchParams) => {
+    const at = integerOf(query, AT.name, undefined);
+    if (at === undefined) return { topology, sorted: node.sorted };
+    const old = await topologyOf(node, at, AT.name);
+    return { topology: old, sorted: sortedOf(old) };
+  };
   const listRoute: Route = {
     method: 'GET',
     path: `/v1/${path}`,
@@ -75,9 +91,10 @@ function readRoutes(node: Node, name: KindName): Route[] {
     who: EVERY_ROLE,
     output: `${component}Page`,
     query: listQuery,
-    handle: ({ query, caller }) => {
-      const sees = sightOf(caller.token, topology);
-      const page = list({ topology, sorted: node.sorted, kind: name, query, sees });
+    handle: async ({ query, caller }) => {
+      const from = await source(query);
+      const sees = sightOf(caller.token, from.topology);
+      const page = list({ ...from, kind: name, query, sees });
       return json(page, { 'x-revision': String(page.revision) });
     },
   };
@@ -88,11 +105,13 @@ function readRoutes(node: Node, name: KindName): Route[] {
     about: `Shows one: ${about}`,
     who: EVERY_ROLE,
     output: component,
-    handle: ({ params, caller, query }) => {
-      onlyQuery(query, []);
-      const sees = sightOf(caller.token, topology);
-      const object = find(topology, name, params['id'] ?? '', sees);
-      const revision = String(topology.revision);
+    query: [AT],
+    handle: async ({ params, caller, query }) => {
+      onlyQuery(query, [AT.name]);
+      const from = await source(query);
+      const sees = sightOf(caller.token, from.topology);
+      const object = find(from.topology, name, params['id'] ?? '', sees);
+      const revision = String(from.topology.revision);
       return json(object, { etag: `"${object.revision}"`, 'x-revision': revision });
     },
   };

@@ -60,6 +60,11 @@ export class Writes {
     return this.#waiting;
   }
 
+  /** Keys as they would be handed out next; nothing is spent. */
+  keys(): Keys {
+    return new Counters(this.#replica.counters);
+  }
+
   /** Answers when the write is durable and this node's copy has it. Throws a Refusal. */
   async write(decide: Decide, signed: Signed): Promise<Written> {
     if (this.#waiting >= WRITES_WAITING_MAX) {

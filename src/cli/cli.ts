@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addCapture } from './commands/capture.ts';
+import { addAttach } from './commands/attach.ts';
 import { addApply } from './commands/apply.ts';
 import { addCompletion } from './commands/completion.ts';
 import { addDiff } from './commands/diff.ts';
@@ -101,6 +102,7 @@ export function buildProgram(session: Session): Command {
     addPortBinding(session, port);
     addPortLink(session, port);
   }
+  addAttach(session, program);
   addApply(session, program);
   addDiff(session, program);
   addExport(session, program);
@@ -246,8 +248,11 @@ function interruptions(): Pick<Console, 'onInterrupt'> & { readonly signal: Abor
   return { signal: over.signal, onInterrupt };
 }
 
-/** The client in this process: `argv` without the program's name. Sets the exit code. */
-export async function main(argv: readonly string[]): Promise<void> {
+/**
+ * The client in this process: `argv` without the program's name. Sets the exit code. `wires`: how
+ * it reaches the machine's interfaces, which it does not itself.
+ */
+export async function main(argv: readonly string[], wires: CliIo['wires']): Promise<void> {
   const words = [...argv];
   const { signal, onInterrupt } = interruptions();
   const screen = Object.assign(terminal(), {
@@ -283,6 +288,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       console,
       files: processFiles,
       editor: processEditor,
+      wires,
     });
     process.exitCode = await runCli(words, io);
   } catch (error) {

@@ -5,6 +5,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import type { Client } from '#client/types.ts';
+import type { Wires } from '#client/wires.ts';
 import type { Editor } from './editor.ts';
 import type { Files } from './files.ts';
 
@@ -45,6 +46,8 @@ export interface CliIo extends Screen {
   readonly console?: Console | undefined;
   /** What `-f FILE` reads. Absent: there are none. */
   readonly files?: Files | undefined;
+  /** The machine, for `mn attach`. Absent: it cannot be reached from here. */
+  readonly wires?: (() => Promise<Wires>) | undefined;
   /** What `mn edit` opens. Absent: there is none. */
   readonly editor?: Editor | undefined;
 }

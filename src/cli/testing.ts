@@ -166,6 +166,9 @@ class Fake implements FakeApi {
         this.#ask('dryRun', [operations]);
         return { revision: this.#revision, objects: [], dryRun: true, changes: [] };
       },
+      history: async () => ({ revision: this.#revision, items: [] }),
+      rollback: hostsOnly,
+      backup: hostsOnly,
       locate: hostsOnly,
       report: hostsOnly,
       learn: hostsOnly,

@@ -45,11 +45,12 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     ...flowQuestions(requests),
     ...whatIfClient(requests),
     list,
-    listAll: async (kind, where = {}) => {
+    listAll: async (kind, where = {}, at) => {
       const items: StoredObject[] = [];
       for (let after: string | undefined; ;) {
         const page = await list(kind, {
           where,
+          at,
           limit: PAGE_LIMIT_MAX,
           ...(after !== undefined && { after }),
         });
@@ -58,7 +59,7 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
         after = page.next;
       }
     },
-    get: (kind, idOrName) => get(pathOf(kind, idOrName)),
+    get: (kind, idOrName, at) => get(`${pathOf(kind, idOrName)}${queryText({ at })}`),
     create: (kind, body) => write('POST', pathOf(kind), body),
     update: (kind, idOrName, body, ifRevision) =>
       write('PATCH', pathOf(kind, idOrName), body, ifRevision),
@@ -94,10 +95,11 @@ function pathOf(kind: KindName, idOrName?: string): string {
   return idOrName === undefined ? path : `${path}/${encodeURIComponent(idOrName)}`;
 }
 
-function queryText({ where = {}, limit, after }: ListQuery): string {
+function queryText({ where = {}, limit, after, at }: ListQuery): string {
   const query = new URLSearchParams(where);
   if (limit !== undefined) query.set('limit', String(limit));
   if (after !== undefined) query.set('after', after);
+  if (at !== undefined) query.set('at', String(at));
   const text = query.toString();
   return text === '' ? '' : `?${text}`;
 }

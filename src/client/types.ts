@@ -65,6 +65,8 @@ export interface ListQuery {
   readonly where?: Readonly<Record<string, string>>;
   readonly limit?: number;
   readonly after?: string;
+  /** As it was at this revision. */
+  readonly at?: number | undefined;
 }
 
 /** A MAC that an agent has learned. `mac` in canonical text. */
@@ -180,10 +182,14 @@ export type KnownToken = Token & { readonly id: string };
 export interface Client
   extends AskAnswers, FlowQuestions, HistoryClient, Looking, SelfClient, WhatIfClient {
   list(kind: KindName, query?: ListQuery): Promise<Page>;
-  /** All pages. */
-  listAll(kind: KindName, where?: Readonly<Record<string, string>>): Promise<StoredObject[]>;
-  /** By id or unique name. */
-  get(kind: KindName, idOrName: string): Promise<StoredObject>;
+  /** All pages. `at`: as it was at this revision. */
+  listAll(
+    kind: KindName,
+    where?: Readonly<Record<string, string>>,
+    at?: number,
+  ): Promise<StoredObject[]>;
+  /** By id or unique name; as it was at a revision, if one is given. */
+  get(kind: KindName, idOrName: string, at?: number): Promise<StoredObject>;
   create(kind: KindName, body: Readonly<Record<string, unknown>>): Promise<Written>;
   /** RFC 7396 merge: absent fields stay, null clears. */
   update(

@@ -18,6 +18,11 @@ interface DraftRow {
   readonly operation: number;
 }
 
+const networkKeyOf = (object: StoredObject): number | undefined => {
+  const { floodKey, networkKey } = object as { floodKey?: number; networkKey?: number };
+  return floodKey ?? networkKey;
+};
+
 export class Draft implements View {
   readonly #base: Topology;
   readonly #rows = new Map<string, DraftRow>();
@@ -71,6 +76,19 @@ export class Draft implements View {
     const ids = this.#untouched(kind, this.#base.named(kind, name));
     for (const object of this.#puts(kind)) if (object.name === name) ids.push(object.id);
     return ids;
+  }
+
+  /** The device that has the number of a network: a bridge's flood key, a router's network key. */
+  deviceOfKey(key: number): string | undefined {
+    for (const object of [...this.#puts('bridge'), ...this.#puts('router')])
+      if (networkKeyOf(object) === key) return object.id;
+    const held = (
+      [
+        ['bridge', this.#base.bridgeOfFloodKey(key)],
+        ['router', this.#base.routerOfNetworkKey(key)],
+      ] as const
+    ).find(([kind, id]) => id !== undefined && !this.#rows.has(`${kind}/${id}`));
+    return held?.[1];
   }
 
   /** What differs from the topology in the end. */

@@ -7,10 +7,10 @@
  */
 import type { RowChange } from './change.ts';
 import { Draft } from './draft.ts';
-import { KIND_NAMES, type Fault, type KindName, type StoredObject, type View } from './kind.ts';
-import { kindOf, type ObjectOf } from './kinds.ts';
+import { KIND_NAMES, type Fault, type KindName, type StoredObject } from './kind.ts';
+import { kindOf } from './kinds.ts';
 import { createObject, updateObject } from './plan/objects.ts';
-import { joinLinks } from './plan/links.ts';
+import { checkSize, finish, rowsMaxOf, TRANSACTION_ROWS_MAX } from './plan/finish.ts';
 import { locate } from './plan/locations.ts';
 import { removeObject } from './plan/removal.ts';
 import {
@@ -23,13 +23,8 @@ import {
 import type { Topology } from './topology.ts';
 
 export type { Caller, Operation, PlanContext, PlanStatus } from './plan/work.ts';
+export { TRANSACTION_ROWS_MAX } from './plan/finish.ts';
 export { visibleTo } from './plan/work.ts';
-
-/**
- * Rows that one transaction may change, cascades included; a larger one is refused whole. The store
- * takes 128 at once, and with the rows go the head, a counter and the entry of the history.
- */
-export const TRANSACTION_ROWS_MAX = 125;
 
 /**
  * `rows`: what to commit; empty when nothing would change. `objects`: for each operation its object
@@ -70,10 +65,7 @@ export function plan(
     checkSize(work);
     if (faults.refusal !== undefined) return faults.refusal;
   }
-  joinLinks(work, topology);
-  endLocations(work);
-  checkSize(work);
-  if (faults.refusal === undefined) checkFinal(work);
+  finish(work, topology);
   if (faults.refusal !== undefined) return faults.refusal;
   const objects = touched.map((at) => (at === undefined ? undefined : draft.get(at.kind, at.id)));
   return { ok: true, rows: draft.changes(), objects };
@@ -127,42 +119,4 @@ function mayWrite({ faults, context }: Work, { kind }: Operation): boolean {
   else if (role === 'operator' || writer === 'tenant') return true;
   else faults.add(403, '', `only an operator may write ${path}`);
   return false;
-}
-
-const rowsMaxOf = ({ context }: Work): number => context.rowsMax ?? TRANSACTION_ROWS_MAX;
-
-function checkSize(work: Work): void {
-  const rowsMax = rowsMaxOf(work);
-  const { draft, faults } = work;
-  if (draft.size <= rowsMax) return;
-  const message = `changes more than ${rowsMax} objects; do it in parts`;
-  faults.add(413, '', message);
-}
-
-/** A location lasts until its port is bound elsewhere, or nowhere. */
-function endLocations({ draft }: Work): void {
-  for (const { kind, object, operation } of Array.from(draft.touched())) {
-    if (kind !== 'port' || object === undefined) continue;
-    const location = draft.get('location', object.id) as ObjectOf<'location'> | undefined;
-    if (location !== undefined && location.host !== (object as ObjectOf<'port'>).host)
-      draft.remove('location', location.id, operation);
-  }
-}
-
-const NOTHING: View = { get: () => undefined, list: () => [], referrers: () => [] };
-
-/**
- * A rule that an object breaks by itself is bad input; one it breaks beside others is a conflict.
- */
-function checkFinal({ draft, faults }: Work): void {
-  for (const { kind, object, operation } of draft.touched()) {
-    if (object === undefined) continue;
-    const row = kindOf(kind);
-    const alone = row.check?.(object, NOTHING) ?? [];
-    faults.operation = operation;
-    for (const { path, message } of row.check?.(object, draft) ?? []) {
-      const itself = alone.some((fault) => fault.path === path && fault.message === message);
-      faults.add(itself ? 400 : 409, path, message);
-    }
-  }
 }

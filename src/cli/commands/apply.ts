@@ -4,13 +4,7 @@
  */
 import type { Command } from 'commander';
 import type { KindName } from '#virtual/kind.ts';
-import {
-  batchesOf,
-  changesOf,
-  rehearse,
-  type Batch,
-  type Rehearsal,
-} from '../documents/batches.ts';
+import { arrange, changesOf, type Batch, type Rehearsal } from '../documents/batches.ts';
 import { DOCUMENT_KINDS, type Document } from '../documents/document.ts';
 import { documentsRefused, readDocuments } from '../documents/read.ts';
 import { Interrupted, runBatches } from '../documents/run.ts';
@@ -84,8 +78,7 @@ export async function compare(
   const stand = await loadStand(session.io.client, kinds, removing);
   const steps = planSteps(stand, documents, prune);
   if (!('aims' in steps)) throw documentsRefused(steps);
-  const batches = batchesOf(steps);
-  const rehearsal = rehearse(stand, batches);
+  const { batches, rehearsal } = arrange(stand, steps);
   if (rehearsal.faults.length > 0) throw documentsRefused(rehearsal.faults);
   return { stand, steps, batches, rehearsal };
 }

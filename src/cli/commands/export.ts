@@ -5,9 +5,9 @@ import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { DOCUMENT_KINDS } from '../documents/document.ts';
 import { documentsFor, Namesakes } from '../documents/export.ts';
 import { loadStand } from '../documents/stand.ts';
-import { count, styled } from '../format.ts';
+import { count, print, styled } from '../format.ts';
 import { UsageError } from '../io.ts';
-import { action, outputOption, repeated, type Session } from '../session.ts';
+import { action, formatOf, outputOption, repeated, type Session } from '../session.ts';
 
 const kindNamed = (text: string): KindName => {
   const kind = DOCUMENT_KINDS.find((name) => name === text);
@@ -60,11 +60,9 @@ Examples:
         const alike = wanted.flatMap(([kind, objects]) =>
           objects.filter((object) => namesakes.has(kind, object)),
         );
-        io.out(
-          options['output'] === 'json'
-            ? `${JSON.stringify({ items: documents }, null, 2)}\n`
-            : documents.map((document) => stringify(document)).join('---\n'),
-        );
+        const format = formatOf(options);
+        const text = (): string => documents.map((document) => stringify(document)).join('---\n');
+        print(io, format === 'yaml' ? 'table' : format, { value: { items: documents }, text });
         if (alike.length > 0)
           io.err(
             `${styled(io, 'yellow', 'note:')} ${count(alike.length, 'object')} of one name ` +

@@ -13,9 +13,9 @@ import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { plan, TRANSACTION_ROWS_MAX } from '#virtual/plan.ts';
 import { sameObject } from '#virtual/same.ts';
 import { Topology } from '#virtual/topology.ts';
-import { type Fields, mapGiven } from './document.ts';
+import { DOCUMENT_KINDS, type Fields, mapGiven } from './document.ts';
 import type { PlacedFault } from './read.ts';
-import type { Stand } from './stand.ts';
+import { Stand } from './stand.ts';
 import type { Step, Steps } from './steps.ts';
 
 /** Bytes of the bodies of one transaction: the API takes 1.5 million, envelope included. */
@@ -36,7 +36,7 @@ function idsIn(step: Step): string[] {
 }
 
 /** Steps in as few transactions as they fit into, in order. */
-export function batchesOf({ steps, subjects }: Steps): Batch[] {
+export function batchesOf({ steps, subjects }: Pick<Steps, 'steps' | 'subjects'>): Batch[] {
   const batches: Step[][] = [];
   let batch: Step[] = [];
   let rows = 0;
@@ -121,6 +121,8 @@ export interface Rehearsal {
   readonly faults: readonly PlacedFault[];
   /** After the last batch; undefined: it is gone. */
   after(kind: KindName, id: string): StoredObject | undefined;
+  /** All there is then. */
+  stand(): Stand;
 }
 
 /**
@@ -135,7 +137,10 @@ export function rehearse(stand: Stand, batches: readonly Batch[]): Rehearsal {
   topology.reset(1, objects);
   const keys = freeKeys(stand);
   let revision = 1;
-  const after = (kind: KindName, id: string): StoredObject | undefined => topology.get(kind, id);
+  const result = {
+    after: (kind: KindName, id: string) => topology.get(kind, id),
+    stand: () => new Stand(DOCUMENT_KINDS.map((kind) => [kind, [...topology.list(kind)]])),
+  };
   for (const batch of batches) {
     const ids = batch.filter(({ op }) => op === 'create').map(({ id }) => id);
     // What is swept in parts is no transaction: the API decides it as it goes.
@@ -147,11 +152,30 @@ export function rehearse(stand: Stand, batches: readonly Batch[]): Rehearsal {
       nextTunnelKey: () => 1,
     });
     if (!decided.ok)
-      return { faults: decided.faults.map((fault) => placedFault(batch, fault)), after };
+      return { ...result, faults: decided.faults.map((fault) => placedFault(batch, fault)) };
     revision += 1;
     topology.apply({ revision, rows: decided.rows });
   }
-  return { faults: [], after };
+  return { ...result, faults: [] };
+}
+
+/**
+ * The transactions of steps, in an order that the rehearsal finds to go; what stands in the way of
+ * the plain order if none does. One transaction is judged by its end, so its order does not matter.
+ */
+export function arrange(
+  stand: Stand,
+  steps: Steps,
+): { readonly batches: readonly Batch[]; readonly rehearsal: Rehearsal } {
+  const plain = batchesOf(steps);
+  const first = { batches: plain, rehearsal: rehearse(stand, plain) };
+  if (first.rehearsal.faults.length === 0 || plain.length === 1) return first;
+  for (const other of steps.others()) {
+    const batches = batchesOf({ steps: other, subjects: steps.subjects });
+    const rehearsal = rehearse(stand, batches);
+    if (rehearsal.faults.length === 0) return { batches, rehearsal };
+  }
+  return first;
 }
 
 /** Every object that would change, those that go with others included, as far as can be told. */

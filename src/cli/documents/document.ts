@@ -56,14 +56,15 @@ export const isRecord = (value: unknown): value is Fields =>
 /** A reference that says whose name it is. */
 export interface Named {
   readonly name: string;
-  readonly tenant?: string | undefined;
+  /** null: it has none. */
+  readonly tenant?: string | null | undefined;
   readonly bridge?: string | undefined;
   readonly router?: string | undefined;
 }
 const text = z.string().min(1, 'must not be empty');
 const NamedSchema = z.strictObject({
   name: text,
-  tenant: text.optional(),
+  tenant: text.nullish(),
   bridge: text.optional(),
   router: text.optional(),
 });

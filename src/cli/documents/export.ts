@@ -60,7 +60,8 @@ function nameFor(
   if (same.length === 1) return name;
   const ownTenant = same.filter((each) => each.tenant === from.object.tenant);
   if (ownTenant.length === 1 && ownTenant[0] === object) return name;
-  const scope: Record<string, unknown> = { name, ...(tenant !== undefined && { tenant }) };
+  const hasTenant = 'tenant' in kindOf(kind).schema.shape;
+  const scope: Record<string, unknown> = { name, ...(hasTenant && { tenant: tenant ?? null }) };
   for (const field of ownersOf(kind)) {
     const owner = fieldOf(object, field);
     const target = kindOf(kind).references[field]?.kind;
@@ -98,6 +99,9 @@ export function documentFor(
   );
   const out: Record<string, unknown> = { [KIND_WORD]: kind };
   if (exporting.namesakes.has(kind, object)) out['id'] = object.id;
+  // Where there are tenants, an object of none must not be taken for one of theirs.
+  const isDevice = 'tenant' in row.schema.shape && ownersOf(kind).length === 0;
+  if (exporting.stand.hasTenants && isDevice && object.tenant === undefined) out['tenant'] = null;
   for (const field of Object.keys(row.schema.shape))
     if (fields[field] !== undefined && !isAssigned(kind, field))
       if (whole || !isImplied(kind, object, field)) out[field] = fields[field];

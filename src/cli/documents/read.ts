@@ -10,7 +10,7 @@ import type { Document as YamlDocument, Node, YAMLMap } from 'yaml';
 import type { Fault } from '#virtual/kind.ts';
 import type { CliIo } from '../io.ts';
 import { RefusedError, UsageError } from '../io.ts';
-import { checkDocument, isRecord, type Document, type Place } from './document.ts';
+import { checkDocument, DOCUMENT_KINDS, isRecord, type Document, type Place } from './document.ts';
 
 /** Characters of one file; a larger one is refused. */
 export const FILE_CHARACTERS_MAX = 64 * 1024 * 1024;
@@ -47,8 +47,12 @@ export function faultsText(faults: readonly PlacedFault[]): string {
 }
 
 /** All that is wrong with documents, as one refusal. */
-export const documentsRefused = (faults: readonly PlacedFault[]): RefusedError =>
-  new RefusedError(`the documents are refused, and nothing was changed${faultsText(faults)}`);
+export function documentsRefused(faults: readonly PlacedFault[]): RefusedError {
+  const text = `the documents are refused, and nothing was changed${faultsText(faults)}`;
+  const named = new Set(faults.map(({ what }) => what.split(' ')[0]));
+  const kind = DOCUMENT_KINDS.find((name) => named.has(name));
+  return new RefusedError(text, kind && `What a field means: mn explain ${kind}`);
+}
 
 /** One object of a file, as it was read. */
 interface Item {

@@ -11,6 +11,8 @@ export class Stand {
   readonly #byId = new Map<string, StoredObject>();
   readonly #byName = new Map<string, StoredObject[]>();
   readonly #kinds = new Map<KindName, readonly StoredObject[]>();
+  /** Some object belongs to a tenant. */
+  readonly hasTenants: boolean;
 
   constructor(objects: Iterable<readonly [KindName, readonly StoredObject[]]>) {
     for (const [kind, list] of objects) {
@@ -24,6 +26,7 @@ export class Stand {
         else namesakes.push(object);
       }
     }
+    this.hasTenants = this.#byId.values().some(({ tenant }) => tenant !== undefined);
   }
 
   get(kind: KindName, id: string): StoredObject | undefined {
@@ -94,12 +97,19 @@ export interface Gone {
   readonly kind: KindName;
   readonly object: StoredObject;
 }
+interface Holder extends Gone {
+  /** The field by which it names what goes. */
+  readonly field: string;
+}
 
 /** All that goes with an object, without itself, by the references that say `cascade`. */
 export class Cascades {
-  readonly #holders = new Map<string, Gone[]>();
+  readonly #holders = new Map<string, Holder[]>();
+  readonly #isLeaving: (holder: Holder) => boolean;
 
-  constructor(stand: Stand) {
+  /** `isLeaving`: its field will name something else before anything is deleted. */
+  constructor(stand: Stand, isLeaving: (holder: Holder) => boolean) {
+    this.#isLeaving = isLeaving;
     for (const [kind, objects] of stand.kinds())
       for (const path of referencesFrom(kind)) {
         if (path.reference.onDelete !== 'cascade') continue;
@@ -107,7 +117,7 @@ export class Cascades {
           for (const id of targetsOf(object, path))
             this.#holders
               .getOrInsertComputed(`${path.reference.kind}/${id}`, () => [])
-              .push({ kind, object });
+              .push({ kind, object, field: path.field });
       }
   }
 
@@ -115,12 +125,17 @@ export class Cascades {
     const found = new Map<string, Gone>();
     const queue = [`${kind}/${id}`];
     for (const key of queue)
-      for (const gone of this.#holders.get(key) ?? []) {
-        const next = `${gone.kind}/${gone.object.id}`;
-        if (found.has(next)) continue;
-        found.set(next, gone);
+      for (const holder of this.#holders.get(key) ?? []) {
+        const next = `${holder.kind}/${holder.object.id}`;
+        if (found.has(next) || this.#isLeaving(holder)) continue;
+        found.set(next, holder);
         queue.push(next);
       }
     return [...found.values()];
+  }
+
+  /** Whether something that names it is to name something else first. */
+  isBeingLeft(kind: KindName, id: string): boolean {
+    return (this.#holders.get(`${kind}/${id}`) ?? []).some(this.#isLeaving);
   }
 }

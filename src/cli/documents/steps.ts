@@ -9,6 +9,7 @@
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { madeMac } from '#virtual/plan/objects.ts';
+import { referencesTo } from '#virtual/references.ts';
 import { sameObject } from '#virtual/same.ts';
 import { titleOf } from '../names.ts';
 import { type Document, fieldSchema, type Fields, mapGiven } from './document.ts';
@@ -49,6 +50,8 @@ export interface Steps {
   /** In the order of the documents; what is pruned comes last. */
   readonly aims: readonly Aim[];
   readonly steps: readonly Step[];
+  /** Other orders, for when these steps stand in each other's way, from gentle to rough. */
+  readonly others: () => readonly (readonly Step[])[];
   readonly subjects: Subjects;
 }
 
@@ -122,18 +125,36 @@ export function planSteps(
   documents: readonly Document[],
   prune?: Prune,
 ): Steps | readonly PlacedFault[] {
-  const subjects = new Subjects(stand, documents);
+  const isPruned = (object: StoredObject): boolean =>
+    prune !== undefined && hasLabels(object, prune.labels);
+  const subjects = new Subjects(stand, documents, isPruned);
   const faults = [...subjects.faults];
   const aims = aimsOf(subjects, faults);
   const places = new Map(documents.map((document, i) => [document, i]));
   const placeOf = ({ document }: Aim): number => (document && places.get(document)) ?? 0;
   aims.sort((a, b) => placeOf(a) - placeOf(b));
   if (prune !== undefined) aims.push(...pruned(stand, subjects, prune));
-  const cascades = new Cascades(stand);
+  const changing = new Map(aims.map(({ kind, id, changes }) => [`${kind}/${id}`, changes]));
+  const cascades = new Cascades(stand, ({ kind, object, field }) => {
+    const changes = changing.get(`${kind}/${object.id}`);
+    return changes !== undefined && field in changes;
+  });
   faults.push(...endangered(stand, cascades, aims));
   if (faults.length > 0) return faults;
-  const steps = [...releases(stand, aims), ...creations(aims), ...updates(aims)];
-  return { aims, steps: [...steps, ...removals(cascades, aims)], subjects };
+  const links = releases(stand, aims);
+  const made = creations(aims);
+  const changed = updates(aims);
+  const gone = removals(cascades, aims);
+  const others = (): Step[][] => {
+    const isLate = (step: Step): boolean =>
+      isHeld(step) || cascades.isBeingLeft(step.kind, step.id);
+    const [late, early] = [gone.filter(isLate), gone.filter((step) => !isLate(step))];
+    return [
+      [...links, ...early, ...made, ...changed, ...late],
+      [...links, ...early, ...vacations(aims), ...made, ...updates(aims, stayed), ...late],
+    ];
+  };
+  return { aims, steps: [...links, ...made, ...changed, ...gone], others, subjects };
 }
 
 function pruned(stand: Stand, subjects: Subjects, { labels }: Prune): Aim[] {
@@ -256,16 +277,52 @@ function creations(aims: readonly Aim[]): Step[] {
   return [...steps, ...later];
 }
 
-function updates(aims: readonly Aim[]): Step[] {
+/** `stays`: what else each update says, of what was taken from the object before. */
+function updates(aims: readonly Aim[], stays: (aim: Aim) => Fields = () => ({})): Step[] {
   return KINDS_IN_ORDER.flatMap((kind) =>
     aims
       .filter((aim) => aim.kind === kind && aim.deed === 'update')
       .map((aim) => {
-        const { id, changes } = aim;
-        return { op: 'update', kind, id, body: changes, aim, rows: rowsOf(kind, changes) };
+        const body = { ...stays(aim), ...aim.changes };
+        return { op: 'update', kind, id: aim.id, body, aim, rows: rowsOf(kind, body) };
       }),
   );
 }
+
+/** Whoever names it must have let go before it is deleted. */
+const isHeld = ({ kind }: Step): boolean =>
+  referencesTo(kind).some(({ reference }) => reference.onDelete === 'refuse');
+
+/** What only one port can have at a time; the two halves of a binding go together. */
+const EXCLUSIVE = ['peer', 'host', 'interface', 'addresses', 'vlan'] as const;
+const BINDING: readonly string[] = ['host', 'interface'];
+
+/** The exclusive fields that an update takes from what the port has now. */
+function vacated({ kind, deed, changes, before }: Aim): string[] {
+  if (kind !== MUTUAL.kind || deed !== 'update') return [];
+  const isRebound = BINDING.some((field) => field in changes);
+  return EXCLUSIVE.filter(
+    (field) =>
+      valueOf(before, field) !== undefined &&
+      (field in changes || (isRebound && BINDING.includes(field))),
+  );
+}
+
+/**
+ * Ports that exchange what only one of them can have give it up first. What they carried stops
+ * until their update, so this is done only where nothing gentler goes.
+ */
+function vacations(aims: readonly Aim[]): Step[] {
+  return aims.flatMap((aim) => {
+    const fields = vacated(aim);
+    if (fields.length === 0) return [];
+    const { kind, id } = aim;
+    const body = Object.fromEntries(fields.map((field) => [field, null]));
+    return [{ op: 'update' as const, kind, id, body, aim, rows: rowsOf(kind, body) }];
+  });
+}
+const stayed = (aim: Aim): Fields =>
+  Object.fromEntries(vacated(aim).map((field) => [field, valueOf(aim.before, field)]));
 
 /** Deletions, what names others first. */
 function removals(cascades: Cascades, aims: readonly Aim[]): Step[] {

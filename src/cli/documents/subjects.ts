@@ -5,8 +5,8 @@
  * within what it belongs to (the bridge or router of a port, the router of a route). A document
  * that gives no tenant means the object without one if there is such, else the only one of that
  * name. A route without a name is known by all that decides where packets go, but not its weight.
- * References are looked up among the objects as they will be: those there are, and those that other
- * documents make; in the tenant of the document first.
+ * References are looked up among the objects as they will be: those there are and that stay, and
+ * those that other documents make; in the tenant of the document first.
  *
  * Invariant: two documents are never about one object, and what fits several objects is refused.
  */
@@ -76,6 +76,7 @@ export class Subjects {
   readonly faults: PlacedFault[] = [];
   readonly #stand: Stand;
   readonly #documents: readonly Document[];
+  readonly #isPruned: (object: StoredObject) => boolean;
   /** By id: which document it is of. */
   readonly #claimed = new Map<string, Document>();
   /** Of objects that will be, by kind and name. */
@@ -84,9 +85,15 @@ export class Subjects {
   /** By what tells them apart: the ids of those that are to be made. */
   readonly #made = new Map<string, string>();
 
-  constructor(stand: Stand, documents: readonly Document[]) {
+  /** `isPruned`: what goes unless a document describes it; nothing can name it then. */
+  constructor(
+    stand: Stand,
+    documents: readonly Document[],
+    isPruned: (object: StoredObject) => boolean = () => false,
+  ) {
     this.#stand = stand;
     this.#documents = documents;
+    this.#isPruned = isPruned;
     for (const kind of KINDS_IN_ORDER) this.#resolveKind(kind);
     this.all = this.all.map((subject) => ({ ...subject, fields: this.#resolved(subject) }));
   }
@@ -132,6 +139,7 @@ export class Subjects {
     for (const object of this.#stand.list(kind)) {
       const name = renamed.get(object.id) ?? object.name;
       if (name === undefined) continue;
+      if (!this.#claimed.has(object.id) && this.#isPruned(object)) continue;
       const owners = ownersOf(kind).flatMap((field) => textOf(fieldOf(object, field)) ?? []);
       this.#offer(kind, name, { id: object.id, tenant: object.tenant, owners });
     }
@@ -301,7 +309,8 @@ export class Subjects {
     const all = this.#candidates.get(`${target}/${named.name}`) ?? [];
     const scoped = (['bridge', 'router'] as const).some((field) => named[field] !== undefined);
     let found = all;
-    if (named.tenant !== undefined) found = found.filter(({ tenant }) => tenant === named.tenant);
+    if (named.tenant !== undefined)
+      found = found.filter(({ tenant = null }) => tenant === named.tenant);
     for (const field of ['bridge', 'router'] as const) {
       const { tenant, [field]: device } = named;
       if (device === undefined) continue;
@@ -333,7 +342,11 @@ const scopeText = ({ tenant, bridge, router }: Named): string => {
   const parts = [
     bridge === undefined ? '' : ` of bridge ${JSON.stringify(bridge)}`,
     router === undefined ? '' : ` of router ${JSON.stringify(router)}`,
-    tenant === undefined ? '' : ` of tenant ${JSON.stringify(tenant)}`,
+    tenant === undefined
+      ? ''
+      : tenant === null
+        ? ' of no tenant'
+        : ` of tenant ${JSON.stringify(tenant)}`,
   ];
   return parts.join('');
 };

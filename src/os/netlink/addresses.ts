@@ -16,6 +16,9 @@ export interface InterfaceAddress {
   readonly prefixLength: number;
 }
 
+/** linux/if_addr.h: IFA_F_NODAD. */
+const NO_DETECTION = 2;
+
 /** What an address message says; undefined when it is not a whole one. */
 export function decodeAddress({ body }: Message): InterfaceAddress | undefined {
   if (body.length < IFADDR_BYTES) return undefined;
@@ -42,12 +45,18 @@ export function listAddresses(): InterfaceAddress[] {
   return found;
 }
 
-/** Nothing happens when the interface has it already. */
-export function addAddress({ index, address, prefixLength }: InterfaceAddress): void {
+/**
+ * Nothing happens when the interface has it already. `detect`: false where nobody else can have it,
+ * so that it may be used at once (RFC 4862 §5.4).
+ */
+export function addAddress(
+  { index, address, prefixLength }: InterfaceAddress,
+  { detect = true }: { readonly detect?: boolean } = {},
+): void {
   const family = FAMILY[address.length as 4 | 16];
   if (family === undefined) throw new Error('an address has 4 or 16 bytes');
   const head = new Uint8Array(IFADDR_BYTES);
-  head.set([family, prefixLength]);
+  head.set([family, prefixLength, detect ? 0 : NO_DETECTION]);
   new DataView(head.buffer).setUint32(4, index, true);
   using netlink = new Netlink();
   const body = concat(head, attribute(IFA.local, address), attribute(IFA.address, address));

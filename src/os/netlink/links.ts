@@ -222,13 +222,15 @@ export interface VethPair {
   readonly mtu?: number;
   /** The namespace of the peer; this one unless told. */
   readonly peerNetnsFd?: number;
+  readonly peerMac?: Uint8Array | undefined;
 }
 
 /** Both ends are down. EEXIST when a name is taken. */
-export function createVeth({ name, peer, mtu, peerNetnsFd }: VethPair): void {
+export function createVeth({ name, peer, mtu, peerNetnsFd, peerMac }: VethPair): void {
   const peerAttributes = attributesOf({
     ...(mtu === undefined ? {} : { mtu }),
     ...(peerNetnsFd === undefined ? {} : { netnsFd: peerNetnsFd }),
+    ...(peerMac === undefined ? {} : { mac: peerMac }),
   });
   const data = nested(VETH_INFO_PEER, ifinfo(0), attribute(IFLA.name, text(peer)), peerAttributes);
   create({ name, kind: 'veth', data, mtu });

@@ -1,16 +1,18 @@
 /**
- * How large a packet may be on the way to an address, by rtnetlink (linux/rtnetlink.h): what the
- * kernel itself would go by, learned path MTUs included.
+ * Routes by rtnetlink (linux/rtnetlink.h): how large a packet may be on the way to an address (what
+ * the kernel itself would go by, learned path MTUs included), and default routes of a workload.
  */
-import { SystemError } from '../libc.ts';
-import { attribute, concat, decodeAttributes, find, readU32 } from './codec.ts';
+import { ERRNO, SystemError } from '../libc.ts';
+import { attribute, concat, decodeAttributes, find, NLM, readU32, u32 } from './codec.ts';
 import type { Message } from './codec.ts';
 import { decodeLink, RTM as LINK } from './links.ts';
 import { Netlink } from './socket.ts';
 
 const RTM = { newRoute: 24, getRoute: 26 } as const;
 const RTMSG_BYTES = 12;
-const RTA = { destination: 1, outInterface: 4, metrics: 8 } as const;
+const RTA = { destination: 1, outInterface: 4, gateway: 5, metrics: 8 } as const;
+/** linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST. */
+const PLAIN_ROUTE = [254, 4, 0, 1] as const;
 const RTAX_MTU = 2;
 const FAMILY = { 4: 2, 16: 10 } as const;
 const IFINFO_BYTES = 16;
@@ -82,5 +84,51 @@ export class Routes implements Disposable {
 
   [Symbol.dispose](): void {
     this.#netlink[Symbol.dispose]();
+  }
+}
+
+export interface DefaultRoute {
+  /** The interface it leaves by. */
+  readonly index: number;
+  /** 4 or 16 bytes. */
+  readonly gateway: Uint8Array;
+}
+
+/** Default routes by a gateway, of both families, in the main table of the thread's namespace. */
+export function defaultRoutes(): DefaultRoute[] {
+  using netlink = new Netlink();
+  const found: DefaultRoute[] = [];
+  const answers = netlink.request(
+    'list routes',
+    RTM.getRoute,
+    NLM.dump,
+    new Uint8Array(RTMSG_BYTES),
+  );
+  for (const { type, body } of answers) {
+    const isDefault = body.length >= RTMSG_BYTES && body[1] === 0 && body[4] === PLAIN_ROUTE[0];
+    if (type !== RTM.newRoute || !isDefault) continue;
+    const attributes = decodeAttributes(body, RTMSG_BYTES);
+    const gateway = find(attributes, RTA.gateway);
+    const index = readU32(find(attributes, RTA.outInterface));
+    if (gateway !== undefined && index !== undefined) found.push({ index, gateway });
+  }
+  return found;
+}
+
+/** False: there is a default route already, this one or another. */
+export function addDefaultRoute({ index, gateway }: DefaultRoute): boolean {
+  const family = FAMILY[gateway.length as 4 | 16];
+  if (family === undefined) throw new Error('an address has 4 or 16 bytes');
+  const head = new Uint8Array(RTMSG_BYTES);
+  head.set([family, 0, 0, 0, ...PLAIN_ROUTE]);
+  using netlink = new Netlink();
+  const parts = [attribute(RTA.gateway, gateway), attribute(RTA.outInterface, u32(index))];
+  const flags = NLM.create | NLM.exclusive;
+  try {
+    netlink.request('add a default route', RTM.newRoute, flags, concat(head, ...parts));
+    return true;
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.code !== ERRNO.EEXIST) throw error;
+    return false;
   }
 }

@@ -77,7 +77,11 @@ export function updateObject(work: Work, operation: UpdateOperation): StoredObje
  * What a router's port says of itself holds on the bridge it is linked to, before whatever was
  * learned there: on a bridge of somebody else a tenant could take an address over from its owner.
  */
-function keepsAddresses({ draft, faults, context }: Work, current: Body, body: Body): boolean {
+export function keepsAddresses(
+  { draft, faults, context }: Work,
+  current: Body,
+  body: Body,
+): boolean {
   const { caller } = context;
   const peer = draft.get('port', String(current['peer'])) as ObjectOf<'port'> | undefined;
   if (caller.role !== 'tenant' || current['type'] !== 'router') return true;
@@ -89,7 +93,12 @@ function keepsAddresses({ draft, faults, context }: Work, current: Body, body: B
   return faults.count === before;
 }
 
-function store(work: Work, row: Kind, given: Body, revision: number): StoredObject | undefined {
+export function store(
+  work: Work,
+  row: Kind,
+  given: Body,
+  revision: number,
+): StoredObject | undefined {
   const fields = withMac(row, given);
   const parsed = row.schema.safeParse(fields, { error: ruleOf as z.core.$ZodErrorMap });
   if (!parsed.success) {
