@@ -127,7 +127,7 @@ before(async () => {
   await using stage = await network();
   const document = join('network', 'network.yaml');
   mkdirSync(join(folder, 'network'));
-  writeFileSync(join(folder, 'network.yaml'), await stage.mn(['export']));
+  writeFileSync(join(folder, 'network.yaml'), (await stage.mn(['export'])).out);
   cpSync(join(folder, 'network.yaml'), join(folder, document));
   for (const [name, text] of Object.entries(FILES)) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });

@@ -19,12 +19,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { hasCompiler } from '#datapath/ebpf/build.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const FAULTS = join(import.meta.dirname, 'faults');
-const COPIED = ['src', 'test', 'package.json'];
+const COPIED = ['src', 'test', 'docs', 'README.md', 'README.ja.md', 'package.json'];
 const PREFIX = 'midonet-fault-';
 const TEST_DEADLINE_MS = 120_000;
 const BUILD_DEADLINE_MS = 60_000;
@@ -146,7 +146,9 @@ function copyTree(): string {
   guard();
   const copy = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   copies.add(copy);
-  for (const entry of COPIED) cpSync(join(ROOT, entry), join(copy, entry), { recursive: true });
+  const filter = (path: string): boolean => basename(path) !== 'node_modules';
+  for (const entry of COPIED)
+    cpSync(join(ROOT, entry), join(copy, entry), { recursive: true, filter });
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   return copy;
 }

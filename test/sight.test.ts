@@ -113,7 +113,7 @@ test('drops are told by port, reason and rule, and a capture says why', async ()
   const [first, second] = plain(run.out());
   assert.match(first ?? '', /to the agent: no flow matches yet/);
   assert.match(second ?? '', /dropped: no-route|to the agent/);
-  const printed = await stage.mn(['drops', '--port', 'vm1', '--reason', 'no-route']);
+  const printed = await stage.world.mn(['drops', '--port', 'vm1', '--reason', 'no-route']);
   assert.match(
     printed,
     /^HOST +AT +REASON +PACKETS +FLOWS +DECIDED BY\nh1 +port vm1 +no-route +\d+ +\d+ +/,

@@ -21,6 +21,7 @@ const LAYERS = [
   'store',
   'os',
   'datapath',
+  'telemetry',
   'client',
   'api',
   'agent',

@@ -434,6 +434,7 @@ test('what-if: what it says of a random edit is what agents decide after it', as
     { seed, numRuns, endOnFailure: process.env['SHRINK'] !== '1' },
   );
   t.diagnostic(JSON.stringify(met));
-  for (const kind of ['edits', 'refused', 'broken', 'opened', 'moved'])
+  // Few edits need not meet everything.
+  for (const kind of numRuns < 3 ? ['edits'] : ['edits', 'refused', 'broken', 'opened', 'moved'])
     assert.ok((met[kind] ?? 0) > 0, `${kind}: ${JSON.stringify(met)}`);
 });

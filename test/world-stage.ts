@@ -5,7 +5,7 @@
  */
 import { follow } from '#lab/follow.ts';
 import { givesUp, HOPS_MAX, SILENCE, SILENT_HOP, type PingOutcome } from '#lab/outcomes.ts';
-import type { Delivery, Expected, PingRequest, Stage } from '#lab/scenario-commands.ts';
+import type { Delivery, Expected, PingRequest, Ran, Stage } from '#lab/scenario-commands.ts';
 import type { Scenario } from '#lab/scenario.ts';
 import { parseIp, type Ip } from '#net/ip.ts';
 import { formatMac } from '#net/mac.ts';
@@ -35,8 +35,8 @@ export class WorldStage implements Stage {
     return new WorldStage(await World.open(scenario));
   }
 
-  mn(args: readonly string[]): Promise<string> {
-    return this.world.mn(args);
+  mn(args: readonly string[]): Promise<Ran> {
+    return this.world.run(args);
   }
 
   async #echo(from: string, to: Ip, how: Omit<EchoRequest, 'id'>): Promise<PingOutcome> {

@@ -6,11 +6,13 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { Edge } from '#agent/edge.ts';
 import { runControl, type Clock, type Links } from '#agent/control.ts';
+import { AgentMachine } from '#agent/machine.ts';
 import type { FromEdge, LocalInterface, ToEdge } from '#agent/messages.ts';
 import { createApi, type Api } from '#api/app.ts';
 import { HEAD_KEY, objectKey } from '#api/keys.ts';
 import { valueOf } from '#api/replica.ts';
 import { runCli } from '#cli/cli.ts';
+import { processFiles } from '#cli/files.ts';
 import { createClient } from '#client/client.ts';
 import type { Client, Token } from '#client/types.ts';
 import { openMemory } from '#datapath/memory.ts';
@@ -21,6 +23,7 @@ import { formatIp, isIp6, parseIp, type Ip } from '#net/ip.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import type { Store } from '#store/store.ts';
+import { Logs } from '#telemetry/log.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { Workload, WORKLOAD_MTU } from './workload.ts';
@@ -361,6 +364,7 @@ export class World {
     const stop = new AbortController();
     let take: (message: FromEdge) => void = () => {};
     this.#inbox.set(name, (message) => take(message));
+    const logs = new Logs({ name: 'agent', write: () => {} });
     const running = runControl({
       host: host.id,
       client: this.#clientOf(secret, name),
@@ -375,8 +379,9 @@ export class World {
       },
       links: this.#links.get(name) as Links,
       clock: CONTROL_CLOCK,
-      log: { info: () => {}, warn: () => {} },
+      log: logs.log,
       version: 'world',
+      machine: new AgentMachine({ logs, version: 'world' }),
       signal: stop.signal,
     });
     running.catch(() => undefined);
@@ -405,14 +410,21 @@ export class World {
     await this.settle();
   }
 
-  async mn(args: readonly string[]): Promise<string> {
-    let printed = '';
-    const print = (text: string) => {
-      printed += text;
-    };
-    await runCli([...args], { client: this.client, out: print, err: print });
+  async run(args: readonly string[]): Promise<{ out: string; err: string; code: number }> {
+    const printed = { out: '', err: '' };
+    const code = await runCli([...args], {
+      client: this.client,
+      files: processFiles,
+      out: (text) => void (printed.out += text),
+      err: (text) => void (printed.err += text),
+    });
     await this.settle();
-    return printed;
+    return { ...printed, code };
+  }
+  /** What it printed, both streams. */
+  async mn(args: readonly string[]): Promise<string> {
+    const { out, err } = await this.run(args);
+    return out + err;
   }
 
   /** An interface that goes is a new one when it comes back. */

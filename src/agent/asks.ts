@@ -24,7 +24,9 @@ import { ApiError } from '#client/errors.ts';
 import type { WatchEvent } from '#client/types.ts';
 import type { Log } from './control.ts';
 import { EDGE_ANSWERS } from './edge-asks.ts';
+import { HEALTH_ANSWERS } from './health-answers.ts';
 import { LIMITS } from './limits.ts';
+import type { AgentMachine } from './machine.ts';
 import type { FromEdge, ToEdge } from './messages.ts';
 
 /** What answers of the main thread are made of. */
@@ -35,6 +37,8 @@ export interface MainContext {
   /** Milliseconds on any clock; 0 when the agent started. */
   readonly upMs: () => number;
   readonly log: Log;
+  /** What it runs on; absent where there is none, in one process with others. */
+  readonly machine?: AgentMachine | undefined;
 }
 /** `signal`: nobody waits any more. What it throws is told to whoever asked. */
 export type MainAnswer<K extends AskKind> = (
@@ -55,6 +59,7 @@ export const MAIN_ANSWERS: { readonly [K in Exclude<AskKind, EdgeKind>]: MainAns
   async *about(_ask, { version, revision, upMs }) {
     yield [{ version, kernel: release(), revision: revision(), upMs: Math.round(upMs()) }];
   },
+  ...HEALTH_ANSWERS,
 };
 /** What this agent says on its stream that it answers. */
 export const ASKS_ANSWERED = [

@@ -178,6 +178,10 @@ export class Bindings implements PortBindings {
     return { key: router.networkKey as TunnelKey, remotes };
   }
 
+  /** How many ports are up here. */
+  get size(): number {
+    return this.#up.size;
+  }
   portsUp(): PortId[] {
     return [...this.#up.keys()].toSorted();
   }

@@ -24,6 +24,8 @@ const state = (revision: number, more: Partial<EdgeState> = {}): EdgeState => ({
   portsDown: [],
   locate: [],
   counters,
+  limits: [],
+  firstPackets: { counts: [], sumSeconds: 0 },
   ...more,
 });
 const learned = (mac: string): LearnedMac => ({ bridge: 'b', vlan: 0, mac, port: 'p' });

@@ -11,12 +11,15 @@
  * without end.
  */
 import { ApiError } from '#client/errors.ts';
-import type { Client, WatchEvent } from '#client/types.ts';
+import type { AgentReport, Client, WatchEvent } from '#client/types.ts';
 import { REPORT_INTERVAL_MS } from '#client/types.ts';
+import { countOf, quantile } from '#telemetry/buckets.ts';
+import { FIRST_PACKET_SECONDS } from '#telemetry/metrics.ts';
 import type { KindName } from '#virtual/kind.ts';
 import { AskDesk, ASKS_ANSWERED } from './asks.ts';
 import { LearnedQueue, withoutRefused } from './learned-queue.ts';
 import { LIMITS } from './limits.ts';
+import type { AgentMachine } from './machine.ts';
 import type { EdgeState, FromEdge, LocalInterface, ToEdge } from './messages.ts';
 
 /** Time as the agent's main thread sees it; the world passes its own. */
@@ -53,6 +56,8 @@ export interface ControlOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly version: string;
+  /** What it runs on; absent: it has none to tell of. */
+  readonly machine?: AgentMachine | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -81,7 +86,7 @@ function bell(): {
  * thrown.
  */
 export async function runControl(options: ControlOptions): Promise<void> {
-  const { edge, client, clock, log, version } = options;
+  const { edge, client, clock, log, version, machine } = options;
   let state: EdgeState | undefined;
   const startedMs = clock.now();
   const desk = new AskDesk({
@@ -92,6 +97,7 @@ export async function runControl(options: ControlOptions): Promise<void> {
       revision: () => state?.revision ?? -1,
       upMs: () => clock.now() - startedMs,
       log,
+      machine,
     },
   });
   const learned = new LearnedQueue();
@@ -102,6 +108,7 @@ export async function runControl(options: ControlOptions): Promise<void> {
       const urgent = state === undefined || differs(state, message.state);
       state = message.state;
       if (urgent) stateBell.ring();
+      machine?.meters.state(message.state);
     } else if (message.type === 'learned') {
       learned.add(message);
       learnedBell.ring();
@@ -132,6 +139,11 @@ async function follow(
       for await (const event of client.watch({ signal, asks: ASKS_ANSWERED })) {
         retryMs = 0;
         if (desk.take(event)) continue;
+        if (event.type === 'change') {
+          const { revision, request } = event.change;
+          const known = request === undefined ? {} : { request };
+          log.info({ revision, ...known, rows: event.change.rows.length }, 'change');
+        }
         edge.send({ type: 'event', event });
         if (removes(event, host)) throw new HostGone(`the API does not have host ${host} any more`);
       }
@@ -158,7 +170,7 @@ async function followLinks({ links, edge, signal }: ControlOptions): Promise<voi
 }
 
 async function reportLoop(
-  { client, clock, log, signal, version }: ControlOptions,
+  { client, clock, log, signal, version, machine }: ControlOptions,
   wake: ReturnType<typeof bell>,
   latest: () => EdgeState | undefined,
 ): Promise<void> {
@@ -170,7 +182,7 @@ async function reportLoop(
     await wake.wait(retryMs === 0 ? REPORT_INTERVAL_MS : retryMs, clock, signal);
     const state = latest();
     if (signal.aborted || state === undefined || state.revision < 0) continue;
-    const { revision, portsUp, portsDown, counters, locate } = state;
+    const { locate } = state;
     // Each round begins where the one before ended: a port that is refused holds up no other.
     first = first < locate.length ? first : 0;
     const turn = [...locate.slice(first), ...locate.slice(0, first)];
@@ -180,8 +192,10 @@ async function reportLoop(
       .map(({ port, interface: name, up, mtu }) =>
         client.locate(port, { interface: name, up, ...(mtu !== undefined && { mtu }) }),
       );
-    tasks.push(client.report({ revision, version, portsUp, portsDown, counters }));
-    const failed = (await Promise.allSettled(tasks)).filter((r) => r.status === 'rejected');
+    tasks.push(client.report(reportOf(state, version, machine)));
+    const results = await Promise.allSettled(tasks);
+    const failed = results.filter((r) => r.status === 'rejected');
+    machine?.meters.reported(results.at(-1)?.status === 'fulfilled');
     if (failed.length === 0) {
       if (told !== '') log.info({}, 'the API hears this host again');
       retryMs = 0;
@@ -195,6 +209,17 @@ async function reportLoop(
     if (error !== told) log.warn({ error, failed: failed.length, retryMs }, 'report failed');
     told = error;
   }
+}
+
+function reportOf(state: EdgeState, version: string, machine?: AgentMachine): AgentReport {
+  const { revision, portsUp, portsDown, counters, limits, firstPackets } = state;
+  const at = (part: number): number => quantile(FIRST_PACKET_SECONDS, firstPackets, part) * 1_000;
+  const count = countOf(firstPackets);
+  return {
+    ...{ revision, version, portsUp, portsDown, counters, limits },
+    ...(count > 0 && { firstPackets: { count, p50Ms: at(0.5), p99Ms: at(0.99) } }),
+    ...(machine !== undefined && { machine: machine.about() }),
+  };
 }
 
 const backoff = (ms: number): number =>

@@ -7,7 +7,7 @@
  * before
  * `handle` returns; only then does `state().revision` say so.
  */
-import type { WatchEvent } from '#client/types.ts';
+import type { Limit, WatchEvent } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions } from '#flow/flow.ts';
 import { FlowTable } from '#flow/table.ts';
@@ -28,6 +28,7 @@ import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
 import type { PathMtu } from './peers.ts';
+import { usageOf } from './usage.ts';
 
 export interface EdgeOptions {
   readonly host: HostId;
@@ -52,6 +53,8 @@ export class Edge {
   readonly #asks: EdgeAsks;
   readonly #looks: Looks;
   readonly #now: () => number;
+  readonly #usage: () => Limit[];
+  #limits: readonly Limit[] = [];
   #triedAtMs = 0;
   #hasTopology = false;
   #hasLearned = false;
@@ -73,6 +76,7 @@ export class Edge {
     this.#neighbours = neighbours;
     const packets = new PacketPath({ datapath, topology, state, table, bindings, learning });
     this.#packets = packets;
+    this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours });
     this.#adoption = new Adoption({ datapath, table, packets });
     const looks = new Looks(datapath);
     this.#looks = looks;
@@ -132,6 +136,7 @@ export class Edge {
       this.#packets.flows.deleteSome();
     }
     this.#asks.wake();
+    this.#limits = this.#usage();
     this.#publish(post);
     post({ type: 'state', state: this.state() });
   }
@@ -143,6 +148,8 @@ export class Edge {
       portsDown: this.#bindings.portsDown(),
       locate: this.#ready ? this.#bindings.locate() : [],
       counters: this.#packets.counters(),
+      limits: this.#limits,
+      firstPackets: this.#packets.firstPackets.counted(),
     };
   }
 

@@ -11,17 +11,20 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import { pino } from 'pino';
 import { createClient } from '#client/client.ts';
 import { connect, tokenOf } from '#client/connect.ts';
 import type { Client } from '#client/types.ts';
 import type { UpcallBudget } from '#datapath/budget.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { EventFd } from '#os/epoll.ts';
+import { isLogLevel, LOG_LEVELS, type LogLevel, Logs } from '#telemetry/log.ts';
 import { HostGone, runControl, type Clock, type Log } from './control.ts';
 import { runGuard } from './guard.ts';
 import { LIMITS } from './limits.ts';
 import { openLinks } from './links.ts';
+import { AgentMachine } from './machine.ts';
+import { listenInRunDir, listenOnLoopback, type MetricsListener } from './metrics-server.ts';
+import { parseLoopback } from './metrics-server.ts';
 import type { FromEdge, ToEdge } from './messages.ts';
 import { runStats } from './stats.ts';
 import { HOST_FILE } from './wires.ts';
@@ -51,6 +54,9 @@ mn agent stats: what the kernel counts, port by port; also when no agent runs (-
                          ${LIMITS.upcallBudget.frames.perSecond}. More for a gateway, by whose port many come
   --no-peer-redirect     frames for containers take the way through the host's end of the cable,
                          where tcpdump, counters and traffic control see them; slower
+  --metrics ADDRESS:PORT Prometheus metrics on an address of loopback too; they are always read
+                         from metrics.sock in the run directory
+  --log-level LEVEL      ${LOG_LEVELS.join(', ')}; default info. For a time: mn log-level
 `;
 
 interface Settings {
@@ -63,6 +69,8 @@ interface Settings {
   readonly tunnelTos: number | 'copy';
   readonly upcallBudget: UpcallBudget;
   readonly peerRedirect: boolean;
+  readonly metrics: { readonly host: string; readonly port: number } | undefined;
+  readonly logLevel: LogLevel;
 }
 
 /** A setting that is wrong: told to whoever started the agent, who can mend it. */
@@ -87,6 +95,8 @@ const OPTIONS = {
   'tunnel-port': { ...text, default: String(TUNNEL_UDP_PORT) },
   'tunnel-dscp': { ...text, default: 'zero' },
   'port-upcalls': { ...text, default: String(LIMITS.upcallBudget.frames.perSecond) },
+  metrics: text,
+  'log-level': { ...text, default: 'info' },
   'no-peer-redirect': { type: 'boolean', default: false },
   guard: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
@@ -116,7 +126,17 @@ function readSettings(values: Values): Settings {
     tunnelTos: tosOf(values['tunnel-dscp']),
     upcallBudget: budgetOf(wholeNumber(values['port-upcalls'], 'port-upcalls', [1_000, 100_000])),
     peerRedirect: !values['no-peer-redirect'],
+    metrics: metricsOf(values.metrics),
+    logLevel: levelOf(values['log-level']),
   };
+}
+
+const metricsOf = (where: string | undefined): Settings['metrics'] =>
+  where === undefined ? undefined : setting('--metrics', () => parseLoopback(where));
+
+function levelOf(level: string): LogLevel {
+  if (isLogLevel(level)) return level;
+  throw new UsageError(`--log-level must be one of ${LOG_LEVELS.join(', ')}, not ${level}`);
 }
 
 /** The TOS of outer packets. DSCP is its upper six bits (RFC 2474 §3). */
@@ -168,10 +188,12 @@ const clock: Clock = {
 
 interface WorkerEvents {
   readonly log: Log;
+  /** The datapath is this process's, and so is its run directory. */
+  opened(): void;
   failed(error: Error): void;
 }
 /** The worker, and messages to and from it. */
-function startWorker(data: WorkerData, bell: EventFd, { log, failed }: WorkerEvents) {
+function startWorker(data: WorkerData, bell: EventFd, { log, opened, failed }: WorkerEvents) {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data });
   let take: (message: FromEdge) => void = () => {};
   const early: FromEdge[] = [];
@@ -182,6 +204,7 @@ function startWorker(data: WorkerData, bell: EventFd, { log, failed }: WorkerEve
     else if (message.type === 'opened') {
       const { adopted, migration } = message;
       log.info({ adopted, migration }, 'the datapath is open');
+      opened();
     } else if (listening) take(message);
     else early.push(message);
   });
@@ -239,10 +262,34 @@ function onStop(): AbortController {
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
   return stop;
 }
-const logAs = (name: string): Log => pino({ name }, pino.destination(2));
+/** Where metrics are read. What cannot be listened on is told, and carries no packet less. */
+async function listenAll(
+  { meters, place }: AgentMachine,
+  { metrics }: Settings,
+  log: Log,
+): Promise<MetricsListener[]> {
+  const listening = [
+    listenInRunDir(meters, place.runDir),
+    ...(metrics === undefined ? [] : [listenOnLoopback(meters, metrics)]),
+  ];
+  const listeners: MetricsListener[] = [];
+  for (const each of await Promise.allSettled(listening)) {
+    if (each.status === 'fulfilled') listeners.push(each.value);
+    else log.warn({ error: String(each.reason) }, 'metrics cannot be read there');
+  }
+  log.info({ at: listeners.map(({ at }) => at) }, 'metrics can be read');
+  return listeners;
+}
+
+function workerData(settings: Settings, host: string, bellFd: number): WorkerData {
+  const { runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect } = settings;
+  const fixed = { host, bellFd, ringBytes: RING_BYTES, seed: randomInt(2 ** 31) };
+  return { ...fixed, runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect };
+}
 
 async function run(settings: Settings): Promise<void> {
-  const log = logAs('agent');
+  const logs = new Logs({ name: 'agent', level: settings.logLevel });
+  const { log } = logs;
   const stop = onStop();
   const token = tokenReader(settings.tokenFile);
   const fetch = setting('--api', () => connect(settings.api, token));
@@ -253,22 +300,20 @@ async function run(settings: Settings): Promise<void> {
   // Whose agent runs here, for who attaches something without naming the host.
   setting('--run-dir', () => writeFileSync(join(settings.runDir, HOST_FILE), `${host}\n`));
   using bell = new EventFd();
-  const { runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect } = settings;
-  const data = {
-    host,
-    runDir,
-    slots,
-    tunnelUdpPort,
-    tunnelTos,
-    upcallBudget,
-    peerRedirect,
-    ringBytes: RING_BYTES,
-    bellFd: bell.fd,
-    seed: randomInt(2 ** 31),
-  };
+  const { runDir, slots, tunnelUdpPort } = settings;
+  const data = workerData(settings, host, bell.fd);
+  const machine = new AgentMachine({
+    logs,
+    version: VERSION,
+    place: { runDir, tunnelUdpPort },
+  });
+  let listening = Promise.resolve<MetricsListener[]>([]);
   let failure: Error | undefined;
   const edge = startWorker(data, bell, {
     log,
+    opened: () => {
+      listening = listenAll(machine, settings, log);
+    },
     failed: (error) => {
       failure = error;
       stop.abort();
@@ -283,6 +328,7 @@ async function run(settings: Settings): Promise<void> {
     clock,
     log,
     version: VERSION,
+    machine,
     signal: stop.signal,
   });
   let gone: HostGone | undefined;
@@ -292,6 +338,7 @@ async function run(settings: Settings): Promise<void> {
   });
   edge.send({ type: 'stop' });
   await edge.stopped;
+  await Promise.all((await listening).map((listener) => listener.close()));
   if (failure !== undefined) throw failure;
   if (gone !== undefined) throw gone;
   log.info({}, 'agent stopped; installed flows go on');
@@ -306,7 +353,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     const values = parseWords(argv);
     if (values.help === true) process.stdout.write(USAGE);
     else if (values.guard === true)
-      await runGuard(values['run-dir'], logAs('guard'), onStop().signal);
+      await runGuard(values['run-dir'], new Logs({ name: 'guard' }).log, onStop().signal);
     else await run(readSettings(values));
     process.exit(0);
   } catch (error) {

@@ -4,7 +4,8 @@
  * holds no topology. Every message is plain data, so a world in one process can pass it by a call.
  */
 import type { Ask } from '#client/asks.ts';
-import type { AgentCounters, Learned, WatchEvent } from '#client/types.ts';
+import type { AgentCounters, Learned, Limit, WatchEvent } from '#client/types.ts';
+import type { CountedBuckets } from '#telemetry/buckets.ts';
 
 /** A network interface of this host, as the packet worker needs to know it. */
 export interface LocalInterface {
@@ -43,6 +44,9 @@ export interface EdgeState {
     readonly mtu?: number | undefined;
   }[];
   readonly counters: AgentCounters;
+  /** How much of the packet worker's limits is used, as of its last tick. */
+  readonly limits: readonly Limit[];
+  readonly firstPackets: CountedBuckets;
 }
 
 export type FromEdge =

@@ -102,6 +102,11 @@ export class Neighbours implements NeighbourView {
     this.#renewedAtMs = now();
   }
 
+  /** How much of its limits is used: frames that wait, neighbours of the port with the most. */
+  usage(): { readonly parked: number; readonly mostOfOnePort: number } {
+    return { parked: this.#waiting.count, mostOfOnePort: this.#table.mostOfOnePort };
+  }
+
   neighbour(port: PortId, ip: Ip): Mac | 'unreachable' | undefined {
     const mac = this.#table.mac(port, ip);
     if (mac !== undefined) return mac;

@@ -28,6 +28,8 @@ import { hasField, type FieldSet, type Headers } from '#virtual/match.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { observe, type Observed } from '#virtual/observe.ts';
 import type { Ingress, Outcome } from '#virtual/outcome.ts';
+import { Buckets } from '#telemetry/buckets.ts';
+import { FIRST_PACKET_SECONDS } from '#telemetry/metrics.ts';
 import { simulate } from '#virtual/simulate.ts';
 import type { ErrorBudget } from '#virtual/state/error-budget.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
@@ -97,6 +99,10 @@ const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | unde
   fragments(frame, mtu) ?? fragments6(frame, mtu, id);
 
 export class PacketPath {
+  /** From the arrival of first packets in the kernel until what was decided is carried out. */
+  readonly firstPackets = new Buckets(FIRST_PACKET_SECONDS);
+  /** When those of the batch arrived. */
+  readonly #arrivedMs: number[] = [];
   /** The flows that what is decided becomes. */
   readonly flows: FlowCache;
   readonly #datapath: Datapath;
@@ -147,6 +153,10 @@ export class PacketPath {
     this.flows.deleteSome();
     const handled = this.#turns.serve(this.#take, LIMITS.upcallsPerBatchMax);
     if (handled > 0) this.#datapath.commit();
+    const nowMs = this.#datapath.now();
+    for (const timeMs of this.#arrivedMs)
+      this.firstPackets.observe(Math.max(0, nowMs - timeMs) / 1_000);
+    this.#arrivedMs.length = 0;
     return handled;
   }
 
@@ -302,6 +312,7 @@ export class PacketPath {
 
   readonly #take = (upcall: Upcall): void => {
     this.#upcalls += 1;
+    this.#arrivedMs.push(upcall.timeMs);
     this.#onBehalfOf = upcall.entry;
     if (!this.#opened) return this.#count('upcall-refused');
     // The workload sent it into the network that the interface belonged to then.

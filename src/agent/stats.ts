@@ -83,6 +83,9 @@ const toJson = (stats: DatapathStats): string =>
     2,
   );
 
+/** What the kernel counts, for programs. Throws when there is nothing to read. */
+export const statsJson = (runDir: string): string => toJson(readStats(runDir));
+
 /** Answers the exit code: 2 for a mistake of the user, 1 when there is nothing to read. */
 export function runStats(argv: readonly string[]): number {
   let settings;

@@ -34,6 +34,10 @@ export class Waiting {
   #count = 0;
   #bytes = 0;
 
+  get count(): number {
+    return this.#count;
+  }
+
   /** False: there is no room for one more. */
   park(key: string, frame: Parked): boolean {
     const queue = this.#frames.get(key) ?? [];

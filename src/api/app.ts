@@ -11,14 +11,18 @@ import type { Clock } from '#store/clock.ts';
 import type { Store } from '#store/store.ts';
 import { askRoutes } from './ask-routes.ts';
 import { Asks } from './asks.ts';
-import { flowRoutes } from './flow-routes.ts';
+import { healthRoutes } from './health-routes.ts';
 import { backupRoutes } from './backup-routes.ts';
 import { historyRoutes } from './history-routes.ts';
+import { flowRoutes } from './flow-routes.ts';
 import { HISTORY_LIMITS, type HistoryLimits } from './history-rows.ts';
 import { History } from './history.ts';
 import { hostRoutes } from './host-routes.ts';
 import { Hosts } from './hosts.ts';
 import { Learned } from './learned.ts';
+import { Logs } from '#telemetry/log.ts';
+import { Enforcement } from './enforcement.ts';
+import { logRequest, REQUEST_ID_HEADER, requestIdOf } from './request-log.ts';
 import { Sorted } from './lists.ts';
 import { Metrics } from './metrics.ts';
 import type { Node } from './node.ts';
@@ -40,6 +44,8 @@ export interface ApiOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly version: string;
+  /** Where requests are told of; absent: they are kept in memory only. */
+  readonly logs?: Logs;
   readonly historyLimits?: HistoryLimits;
   /** Told of what answered 500. */
   readonly onBug?: (error: unknown) => void;
@@ -59,8 +65,12 @@ type Env = { Bindings: { readonly local: boolean } };
 
 export function createApi(options: ApiOptions): Api {
   const { store, clock, version, historyLimits = HISTORY_LIMITS, onBug = () => {} } = options;
+  const wall = (): number => Math.round(clock.wall?.() ?? clock.now());
   const stop = new AbortController();
+  const metrics = new Metrics();
   const replica = new Replica(store, clock);
+  const enforcement = new Enforcement(replica, clock, (ms) => metrics.enforcementTook(ms));
+  const startMs = clock.now();
   const learned = new Learned(store, replica, stop.signal);
   const watch = new Watch(replica, learned, clock);
   const { signal } = stop;
@@ -71,12 +81,16 @@ export function createApi(options: ApiOptions): Api {
     replica,
     learned,
     history,
-    writes: new Writes(store, replica, history),
+    writes: new Writes(store, replica, history, (ms) => metrics.commitTook(ms)),
     sorted: new Sorted(replica),
-    hosts: new Hosts(store, replica, clock, stop.signal),
+    hosts: new Hosts(store, replica, { clock, wall, signal: stop.signal, enforcement }),
     watch,
     asks: new Asks(watch, clock),
-    metrics: new Metrics(),
+    metrics,
+    enforcement,
+    logs: options.logs ?? new Logs({ write: () => {} }),
+    uptimeMs: () => clock.now() - startMs,
+    wall,
   };
   const app = appOf(node, routesOf(node), onBug);
   return {
@@ -97,6 +111,7 @@ function routesOf(node: Node): Route[] {
   const routes = [
     ...resourceRoutes(node),
     ...hostRoutes(node),
+    ...healthRoutes(node),
     ...askRoutes(node),
     ...flowRoutes(node),
     ...sightRoutes(node),
@@ -119,45 +134,77 @@ function routesOf(node: Node): Route[] {
   return [...routes, describe];
 }
 
+/** A request under way. `caller`: as soon as it is known. */
+interface Asked {
+  readonly id: string;
+  readonly request: Request;
+  readonly startMs: number;
+  readonly route?: Route;
+  caller?: Caller;
+}
+const askedOf = ({ req }: Context<Env>, route?: Route): Asked => ({
+  id: requestIdOf(req.raw),
+  request: req.raw,
+  startMs: performance.now(),
+  ...(route !== undefined && { route }),
+});
+
+/** Counts and logs what was answered, and names the request in it. */
+function finish(node: Node, asked: Asked, response: Response): Response {
+  const { id, request, route, caller, startMs } = asked;
+  const ms = performance.now() - startMs;
+  const { status } = response;
+  node.metrics.request(route === undefined ? 'other' : `${route.method} ${route.path}`, status);
+  node.metrics.requestTook(route?.method ?? 'other', ms);
+  logRequest(node.logs.log, { id, request, route, caller, status, ms });
+  response.headers.set(REQUEST_ID_HEADER, id);
+  return response;
+}
+
 function appOf(node: Node, routes: readonly Route[], onBug: (error: unknown) => void): Hono<Env> {
   const app = new Hono<Env>();
-  const refuse = (context: Context<Env>, route: string, error: unknown): Response => {
+  const refuse = (asked: Asked, error: unknown): Response => {
     const refusal = refusalOf(error);
-    if (refusal === undefined) onBug(error);
-    const response = problemResponse(refusal ?? new Refusal(500));
-    node.metrics.request(route, response.status);
-    return response;
+    if (refusal === undefined) {
+      node.logs.log.error({ request: asked.id, err: error }, 'a request failed by our own mistake');
+      onBug(error);
+    }
+    return finish(node, asked, problemResponse(refusal ?? new Refusal(500)));
   };
   for (const route of routes)
     app.on(route.method, route.path, async (context) => {
-      const name = `${route.method} ${route.path}`;
+      const asked = askedOf(context, route);
       try {
-        const response = await serve(node, route, context);
-        node.metrics.request(name, response.status);
-        return response;
+        return finish(node, asked, await serve(node, asked, route, context));
       } catch (error) {
-        return refuse(context, name, error);
+        return refuse(asked, error);
       }
     });
   for (const [path, same] of Map.groupBy(routes, ({ path: p }) => pathForm(p))) {
     const allow = same.map(({ method }) => method).join(', ');
     app.all(path, (context) => {
       const detail = `${context.req.method}; allowed: ${allow}`;
-      return refuse(context, 'other', new Refusal(405, { detail, headers: { allow } }));
+      return refuse(askedOf(context), new Refusal(405, { detail, headers: { allow } }));
     });
   }
   app.notFound((context) =>
-    refuse(context, 'other', new Refusal(404, { detail: `no route ${context.req.path}` })),
+    refuse(askedOf(context), new Refusal(404, { detail: `no route ${context.req.path}` })),
   );
   return app;
 }
 /** Paths that differ in the names of their parameters only are one path. */
 const pathForm = (path: string): string => path.replaceAll(/:\w+/g, ':it');
 
-async function serve(node: Node, route: Route, context: Context<Env>): Promise<Response> {
-  const request = context.req.raw;
+async function serve(
+  node: Node,
+  asked: Asked,
+  route: Route,
+  context: Context<Env>,
+): Promise<Response> {
+  const { request, id } = asked;
   await node.replica.ready;
-  const caller = callerOf(node, route, context);
+  const caller = { ...callerOf(node, route, context), request: id };
+  asked.caller = caller;
   const query = new URL(request.url).searchParams;
   // A condition or an option that is ignored would do what the caller did not mean.
   if (route.method !== 'GET')

@@ -29,6 +29,7 @@ export const ASKS_PER_CALLER_MAX = 16;
 export const ANSWERED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of what lasts: bytes that wait for their reader, and parts in a second. */
 export const WAITING_BYTES_MAX = 4 * 1024 * 1024;
+/** Parts a second of what lasts; who sends more is ended. */
 export const PARTS_PER_SECOND_MAX = 10_000;
 /** Ids that are over, and still known to have been: later ones are answered 404. */
 const OVER_KEPT_MAX = 4_096;

@@ -35,17 +35,13 @@ const contextOf = ({ caller }: Call, keys: Keys): PlanContext => ({
   nextTunnelKey: (host: string) => keys.nextTunnelKey(host),
 });
 
-/** An id of a request that is one; health of logs and history alike. */
-const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
-
 /** Who writes, for the history. Nothing secret: of a token its name and the id that lists show. */
-export function signedBy({ caller: { token, id }, request }: Call): Signed {
+export function signedBy({ caller: { token, id, request } }: Call): Signed {
   const { role, name } = token;
   const known = id === undefined ? { name: role } : { name, id };
   const tenant = token.role === 'tenant' ? { tenant: token.tenant } : {};
-  const given = request.headers.get('x-request-id') ?? '';
   const by = { role, ...known, ...tenant };
-  return REQUEST_ID.test(given) ? { by, request: given } : { by };
+  return request === undefined ? { by } : { by, request };
 }
 
 /** Plans and commits. */

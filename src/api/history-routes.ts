@@ -15,6 +15,7 @@ import { refuseField } from './problems.ts';
 import { choiceOf, integerOf, json, NOT_HOSTS, onlyQuery, type Route } from './route.ts';
 
 export const HISTORY_LIMIT = 100;
+/** Entries in one page of history; a larger page is refused. */
 export const HISTORY_LIMIT_MAX = 1_000;
 /** Entries looked at for one page; `next` goes on behind them. */
 export const HISTORY_SCANNED_MAX = 2_000;

@@ -57,6 +57,9 @@ export interface Floor extends Tally {
   /** The oldest state that can still be told. */
   readonly revision: number;
 }
+/** The request of the last change, of the value of the head. */
+export const requestOf = (text: string): string | undefined =>
+  text === '' ? undefined : (JSON.parse(text) as { readonly request?: string }).request;
 /** Of the value of the head; a store without history counts from nothing. */
 export const tallyOf = (text: string): Tally =>
   text === '' ? { entries: 0, bytes: 0 } : (JSON.parse(text) as Tally);

@@ -93,9 +93,11 @@ export class History {
     const value = encodeEntry({ ...kept, rows: rowsOf(topology, rows) });
     const { entries, bytes } = tallyOf(headValue);
     const tally = { entries: entries + 1, bytes: bytes + sizeOfEntry({ key: put, value }) };
+    // Whoever follows the topology hears by the head whose change it was.
+    const head = { ...tally, ...(request !== undefined && { request }) };
     return [
       { put, value },
-      { put: HEAD_KEY, value: JSON.stringify(tally) },
+      { put: HEAD_KEY, value: JSON.stringify(head) },
     ];
   }
 

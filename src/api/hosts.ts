@@ -17,17 +17,22 @@ import {
 import { type Clock, ServingTime, after } from '#store/clock.ts';
 import type { LeasedEvent, Store } from '#store/store.ts';
 import type { StoredObject } from '#virtual/kind.ts';
+import { DropRates } from './drop-rates.ts';
+import type { Enforcement } from './enforcement.ts';
 import { ALIVE_PREFIX, aliveKey } from './keys.ts';
 import { mirror } from './mirror.ts';
 import { Refusal } from './problems.ts';
 import type { Replica } from './replica.ts';
 
+/** Requests that may wait for hosts (`--wait`) on one node; more are refused with 503. */
 export const WAITERS_MAX = 1_000;
 /** Waits of one token, so that nobody takes them all. */
 export const WAITS_PER_TOKEN_MAX = 64;
+/** How long one request may wait for hosts; a longer wait is refused. */
 export const WAIT_TIMEOUT_MAX_MS = 60_000;
 export const WAIT_TIMEOUT_MS = 10_000;
 const PORTS_REPORTED_MAX = 65_536;
+const LIMITS_REPORTED_MAX = 64;
 
 const count = z.int().min(0);
 const text = z.string().max(1_000);
@@ -48,24 +53,54 @@ export const ReportBody = z
       cut: count.default(0).describe('Packets that the agent cut to what the way on carries.'),
       drops: z.record(text, count),
     }),
+    limits: z
+      .array(z.strictObject({ name: text, used: count, max: count }))
+      .max(LIMITS_REPORTED_MAX)
+      .optional()
+      .describe('How much of its limits the agent uses.'),
+    machine: z
+      .strictObject({ timeMs: count, kernel: text, uptimeMs: count })
+      .optional()
+      .describe('The clock of the host (milliseconds since 1970), its kernel, age of the agent.'),
+    firstPackets: z
+      .strictObject({ count, p50Ms: z.number().min(0), p99Ms: z.number().min(0) })
+      .optional()
+      .describe('How long first packets took, since the agent started.'),
   })
   .meta({ id: 'AgentReport', description: 'What an agent tells of its host.' });
+
+export interface HostsOptions {
+  readonly clock: Clock;
+  /** Milliseconds since 1970 UTC. */
+  readonly wall: () => number;
+  readonly signal: AbortSignal;
+  readonly enforcement: Enforcement;
+}
 
 export class Hosts {
   readonly #store: Store;
   readonly #replica: Replica;
   readonly #clock: Clock;
   readonly #time: ServingTime;
+  readonly #wall: () => number;
+  readonly #enforcement: Enforcement;
+  readonly #rates: DropRates;
+  /** By how much the host's clock was ahead at its last report. */
+  readonly #aheadMs = new Map<string, number>();
   readonly #reports = new Map<string, AgentReport>();
   readonly #alive = new Set<string>();
   /** Whom each waits for: the id of a token, or nobody's. */
   readonly #waiters = new Map<() => void, string | undefined>();
   readonly #run: Promise<void>;
 
-  constructor(store: Store, replica: Replica, clock: Clock, signal: AbortSignal) {
+  constructor(store: Store, replica: Replica, options: HostsOptions) {
+    const { clock, wall, signal, enforcement } = options;
     this.#store = store;
     this.#replica = replica;
     this.#clock = clock;
+    this.#wall = wall;
+    this.#enforcement = enforcement;
+    this.#rates = new DropRates(clock);
     this.#time = new ServingTime(clock, () => this.#wake());
     const take = (events: readonly LeasedEvent[], all: boolean): void => this.#take(events, all);
     this.#run = mirror(store.leased, { prefix: ALIVE_PREFIX, signal, take });
@@ -92,7 +127,19 @@ export class Hosts {
     const { id } = host;
     const report = this.#reports.get(id);
     const state = this.#alive.has(id) ? 'alive' : report === undefined ? 'unknown' : 'dead';
-    return { host: id, name: host.name ?? '', state, ...(report !== undefined && { report }) };
+    const status = { host: id, name: host.name ?? '', state } as const;
+    if (report === undefined) return status;
+    if (state !== 'alive') return { ...status, report };
+    const behindMs = this.#enforcement.behindMs(report.revision);
+    const dropsPerSecond = this.#rates.perSecond(id);
+    const aheadMs = this.#aheadMs.get(id);
+    return {
+      ...status,
+      report,
+      ...(behindMs !== undefined && { behindMs }),
+      ...(dropsPerSecond !== undefined && { dropsPerSecond }),
+      ...(aheadMs !== undefined && { aheadMs }),
+    };
   }
 
   /** It was heard of, and is not any more. */
@@ -170,16 +217,37 @@ export class Hosts {
     for (const event of events) {
       const host = event.key.slice(ALIVE_PREFIX.length);
       if (event.type === 'put') {
-        this.#alive.add(host);
-        this.#reports.set(host, JSON.parse(event.value) as AgentReport);
+        this.#heard(host, JSON.parse(event.value) as AgentReport);
       } else this.#alive.delete(host);
     }
+    this.#measure();
     this.#wake();
+  }
+
+  #heard(host: string, report: AgentReport): void {
+    this.#alive.add(host);
+    this.#reports.set(host, report);
+    this.#rates.report(host, report);
+    if (report.machine === undefined) this.#aheadMs.delete(host);
+    else this.#aheadMs.set(host, report.machine.timeMs - this.#wall());
+  }
+
+  /** Tells what all live hosts enforce by now. */
+  #measure(): void {
+    if (!this.#enforcement.waiting) return;
+    let least: number | undefined;
+    for (const host of this.#alive) {
+      const revision = this.#reports.get(host)?.revision ?? 0;
+      if (least === undefined || revision < least) least = revision;
+    }
+    this.#enforcement.enforced(least);
   }
 
   #forget(host: string): void {
     this.#reports.delete(host);
     this.#alive.delete(host);
+    this.#rates.forget(host);
+    this.#aheadMs.delete(host);
     void this.#store.leased.delete(host, [aliveKey(host)]);
   }
 

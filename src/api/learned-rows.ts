@@ -8,6 +8,7 @@ import type { LeasedEvent } from '#store/store.ts';
 import { unicastIp, unicastMac } from '#virtual/fields.ts';
 import { MACS_PREFIX, NEIGHBOURS_PREFIX } from './keys.ts';
 
+/** Learned rows in one request of a host; a larger request is refused. */
 export const LEARN_BATCH_MAX = 4_096;
 /** 0 untagged, else the VID. */
 const VLAN_MAX = 4094;

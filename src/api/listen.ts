@@ -17,6 +17,7 @@ import { dirname } from 'node:path';
  */
 const IDLE_MS = 60_000;
 
+/** Open connections of one listener; a further one is closed at once. */
 export const CONNECTIONS_MAX = 4_096;
 /** Time that requests under way have to end once the API stops. */
 export const STOP_GRACE_MS = 2_000;

@@ -16,6 +16,7 @@ import { Refusal, refuseField } from './problems.ts';
 import type { Replica } from './replica.ts';
 
 export const PAGE_LIMIT = 100;
+/** Objects in one page of a list; a larger page is refused. */
 export const PAGE_LIMIT_MAX = 1_000;
 /** Ids told when a name is not unique. */
 const NAMESAKES_TOLD_MAX = 5;

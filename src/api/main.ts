@@ -8,20 +8,22 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { destination, type Logger, pino } from 'pino';
 import { systemClock } from '#store/clock.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import type { Store } from '#store/store.ts';
+import { isLogLevel, LOG_LEVELS, type LogLevel, Logs } from '#telemetry/log.ts';
 import { type Api, createApi } from './app.ts';
 import { type Listener, listenTcp, listenUnix } from './listen.ts';
 
 export const SOCKET_DEFAULT = '/run/midonet/api.sock';
-const USAGE = 'usage: mn api --data DIR [--listen ADDRESS:PORT]… [--socket PATH]';
+const USAGE =
+  'usage: mn api --data DIR [--listen ADDRESS:PORT]… [--socket PATH] [--log-level LEVEL]';
 const HELP = `mn api: serves the API over a store of its own.
 
   --data DIR             where the store is kept (required); one API at a time
   --socket PATH          the operator's unix socket; default ${SOCKET_DEFAULT}
   --listen ADDRESS:PORT  a TCP listener, for whoever has a token; may be given several times
+  --log-level LEVEL      ${LOG_LEVELS.join(', ')}; default info. For a time: mn log-level
   -h, --help             this text
 `;
 
@@ -29,6 +31,7 @@ interface Options {
   readonly data: string;
   readonly listen: readonly string[];
   readonly socket: string;
+  readonly logLevel: LogLevel;
 }
 
 /** `undefined` when only help was asked for. */
@@ -39,12 +42,17 @@ function optionsOf(argv: readonly string[]): Options | undefined {
       data: { type: 'string' },
       listen: { type: 'string', multiple: true },
       socket: { type: 'string' },
+      'log-level': { type: 'string', default: 'info' },
       help: { type: 'boolean', short: 'h' },
     },
   });
   if (values.help === true) return undefined;
   if (values.data === undefined) throw new Error('--data DIR is missing');
+  const logLevel = values['log-level'];
+  if (!isLogLevel(logLevel))
+    throw new Error(`--log-level ${logLevel}: must be one of ${LOG_LEVELS.join(', ')}`);
   return {
+    logLevel,
     data: values.data,
     listen: values.listen ?? [],
     socket: values.socket ?? SOCKET_DEFAULT,
@@ -83,7 +91,6 @@ async function listenAll(api: Api, { socket, listen }: Options): Promise<Listene
 
 /** Runs until a signal; sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
-  const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination(2));
   let options: Options | undefined;
   try {
     options = optionsOf(argv);
@@ -97,19 +104,19 @@ export async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   try {
-    await serve(options, log);
+    await serve(options);
   } catch (error) {
     process.stderr.write(`mn api: ${(error as Error).message}\n`);
     process.exitCode = 1;
   }
 }
 
-async function serve(options: Options, log: Pick<Logger, 'info' | 'error'>): Promise<void> {
+async function serve(options: Options): Promise<void> {
+  const logs = new Logs({ level: options.logLevel });
+  const { log } = logs;
   await using store = await openStore(options.data);
   const version = versionOf();
-  const onBug = (error: unknown): void =>
-    log.error({ err: error }, 'a request failed by our own mistake');
-  const api = createApi({ store, clock: systemClock, version, onBug });
+  const api = createApi({ store, clock: systemClock, version, logs });
   let listeners: Listener[] = [];
   const stop = Promise.withResolvers<NodeJS.Signals>();
   const onSignal = (signal: NodeJS.Signals): void => stop.resolve(signal);

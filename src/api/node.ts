@@ -1,5 +1,7 @@
 /** The parts of one API node, as its routes see them. */
 import type { Store } from '#store/store.ts';
+import type { Logs } from '#telemetry/log.ts';
+import type { Enforcement } from './enforcement.ts';
 import type { Asks } from './asks.ts';
 import type { History } from './history.ts';
 import type { Hosts } from './hosts.ts';
@@ -22,4 +24,9 @@ export interface Node {
   readonly watch: Watch;
   readonly asks: Asks;
   readonly metrics: Metrics;
+  readonly enforcement: Enforcement;
+  readonly logs: Logs;
+  /** Milliseconds that this node has been serving, and the time since 1970 UTC. */
+  readonly uptimeMs: () => number;
+  readonly wall: () => number;
 }

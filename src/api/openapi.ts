@@ -6,9 +6,11 @@ import { z } from 'zod';
 import { KIND_NAMES, type Kind } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { AnswerBody, ASKS } from '#client/asks.ts';
+import { FindingSchema, HEALTH_ASKS } from '#client/health-asks.ts';
+import { LogLevelBody } from './health-routes.ts';
+import { BackupBody } from './backup-routes.ts';
 import { FlowPageBody, FlowRowBody, WhyBody, WhyPacketBody, WhyPairBody } from './flow-bodies.ts';
 import { DropsBody } from '#client/sight.ts';
-import { BackupBody } from './backup-routes.ts';
 import { LocateBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
@@ -129,6 +131,51 @@ const object = (properties: Record<string, Json>, optional: readonly string[] = 
 });
 const arrayOf = (items: Json): Json => ({ type: 'array', items });
 
+const number = { type: 'number' };
+const statusSchemas = (): Record<string, Json> => ({
+  Status: object(
+    {
+      version: string,
+      revision: integer,
+      hosts: {
+        type: 'array',
+        items: object(
+          {
+            host: string,
+            name: string,
+            state: { enum: ['alive', 'dead', 'unknown'] },
+            report: { $ref: '#/components/schemas/AgentReport' },
+            behindMs: number,
+            dropsPerSecond: number,
+            aheadMs: number,
+          },
+          ['report', 'behindMs', 'dropsPerSecond', 'aheadMs'],
+        ),
+      },
+      node: { $ref: '#/components/schemas/NodeStatus' },
+    },
+    ['node'],
+  ),
+  NodeStatus: object(
+    {
+      uptimeMs: number,
+      timeMs: integer,
+      store: object(
+        {
+          bytes: integer,
+          diskFreeBytes: integer,
+          historyFrom: integer,
+          commitMs: number,
+        },
+        ['bytes', 'diskFreeBytes', 'commitMs'],
+      ),
+      limits: { type: 'array', items: object({ name: string, used: integer, max: integer }) },
+      enforcement: object({ count: integer, p50Ms: number, p99Ms: number }),
+    },
+    ['enforcement'],
+  ),
+});
+
 function historySchemas(): Record<string, Json> {
   const row = { kind: { enum: [...KIND_NAMES] }, id: string };
   const states = { before: { type: 'object' }, after: { type: 'object' } };
@@ -234,6 +281,18 @@ const askSchemas = (): Record<string, Json> => ({
   AgentReport: schemaOf(ReportBody, 'input'),
   Learn: schemaOf(LearnBody, 'input'),
   Answer: schemaOf(AnswerBody, 'input'),
+  SetLogLevel: schemaOf(LogLevelBody, 'input'),
+  LogLevel: schemaOf(HEALTH_ASKS['log-level'].part, 'output'),
+  LogLines: schemaOf(HEALTH_ASKS.logs.part, 'output'),
+  Findings: object({
+    version: string,
+    timeMs: integer,
+    findings: {
+      type: 'array',
+      items: schemaOf(FindingSchema.extend({ host: z.string().optional() }), 'output'),
+    },
+  }),
+  HostCounters: object({ metrics: string, stats: { type: 'object' } }),
   AgentAbout: schemaOf(ASKS.about.part.extend({ host: z.string() }), 'output'),
   FlowRow: schemaOf(FlowRowBody, 'output'),
   FlowPage: schemaOf(FlowPageBody, 'output'),
@@ -255,6 +314,7 @@ const fixedSchemas = (): Record<string, Json> => ({
   Transaction: schemaOf(TransactionBody, 'input'),
   Trace: schemaOf(TraceBody, 'input'),
   Health: object({ serving: { type: 'boolean' }, version: string }),
+  ...statusSchemas(),
   Written: object(
     {
       revision: integer,
@@ -265,22 +325,6 @@ const fixedSchemas = (): Record<string, Json> => ({
     ['dryRun', 'changes'],
   ),
   ...historySchemas(),
-  Status: object({
-    version: string,
-    revision: integer,
-    hosts: {
-      type: 'array',
-      items: object(
-        {
-          host: string,
-          name: string,
-          state: { enum: ['alive', 'dead', 'unknown'] },
-          report: { $ref: '#/components/schemas/AgentReport' },
-        },
-        ['report'],
-      ),
-    },
-  }),
   WaitResult: object({ revision: integer, enforced: strings, behind: strings, away: strings }),
   TraceResult: traceResult(),
   Problem: object(
@@ -338,7 +382,7 @@ export function openapi(routes: readonly Route[], version: string): Json {
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) };
   }
   const kinds = KIND_NAMES.map((name) => kindSchemas(kindOf(name)));
-  const schemas = Object.assign({}, ...kinds, askSchemas(), tokenSchemas(), fixedSchemas()) as Json;
+  const schemas = Object.assign({}, ...kinds, askSchemas(), fixedSchemas()) as Json;
   return {
     openapi: '3.1.0',
     info: { title: 'MidoNet', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },

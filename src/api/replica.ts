@@ -12,9 +12,12 @@ import type { Entry, Store, StoreChange } from '#store/store.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { Topology } from '#virtual/topology.ts';
+import { requestOf } from './history-rows.ts';
 import { COUNTER_PREFIX, FLOOR_KEY, HEAD_KEY, parseObjectKey, TOKEN_PREFIX } from './keys.ts';
 
+/** Changes that a stream can resume from; who comes back later gets all anew. */
 export const CHANGES_KEPT_MAX = 4_096;
+/** What these changes may take as text; the oldest go first. */
 export const CHANGES_KEPT_CHARACTERS_MAX = 64 * 1024 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
@@ -24,6 +27,8 @@ export interface Applied {
   readonly revision: number;
   readonly rows: readonly RowChange[];
   readonly before: readonly (StoredObject | undefined)[];
+  /** The request that made it. */
+  readonly request?: string | undefined;
   /** Encoded events by the rows that they hold: shared by all streams that show the same rows. */
   readonly encoded: Map<string, Uint8Array>;
   readonly size: number;
@@ -155,19 +160,21 @@ export class Replica {
     const rows: RowChange[] = [];
     const before: (StoredObject | undefined)[] = [];
     let size = 0;
+    let request: string | undefined;
     for (const event of events) {
       const name = parseObjectKey(event.key);
       const value = event.type === 'put' ? event.value : undefined;
       size += event.key.length + (value?.length ?? 0);
       if (name === undefined) {
         this.#other(event.key, value, revision);
+        if (event.key === HEAD_KEY) request = requestOf(this.headValue);
         continue;
       }
       before.push(this.topology.get(name.kind, name.id));
       rows.push(value === undefined ? name : { ...name, put: objectOf(value, revision) });
     }
     this.topology.apply({ revision, rows });
-    const applied: Applied = { revision, rows, before, encoded: new Map(), size };
+    const applied: Applied = { revision, rows, before, request, encoded: new Map(), size };
     this.#keep(applied);
     for (const listener of this.#listeners) listener.changed(applied);
     this.#settle();

@@ -7,6 +7,7 @@ import { faultsOf, ruleOf } from '#virtual/faults.ts';
 import { Refusal, refuseField } from './problems.ts';
 import type { Caller } from './tokens.ts';
 
+/** Bytes of one request's body; a larger one is refused with 413. */
 export const REQUEST_BYTES_MAX = 1_500_000;
 /** How deep lists and objects of a body may be nested: no kind has more than a few levels. */
 export const JSON_DEPTH_MAX = 16;

@@ -1,4 +1,4 @@
-/** Who is calling: a shell says whose it is, and a tool knows whether its token still works. */
+/** Who is calling: for a shell that says whose it is, a tool that tries whether its token works. */
 import { EVERY_ROLE, json, onlyQuery, type Route } from './route.ts';
 
 export const selfRoutes = (): Route[] => [

@@ -7,6 +7,7 @@
  */
 import type { WatchEvent } from '#client/types.ts';
 
+/** What may wait for a slow reader of a stream before it is cut off; it resumes. */
 export const STREAM_BYTES_WAITING_MAX = 16 * 1024 * 1024;
 const encoder = new TextEncoder();
 

@@ -1,14 +1,15 @@
 /** Routes that are not of one kind: health, status, waiting, watching, tokens, metrics. */
 import { z } from 'zod';
 import { ASKS_HEADER } from '#client/asks.ts';
-import type { Status, Token, WaitResult } from '#client/types.ts';
+import type { Token, WaitResult } from '#client/types.ts';
 import { WAIT_TIMEOUT_MAX_MS, WAIT_TIMEOUT_MS } from './hosts.ts';
 import { TOKEN_PREFIX, tokenKey } from './keys.ts';
 import { find } from './lists.ts';
 import type { Node } from './node.ts';
 import { Refusal, refuseField } from './problems.ts';
 import { EVERY_ROLE, integerOf, json, onlyQuery, readBody, type Route } from './route.ts';
-import { listTokens, newToken, TOKENS_MAX, TokenBody } from './tokens.ts';
+import { statusOf } from './status.ts';
+import { listTokens, newToken, SOCKET_CALLER, TOKENS_MAX, TokenBody } from './tokens.ts';
 import { traceRoute } from './trace.ts';
 
 const SSE_HEADERS = {
@@ -41,18 +42,10 @@ const statusRoutes = (node: Node): Route[] => [
     about: 'The revision, and how the hosts that the caller may see fare.',
     who: EVERY_ROLE,
     output: 'Status',
-    handle: ({ caller, query }) => {
+    handle: async ({ caller, query }) => {
       onlyQuery(query, []);
-      const { token } = caller;
-      const { revision } = node.replica;
-      const hosts =
-        token.role === 'tenant'
-          ? []
-          : node.hosts
-              .statuses()
-              .filter(({ host }) => token.role !== 'host' || host === token.host);
-      const status: Status = { version: node.version, revision, hosts };
-      return json(status, { 'x-revision': String(revision) });
+      const status = await statusOf(node, caller.token);
+      return json(status, { 'x-revision': String(status.revision) });
     },
   },
   {
@@ -176,7 +169,8 @@ export const systemRoutes = (node: Node): Route[] => [
     about: 'Prometheus metrics of this node; on the unix socket only.',
     who: 'local',
     handle: async () => {
-      const { text, type } = await node.metrics.text(node);
+      const status = await statusOf(node, SOCKET_CALLER.token);
+      const { text, type } = await node.metrics.text(node, status);
       return new Response(text, { headers: { 'content-type': type } });
     },
   },

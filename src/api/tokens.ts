@@ -12,6 +12,7 @@ import { name } from '#virtual/fields.ts';
 import { TOKEN_PREFIX, tokenKey } from './keys.ts';
 import { Refusal } from './problems.ts';
 
+/** Tokens that are valid at a time; a further one is refused. */
 export const TOKENS_MAX = 100_000;
 
 export interface TokenRecord {
@@ -19,10 +20,11 @@ export interface TokenRecord {
   readonly hash: string;
   readonly token: Token;
 }
-/** Who calls. `id`: of the token; absent for the unix socket. */
+/** Who calls. `id`: of the token; absent for the unix socket. `request`: names this request. */
 export interface Caller {
   readonly token: Token;
   readonly id?: string;
+  readonly request?: string;
 }
 export const SOCKET_CALLER: Caller = { token: { role: 'operator', name: 'unix-socket' } };
 

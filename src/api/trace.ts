@@ -33,6 +33,7 @@ import {
   type Reader,
 } from './trace-text.ts';
 
+/** Bytes of a frame to trace; a longer one is refused. */
 export const TRACE_FRAME_BYTES_MAX = 65_535;
 
 /** A frame that enters at a port. */

@@ -22,6 +22,7 @@ import type { Applied, Replica } from './replica.ts';
 import { encodeEvent, EventStream, RESET } from './stream.ts';
 import type { Caller } from './tokens.ts';
 
+/** Open streams of one node, agents included; a further one is refused with 503. */
 export const SUBSCRIBERS_MAX = 10_000;
 /** Streams of one token: one more ends its oldest, which is most likely dead. */
 export const STREAMS_PER_TOKEN_MAX = 32;
@@ -259,13 +260,14 @@ function rowsFor(token: Token, { rows, before }: Applied): readonly RowChange[] 
 /** The change as an event with these rows of it only; equal rows are encoded once for everybody. */
 function encodeFor(applied: Applied, rows: readonly RowChange[]): Uint8Array | undefined {
   if (rows.length === 0) return undefined;
-  const { revision } = applied;
+  const { revision, request } = applied;
   const places = rows.map((row) => applied.rows.indexOf(row));
   const shared = !places.includes(-1);
   const name = places.join(',');
   const known = shared ? applied.encoded.get(name) : undefined;
   if (known !== undefined) return known;
-  const chunk = encodeEvent({ type: 'change', change: { revision, rows } }, revision);
+  const change = { revision, rows, ...(request !== undefined && { request }) };
+  const chunk = encodeEvent({ type: 'change', change }, revision);
   if (shared && applied.encoded.size < ENCODED_MAX) applied.encoded.set(name, chunk);
   return chunk;
 }

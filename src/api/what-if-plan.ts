@@ -27,7 +27,7 @@ import type { Caller } from './tokens.ts';
 /** Objects that a change may touch, cascades included. */
 export const WHAT_IF_ROWS_MAX = 20_000;
 /** Objects put into a copy between two turns of others. */
-const OBJECTS_PER_SLICE = 500;
+const OBJECTS_PER_SLICE = 100;
 
 type PortRow = ObjectOf<'port'>;
 type LocationRow = ObjectOf<'location'>;

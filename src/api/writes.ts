@@ -46,14 +46,22 @@ export class Writes {
   readonly stats = { committed: 0, racesLost: 0, refusedFull: 0 };
   readonly #store: Store;
   readonly #replica: Replica;
+  readonly #took: (ms: number) => void;
   readonly #history: History;
   #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, replica: Replica, history: History) {
+  /** `took`: told how long each commit was under way. */
+  constructor(
+    store: Store,
+    replica: Replica,
+    history: History,
+    took: (ms: number) => void = () => {},
+  ) {
     this.#store = store;
     this.#replica = replica;
     this.#history = history;
+    this.#took = took;
   }
 
   get waiting(): number {
@@ -118,7 +126,9 @@ export class Writes {
     const { rows } = decision;
     const operations = this.#operations(rows, keys, signed);
     const head = { key: HEAD_KEY, modified: this.#replica.headModified };
+    const startMs = performance.now();
     const { ok, revision } = await this.#store.transact([head], operations);
+    this.#took(performance.now() - startMs);
     await this.#replica.reached(revision);
     if (!ok) return undefined;
     this.stats.committed += 1;

@@ -5,10 +5,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { addCapture } from './commands/capture.ts';
 import { addAttach } from './commands/attach.ts';
+import { addCapture } from './commands/capture.ts';
 import { addApply } from './commands/apply.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addLogLevel } from './commands/log-level.ts';
+import { addLogs } from './commands/logs.ts';
 import { addDiff } from './commands/diff.ts';
 import { addEdit } from './commands/edit.ts';
 import { addExplain } from './commands/explain.ts';
@@ -18,6 +21,7 @@ import { addPortLink } from './commands/port-link.ts';
 import { addResources } from './commands/resources.ts';
 import { addShell } from './commands/shell.ts';
 import { addStatus } from './commands/status.ts';
+import { addSupportBundle } from './commands/support-bundle.ts';
 import { addToken } from './commands/token.ts';
 import { addDrops } from './commands/drops.ts';
 import { addFlows } from './commands/flows.ts';
@@ -28,12 +32,14 @@ import { PROGRAMS, subcommands } from './complete.ts';
 import { examples } from './examples.ts';
 import { guessName } from './guess.ts';
 import { styled } from './format.ts';
+import { processEditor } from './editor.ts';
+import { processFiles } from './files.ts';
 import { type CliIo, type Console, EXIT, EXIT_CODES, UsageError } from './io.ts';
 import { addWhy } from './commands/why.ts';
 import { addWhatIf } from './commands/what-if.ts';
-import { processEditor } from './editor.ts';
-import { processFiles } from './files.ts';
+import { secretsOf } from './bundle/redact.ts';
 import { report } from './problems.ts';
+import { named, newRequestId } from './requests.ts';
 import { historyPath } from './shell/history.ts';
 import { didYouMean } from './suggest.ts';
 import { action, openSession, type Session } from './session.ts';
@@ -54,6 +60,7 @@ Environment:
   MN_API                      the API's address, or several with commas between
                               (default ${API_DEFAULT})
   MN_TOKEN, MN_TOKEN_FILE     the bearer token, or the file that holds it
+  MN_DEBUG                    1: as --verbose
 
 Exit codes:
 ${EXIT_CODES.map(({ code, about }) => `  ${code}  ${about}`).join('\n')}
@@ -85,6 +92,7 @@ export function buildProgram(session: Session): Command {
     .usage('[options] COMMAND')
     .option('--api <url>', "the API's address: http://…, or unix:/path")
     .option('--token-file <file>', 'the file that holds the bearer token')
+    .option('--verbose', 'tell each request to the API, and the id by which its logs name this run')
     .configureOutput({
       writeOut: (text) => io.out(text),
       writeErr: (text) => io.err(text),
@@ -109,6 +117,10 @@ export function buildProgram(session: Session): Command {
   addEdit(session, program);
   addExplain(session, program);
   addStatus(session, program);
+  addDoctor(session, program);
+  addLogs(session, program);
+  addLogLevel(session, program);
+  addSupportBundle(session, program);
   addTrace(session, program);
   addFlows(session, program);
   addDrops(session, program);
@@ -193,6 +205,15 @@ function take(argv: string[], name: string): string | undefined {
   return value;
 }
 
+/** The same for a flag. */
+function takeFlag(argv: string[], name: string): boolean {
+  const end = argv.indexOf('--');
+  const at = argv.indexOf(name);
+  if (at < 0 || (end >= 0 && at > end)) return false;
+  argv.splice(at, 1);
+  return true;
+}
+
 function tokenFrom(file: string | undefined): string | undefined {
   if (file === undefined) return undefined;
   try {
@@ -268,7 +289,15 @@ export async function main(argv: readonly string[], wires: CliIo['wires']): Prom
       import('#client/client.ts'),
       import('#client/connect.ts'),
     ]);
-    const client = createClient({ fetch: connected(() => connect(api, token)) });
+    const verbose = takeFlag(words, '--verbose') || env['MN_DEBUG'] === '1';
+    const request = newRequestId();
+    const tell = verbose ? screen.err : undefined;
+    const fetch = named(
+      connected(() => connect(api, token)),
+      request,
+      tell,
+    );
+    const client = createClient({ fetch });
     const console: Console = {
       get input() {
         return process.stdin;
@@ -280,16 +309,10 @@ export async function main(argv: readonly string[], wires: CliIo['wires']): Prom
       historyFile: historyPath(env, 'history'),
       onInterrupt,
     };
-    const io = Object.assign(screen, {
-      client,
-      signal,
-      api,
-      version: versionOf(),
-      console,
-      files: processFiles,
-      editor: processEditor,
-      wires,
-    });
+    const secrets = [...secretsOf(env), ...(token === undefined ? [] : [token])];
+    const machine = { files: processFiles, editor: processEditor, wires };
+    const run = { client, signal, api, version: versionOf(), console, secrets, request, verbose };
+    const io = Object.assign(screen, run, machine);
     process.exitCode = await runCli(words, io);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

@@ -42,6 +42,14 @@ export interface CliIo extends Screen {
   /** Where the client goes, for `mn status`. */
   readonly api?: string | undefined;
   readonly version?: string | undefined;
+  /** Milliseconds since 1970 UTC; absent: this machine's clock. */
+  readonly wall?: (() => number) | undefined;
+  /** What this run knows and must never show, wherever it stands. */
+  readonly secrets?: readonly string[] | undefined;
+  /** Names this run in the logs of API and agents (`x-request-id`). */
+  readonly request?: string | undefined;
+  /** Every request is told, and the run's id with every error. */
+  readonly verbose?: boolean | undefined;
   /** For `mn shell`; absent: there is none. */
   readonly console?: Console | undefined;
   /** What `-f FILE` reads. Absent: there are none. */
@@ -84,6 +92,7 @@ export const EXIT_CODES = [
   },
   { name: 'failed', code: 5, about: 'The API failed, or its answer cannot be understood.' },
   { name: 'different', code: 6, about: 'mn diff: documents and network differ.' },
+  { name: 'unwell', code: 7, about: 'mn doctor found an error.' },
   {
     name: 'interrupted',
     code: 130,

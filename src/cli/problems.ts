@@ -9,7 +9,7 @@ import type { KindName } from '#virtual/kind.ts';
 import { KIND_NAMES } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { styled } from './format.ts';
-import { EXIT, type ExitCode, RefusedError, type Screen, UsageError } from './io.ts';
+import { type CliIo, EXIT, type ExitCode, RefusedError, type Screen, UsageError } from './io.ts';
 
 /** What a run was about, for the hint. */
 export interface About {
@@ -105,8 +105,23 @@ const WRITES = / (create|update|delete|bind|unbind|link|unlink|issue|revoke)$/;
 /** 503: the API answered, but has no store to ask. For the caller that is no answer. */
 const UNAVAILABLE_STATUS = 503;
 
-/** Prints an error and answers its exit code. Throws errors that only a bug of ours can make. */
-export function report(io: Screen, error: unknown, about: About): ExitCode {
+/** A screen, and what the logs of API and agents call the run. */
+export type Reported = Screen & Pick<CliIo, 'request' | 'verbose'>;
+
+/**
+ * Prints an error and answers its exit code. Throws errors that only a bug of ours can make. What
+ * is the API's fault, not the caller's, has a line in its log: the id that finds it is told.
+ */
+export function report(io: Reported, error: unknown, about: About): ExitCode {
+  const code = told(io, error, about);
+  const theirs = error instanceof ApiError && error.status >= 500;
+  const { request } = io;
+  if (request !== undefined && (theirs || io.verbose === true))
+    io.err(`${styled(io, 'dim', 'request:')} ${request}\n`);
+  return code;
+}
+
+function told(io: Screen, error: unknown, about: About): ExitCode {
   if (error instanceof ApiError) {
     const hint = [about.guess, hintOf(error.problem, about)].filter((part) => part !== undefined);
     tell(io, problemText(error.problem), hint.length === 0 ? undefined : hint.join(' '));

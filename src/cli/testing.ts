@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { ApiError } from '#client/errors.ts';
+import { healthClient } from '#client/health.ts';
 import { flowQuestions } from '#client/flows.ts';
 import type { Client, KnownToken, Problem, Status, WatchEvent } from '#client/types.ts';
 import type { TraceResult } from '#client/trace.ts';
@@ -173,6 +174,7 @@ class Fake implements FakeApi {
       report: hostsOnly,
       learn: hostsOnly,
       answerAsk: hostsOnly,
+      ...healthClient({ send: hostsOnly, get: hostsOnly, ask: hostsOnly, open: hostsOnly }),
       ...flowQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
       whatIf: hostsOnly,
     };

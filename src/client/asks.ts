@@ -8,6 +8,7 @@
  * the API's to say. An agent is asked only what it said, on its stream, that it answers.
  */
 import { z } from 'zod';
+import { HEALTH_ASKS } from './health-asks.ts';
 import { FlowPart, FlowsAsk, WhyAsk, WhyPart } from './flows.ts';
 import { DecideAsk, DecidePart, InterfacePart, InterfacesAsk } from './decided.ts';
 import { type Requests, withBody } from './request.ts';
@@ -43,6 +44,7 @@ export const ASKS = {
       upMs: count,
     }),
   },
+  ...HEALTH_ASKS,
   sight: {
     about: 'Frames where the datapath sees them, as they pass.',
     lasts: true,
@@ -91,11 +93,13 @@ export type Ask = { [K in AskKind]: AskOf<K> }[AskKind];
 export const ASKS_HEADER = 'x-midonet-asks';
 /** How long an agent may take, unless told; and at most. */
 export const ASK_TIMEOUT_MS = 5_000;
+/** The longest that an agent may be given; longer is refused. */
 export const ASK_TIMEOUT_MAX_MS = 60_000;
 /** How long something that lasts may, at most; its caller asks again. */
 export const ASK_LASTS_MAX_MS = 3_600_000;
 /** Parts of an answer, and bytes of them as JSON, in one request. */
 export const PARTS_PER_ANSWER_MAX = 4_096;
+/** Bytes of these parts, as JSON; more go in another request. */
 export const ANSWER_BYTES_MAX = 512 * 1024;
 
 /** Events on the stream of a host. */

@@ -8,6 +8,7 @@
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { askAnswers } from './asks.ts';
+import { healthClient } from './health.ts';
 import { flowQuestions } from './flows.ts';
 import { historyClient } from './history.ts';
 import { checked, type Fetch, parse, requestsBy, withBody, writtenOf } from './request.ts';
@@ -39,8 +40,9 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
   const list = (kind: KindName, query: ListQuery = {}): Promise<Page> =>
     get(`${pathOf(kind)}${queryText(query)}`);
   return {
-    ...selfClient(requests),
     ...askAnswers(requests),
+    ...healthClient(requests),
+    ...selfClient(requests),
     ...looking(requests),
     ...flowQuestions(requests),
     ...whatIfClient(requests),

@@ -13,6 +13,7 @@ export const CAPTURE = {
   seconds: { least: 1, most: 3_600, unless: 60 },
   snapBytes: { least: 14, most: 9_256, unless: 1_600 },
 } as const;
+/** Characters of a filter of packets; a longer one is refused. */
 export const FILTER_CHARACTERS_MAX = 300;
 
 const text = z.string().max(200);
@@ -26,7 +27,7 @@ export const SightAsk = z.strictObject({
   /** As `net/packet-filter.ts` reads it; empty: all. */
   filter: z.string().max(FILTER_CHARACTERS_MAX),
   frames: z.int().min(1).max(CAPTURE.frames.most),
-  snapBytes: z.int().min(1).max(CAPTURE.snapBytes.most),
+  snapBytes: z.int().min(CAPTURE.snapBytes.least).max(CAPTURE.snapBytes.most),
 });
 
 /** Where a frame is, or goes. */

@@ -6,6 +6,7 @@ import type { Change } from '#virtual/change.ts';
 import type { Fault, KindName, StoredObject } from '#virtual/kind.ts';
 import type { SelfClient } from './self.ts';
 import type { AskAnswers, AskEvent, AskKind } from './asks.ts';
+import type { HealthClient } from './health.ts';
 import type { Looking } from './sight.ts';
 import type { FlowQuestions } from './flows.ts';
 import type { HistoryClient, ObjectChange } from './history.ts';
@@ -115,6 +116,30 @@ export interface AgentReport {
   /** Ports bound here that are not up, and why. */
   readonly portsDown: readonly { readonly port: string; readonly why: string }[];
   readonly counters: AgentCounters;
+  /** How much of its limits is used; what an agent of before does not tell is not known. */
+  readonly limits?: readonly Limit[] | undefined;
+  readonly machine?: Machine | undefined;
+  /** Of the first packets since the agent started: none yet, and there is nothing to tell. */
+  readonly firstPackets?: Latencies | undefined;
+}
+/** `max` is where the next one is refused, or makes an older one go. */
+export interface Limit {
+  readonly name: string;
+  readonly used: number;
+  readonly max: number;
+}
+/** Half of them took up to `p50Ms`, 99 of 100 up to `p99Ms`. */
+export interface Latencies {
+  readonly count: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+export interface Machine {
+  /** Milliseconds since 1970 UTC, by the host's clock. */
+  readonly timeMs: number;
+  readonly kernel: string;
+  /** Of the agent. */
+  readonly uptimeMs: number;
 }
 export const REPORT_INTERVAL_MS = 1_000;
 /** A host is called dead when nothing was heard of it for so long, while the API served. */
@@ -128,11 +153,36 @@ export interface HostStatus {
   /** `unknown`: not heard of since this API node started. */
   readonly state: 'alive' | 'dead' | 'unknown';
   readonly report?: AgentReport;
+  /** Age of the oldest change that a live host has not enforced; absent: it has them all. */
+  readonly behindMs?: number;
+  /** Frames dropped in a second, by the last two reports. */
+  readonly dropsPerSecond?: number;
+  /** How much the host's clock was ahead of the API's at its last report. */
+  readonly aheadMs?: number;
 }
 export interface Status {
   readonly version: string;
   readonly revision: number;
   readonly hosts: readonly HostStatus[];
+  /** Operators only. */
+  readonly node?: NodeStatus;
+}
+/** The API node that answers. */
+export interface NodeStatus {
+  readonly uptimeMs: number;
+  /** Milliseconds since 1970 UTC, by the API's clock. */
+  readonly timeMs: number;
+  readonly store: {
+    readonly bytes?: number;
+    readonly diskFreeBytes?: number;
+    /** Changes after this revision are still known. */
+    readonly historyFrom: number;
+    /** Of the last write; absent: there was none. */
+    readonly commitMs?: number;
+  };
+  readonly limits: readonly Limit[];
+  /** From a commit until it was in the kernel of every live host. */
+  readonly enforcement?: Latencies;
 }
 
 /** Answer of a wait: `behind` names the live hosts that have not enforced the revision in time. */
@@ -180,7 +230,14 @@ export type Token =
 export type KnownToken = Token & { readonly id: string };
 
 export interface Client
-  extends AskAnswers, FlowQuestions, HistoryClient, Looking, SelfClient, WhatIfClient {
+  extends
+    AskAnswers,
+    FlowQuestions,
+    HealthClient,
+    HistoryClient,
+    Looking,
+    SelfClient,
+    WhatIfClient {
   list(kind: KindName, query?: ListQuery): Promise<Page>;
   /** All pages. `at`: as it was at this revision. */
   listAll(

@@ -24,7 +24,7 @@ export interface Sight {
   readonly port?: DpPort | undefined;
   /** One or two: any of them. None: every frame. */
   readonly matches: readonly SightMatch[];
-  /** Bytes of a frame at most: 1 to LIMITS.SIGHT_LARGE_BYTES. */
+  /** Bytes of a frame at most: SNAP_BYTES_MIN to LIMITS.SIGHT_LARGE_BYTES. */
   readonly snapBytes: number;
   /** Frames in a second at most, and at once: 1 to RATE_MAX. */
   readonly perSecond: number;
@@ -33,8 +33,12 @@ export interface Sight {
   readonly untilMs: number;
 }
 
+/** Patterns that one look may have: a direction, and its answer. */
 export const SIGHT_MATCHES_MAX = 2;
+/** Frames a second that one look may ask for; more is refused. */
 export const RATE_MAX = 100_000;
+/** An Ethernet header. */
+export const SNAP_BYTES_MIN = 14;
 
 /** What became of a frame where it was seen. */
 export type Fate =
@@ -96,7 +100,7 @@ export function checkSight(id: number, sight: Sight): void {
   };
   check('id', id, 0, LIMITS.SIGHTS_MAX - 1);
   check('matches', sight.matches.length, 0, SIGHT_MATCHES_MAX);
-  check('snapBytes', sight.snapBytes, 1, LIMITS.SIGHT_LARGE_BYTES);
+  check('snapBytes', sight.snapBytes, SNAP_BYTES_MIN, LIMITS.SIGHT_LARGE_BYTES);
   check('perSecond', sight.perSecond, 1, RATE_MAX);
   check('burst', sight.burst, 1, RATE_MAX);
   for (const { key, mask } of sight.matches)

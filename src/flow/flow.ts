@@ -103,13 +103,19 @@ export interface FlowRef {
   readonly generation: number;
 }
 
+/** Ports and hosts that one flow sends to; a flood to more is dropped as `flood-limit`. */
 export const OUTPUTS_PER_FLOW_MAX = 512;
+/** Routers that one flow can stand for: what fits into the field. */
 export const DEC_TTL_MAX = 255;
+/** The largest DSCP (RFC 2474 §3: six bits). */
 export const DSCP_MAX = 63;
+/** The largest TCP or UDP port, or identifier of an echo. */
 export const TRANSPORT_PORT_MAX = 65535;
 /** What every link must carry (RFC 791 §3.2), and what an IPv4 header can say. */
 export const MTU_MIN = 68;
+/** The largest MTU that a flow can guard: what the length field of IP can tell. */
 export const MTU_MAX = 65535;
+/** Masks of all flows of a host; of the surplus each flow matches every field. */
 export const MASKS_MAX = 32;
 /**
  * Of these, how many the flows of one entry (a port, a tunnel source) may have, the exact one

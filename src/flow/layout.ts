@@ -383,6 +383,7 @@ export const NOTES = [
   'expiredAge',
 ] as const;
 export type Note = (typeof NOTES)[number];
+/** Counters of the agent that outlive it: places that there are for them. */
 export const NOTES_MAX = 64;
 
 /** What a frame that is handed up is paid from; see `datapath/budget.ts`. */
@@ -395,6 +396,7 @@ export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4 } as const;
 
 /** Slots of the per-CPU counter array; drops follow by code. */
 export const COUNTER = { HIT: 0, MISS: 1, TUNNEL_HIT: 2, DROP: 8 } as const;
+/** Counters of the kernel program for the host and for each entry. */
 export const COUNTERS_MAX = COUNTER.DROP + LIMITS.DROP_CODES_MAX;
 
 /** skb->mark of frames the datapath itself sends out of a port; the egress program clears it. */

@@ -16,7 +16,7 @@ const GOOD =
   "{ host: h1, bridge: net1, mac: '02:00:00:00:00:01', addresses: [10.0.0.1/24, 'fd00::1/64'] }";
 
 test('every recipe that comes with the lab is valid', () => {
-  assert.deepEqual(recipeNames().toSorted(), ['demo', 'guests', 'pair', 'routed']);
+  assert.deepEqual(recipeNames().toSorted(), ['bare', 'demo', 'guests', 'pair', 'routed']);
   for (const name of recipeNames()) assert.ok(readRecipe(name).hosts.length > 0);
 });
 

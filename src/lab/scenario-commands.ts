@@ -1,7 +1,8 @@
 /**
  * The commands of a scenario, and the stage they play on.
  *
- *   mn …                                   the operator's own
+ *   mn … [> FILE]                          the operator's own; a code that is not 0: `(exit CODE)`
+ *   cat FILE                               what a file block, or a command, left in a file
  *   ping FROM ADDRESS [size BYTES] [df]    an echo request; `df`: it must not be cut on the way
  *   traceroute FROM ADDRESS                a line for each router on the way, the last the target
  *   arping FROM ADDRESS                    the MAC that its neighbours say has the address
@@ -17,6 +18,7 @@
 import { parseMac, type Mac } from '#net/mac.ts';
 import { describeFrame, parseFrameText } from '#net/text.ts';
 import { tooLong, type PingOutcome } from './outcomes.ts';
+import type { ScenarioFiles } from './scenario-files.ts';
 import type { Scenario, ScenarioStep, WorkloadSpec } from './scenario.ts';
 
 export interface PingRequest {
@@ -33,6 +35,13 @@ export interface Delivery {
   readonly frame: Uint8Array;
 }
 
+/** What an operator's command printed, and its exit code. */
+export interface Ran {
+  readonly out: string;
+  readonly err: string;
+  readonly code: number;
+}
+
 /** What a step should print, for a stage on real wires to know how long to wait. */
 export type Expected = readonly string[];
 
@@ -42,8 +51,8 @@ export const NOBODY = 'nobody gets it';
 
 /** Where a scenario plays. Every call returns when its effects are in force. */
 export interface Stage extends AsyncDisposable {
-  /** One operator's command without the leading `mn`; what it printed, both streams. */
-  mn(args: readonly string[]): Promise<string>;
+  /** One operator's command without the leading `mn`. */
+  mn(args: readonly string[]): Promise<Ran>;
   /** What became of an echo request, the next hop resolved by ARP or ND first. */
   ping(from: string, request: PingRequest, expected: Expected): Promise<PingOutcome>;
   /** One word for each hop, see `outcomes.ts`; ends with the target, an error, or in silence. */
@@ -140,15 +149,31 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
 };
 
+/** What the steps of one run have in common. */
+export interface Play {
+  readonly stage: Stage;
+  readonly scenario: Scenario;
+  readonly files: ScenarioFiles;
+}
+
+async function operate({ stage, files }: Play, args: readonly string[]): Promise<string[]> {
+  const at = args.at(-2) === '>' ? args.length - 2 : args.length;
+  const { out, err, code } = await stage.mn(files.arguments(args.slice(0, at)));
+  const into = args[at + 1];
+  if (into !== undefined) files.write(into, out);
+  const shown = printed(files.shown(into === undefined ? out + err : err));
+  return code === 0 ? shown : [...shown, `(exit ${code})`];
+}
+
 /** Runs one command on a stage; what it printed, as lines. */
-export async function perform(
-  stage: Stage,
-  scenario: Scenario,
-  { command, expected }: ScenarioStep,
-): Promise<readonly string[]> {
+export async function perform(play: Play, step: ScenarioStep): Promise<readonly string[]> {
+  const { stage, scenario, files } = play;
+  const { command, expected } = step;
+  for (const [name, text] of Object.entries(step.files)) files.write(name, text);
   const [program = '', ...args] = words(command);
-  if (program === 'mn') return printed(await stage.mn(args));
+  if (program === 'mn') return operate(play, args);
   const [first = '', ...rest] = args;
+  if (program === 'cat') return printed(files.read(first));
   if (program === 'agent') {
     await stage.agent(first, rest[0] as 'stop' | 'start' | 'kill');
     return NOTHING;

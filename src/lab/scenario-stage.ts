@@ -23,6 +23,7 @@ import {
   type Delivery,
   type Expected,
   type PingRequest,
+  type Ran,
   type Stage,
 } from './scenario-commands.ts';
 import type { Scenario } from './scenario.ts';
@@ -108,11 +109,11 @@ export class LabStage implements Stage {
     return { lab: this.#lab.name, name, addresses };
   }
 
-  async mn(args: readonly string[]): Promise<string> {
+  async mn(args: readonly string[]): Promise<Ran> {
     const env = { MN_API: `unix:${apiSocket(this.#lab.name)}` };
     const options = { env, deadlineMs: COMMAND_MS };
-    const { stdout, stderr } = await run(process.execPath, [MN, ...args], options);
-    return stdout + stderr;
+    const { stdout, stderr, code } = await run(process.execPath, [MN, ...args], options);
+    return { out: stdout, err: stderr, code };
   }
 
   ping(from: string, request: PingRequest, expected: Expected): Promise<PingOutcome> {

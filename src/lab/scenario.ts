@@ -6,9 +6,13 @@
  *
  * The lab block: `hosts NAME…`, `underlay ipv4|ipv6 [mtu BYTES]`,
  * `workload NAME HOST MAC ADDR… [mtu BYTES] [via GATEWAY…]`; addresses with their lengths, a
- * gateway for each family. The commands are those of `scenario-commands.ts`.
+ * gateway for each family. A block that opens with a language and a name (`file net.yaml`,
+ * `yaml net.yaml`) is a file that commands below it can name. Lines of a console block that start
+ * with `# ` are not played: root's own, in a shell. The commands are those of
+ * `scenario-commands.ts`.
  */
 import { perform, type Stage } from './scenario-commands.ts';
+import { ScenarioFiles } from './scenario-files.ts';
 
 export interface WorkloadSpec {
   readonly name: string;
@@ -31,6 +35,10 @@ export interface ScenarioStep {
   readonly expected: readonly string[];
   /** Index of the line of the command in the file, from 0. */
   readonly line: number;
+  /** Of the line behind what it prints, which may have empty lines in it. */
+  readonly end: number;
+  /** Of the file blocks between the last command and this one: to be written before it runs. */
+  readonly files: Readonly<Record<string, string>>;
 }
 export interface Scenario {
   readonly title: string;
@@ -48,15 +56,33 @@ export function parseScenario(text: string): Scenario {
     workloads: [],
     underlay: { family: 'ipv4', mtu: undefined },
   };
-  const steps: { command: string; expected: string[]; line: number }[] = [];
+  const steps: (ScenarioStep & { readonly expected: string[]; end: number })[] = [];
+  /** Of the file blocks since the last command. */
+  let files: Record<string, string> = {};
   let block = '';
+  let file: string | undefined;
+  let played = false;
   for (const [i, line] of lines.entries()) {
-    const fence = /^```(\w*)/.exec(line);
-    if (fence) block = block === '' ? fence[1] || 'text' : '';
+    const fence = /^```(\w*) *([\w.-]*)/.exec(line);
+    if (fence) {
+      const [, language = '', name = ''] = fence;
+      block = block === '' ? language || 'text' : '';
+      file = block !== '' && name !== '' ? name : undefined;
+      played = false;
+      if (file !== undefined) files[file] = '';
+    } else if (file !== undefined) files[file] += `${line}\n`;
     else if (block === 'lab') readSetting(line, settings);
-    else if (block === 'console' && line.startsWith('$ '))
-      steps.push({ command: line.slice(2), expected: [], line: i });
-    else if (block === 'console' && line.trim() !== '') steps.at(-1)?.expected.push(line);
+    else if (block !== 'console') continue;
+    else if (line.startsWith('$ ')) {
+      steps.push({ command: line.slice(2), expected: [], line: i, end: i + 1, files });
+      files = {};
+      played = true;
+    } else if (line.startsWith('# ')) played = false;
+    else if (played && line.trim() !== '') {
+      const step = steps.at(-1);
+      step?.expected.push(line);
+      if (step !== undefined) step.end = i + 1;
+    }
   }
   return { title: lines[0]?.replace(/^#+ */, '') ?? '', ...settings, steps, lines };
 }
@@ -96,6 +122,11 @@ function readSetting(line: string, settings: Settings): void {
   } else if (word) throw new Error(`scenario: unknown setting ${word}`);
 }
 
+/** Ids are made anew in every run: any will do where the page shows one. */
+const UUID = /\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g;
+const isShown = (actual: readonly string[], expected: readonly string[]): boolean =>
+  actual.join('\n').replaceAll(UUID, 'ID') === expected.join('\n').replaceAll(UUID, 'ID');
+
 /** A step whose output differs from what the file says. */
 export class ScenarioMismatch extends Error {
   override name = 'ScenarioMismatch';
@@ -103,9 +134,10 @@ export class ScenarioMismatch extends Error {
 
 /** Runs all steps; throws ScenarioMismatch at the first that prints something else. */
 export async function runScenario(stage: Stage, scenario: Scenario): Promise<void> {
+  using files = new ScenarioFiles();
   for (const step of scenario.steps) {
-    const actual = await perform(stage, scenario, step);
-    if (actual.join('\n') === step.expected.join('\n')) continue;
+    const actual = await perform({ stage, scenario, files }, step);
+    if (isShown(actual, step.expected)) continue;
     const show = (lines: readonly string[]) =>
       lines.map((line) => `    ${line}`).join('\n') || '    (nothing)';
     throw new ScenarioMismatch(
@@ -116,14 +148,15 @@ export async function runScenario(stage: Stage, scenario: Scenario): Promise<voi
 
 /** The file's text with every step's output replaced by what it prints now. */
 export async function rewriteScenario(stage: Stage, scenario: Scenario): Promise<string> {
+  using files = new ScenarioFiles();
   const out: string[] = [];
   let next = 0;
   for (const step of scenario.steps) {
-    out.push(
-      ...scenario.lines.slice(next, step.line + 1),
-      ...(await perform(stage, scenario, step)),
-    );
-    next = step.line + 1 + step.expected.length;
+    const actual = await perform({ stage, scenario, files }, step);
+    const stays = isShown(actual, step.expected);
+    out.push(...scenario.lines.slice(next, stays ? step.end : step.line + 1));
+    if (!stays) out.push(...actual);
+    next = step.end;
   }
   return [...out, ...scenario.lines.slice(next)].join('\n');
 }

@@ -57,6 +57,7 @@ const PACKET_TOO_BIG: Message = [ICMP6_TOO_BIG, 0];
 
 /** Bytes of a whole error with its IP header (RFC 1812 §4.3.2.3, RFC 4443 §2.4(c)). */
 export const ERROR4_SIZE_MAX = 576;
+/** The same for IPv6: what every link carries (RFC 4443 §2.4(c)). */
 export const ERROR6_SIZE_MAX = 1280;
 /** Precedence of internetwork control (RFC 1812 §4.3.2.5). */
 const TOS_CONTROL = 0xc0;

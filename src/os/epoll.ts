@@ -11,6 +11,7 @@ const EPOLL_CTL = { add: 1, delete: 2 } as const;
 const EPOLLIN = 1;
 /** struct epoll_event is packed on x86 only (linux/eventpoll.h). */
 const EVENT = process.arch === 'x64' ? { size: 12, data: 4 } : { size: 16, data: 8 };
+/** Readable descriptors told by one wait; others are told by the next. */
 export const EVENTS_MAX = 16;
 
 /** A set of descriptors, level-triggered, for readability. */

@@ -9,6 +9,7 @@ const SOCK_RAW_NONBLOCK = 3 | 0x80000 | 0x800;
 const ETH_P_ALL_NET = 0x0300;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
+const SO_ATTACH_FILTER = 26;
 const SO_RCVMARK = 75;
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
@@ -33,6 +34,27 @@ export interface PacketSocketOptions {
   readonly everything?: boolean;
   /** Tell the mark of each frame. */
   readonly marks?: boolean;
+  /** Take frames of this EtherType only, and wake nobody for others. */
+  readonly etherType?: number;
+}
+
+/** Classic BPF (linux/filter.h): whole frames of one EtherType, nothing of others. */
+function etherTypeFilter(etherType: number): Memory {
+  const LOAD_HALF = 0x28;
+  const JUMP_EQUAL = 0x15;
+  const RETURN = 0x06;
+  const program: readonly (readonly [number, number, number, number])[] = [
+    [LOAD_HALF, 0, 0, 12],
+    [JUMP_EQUAL, 0, 1, etherType],
+    [RETURN, 0, 0, 0xffffffff],
+    [RETURN, 0, 0, 0],
+  ];
+  const memory = new Memory(program.length * 8);
+  for (const [i, [code, yes, no, value]] of program.entries()) {
+    memory.u16(i * 8, code).u32(i * 8 + 4, value);
+    memory.bytes.set([yes, no], i * 8 + 2);
+  }
+  return memory;
 }
 
 export class PacketSocket implements Disposable {
@@ -45,7 +67,8 @@ export class PacketSocket implements Disposable {
   readonly #auxAt: number;
 
   /** In the network namespace of the calling thread; it stays there. */
-  constructor(ifindex: number, { everything = false, marks = false }: PacketSocketOptions = {}) {
+  constructor(ifindex: number, options: PacketSocketOptions = {}) {
+    const { everything = false, marks = false, etherType } = options;
     this.#auxAt = marks ? MARK.size : 0;
     this.fd = must(syscall(SYS.socket, AF_PACKET, SOCK_RAW_NONBLOCK, 0), 'open a packet socket');
     try {
@@ -55,6 +78,7 @@ export class PacketSocket implements Disposable {
       this.#set(SOL_PACKET, PACKET_IGNORE_OUTGOING, new Memory(4).u32(0, everything ? 0 : 1));
       const membership = new Memory(16).u32(0, ifindex).u16(4, PACKET_MR_PROMISC);
       if (everything) this.#set(SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership);
+      if (etherType !== undefined) this.#filter(etherTypeFilter(etherType));
       const address = new Memory(ADDRESS.size).u16(0, AF_PACKET).u16(2, ETH_P_ALL_NET);
       address.u32(4, ifindex);
       const bound = [this.fd, address.address, address.size];
@@ -71,6 +95,14 @@ export class PacketSocket implements Disposable {
   #set(level: number, name: number, value: Memory): void {
     const args = [this.fd, level, name, value.address, value.size];
     must(syscallHolding([value], SYS.setsockopt, ...args), 'set up a packet socket');
+  }
+
+  /** Before it is bound, so that nothing else is ever queued. */
+  #filter(program: Memory): void {
+    // struct sock_fprog: a count, then the pointer to the instructions.
+    const value = new Memory(16).u16(0, program.size / 8).u64(8, program.address);
+    const args = [this.fd, SOL_SOCKET, SO_ATTACH_FILTER, value.address, value.size];
+    must(syscallHolding([value, program], SYS.setsockopt, ...args), 'filter a packet socket');
   }
 
   /** False when the interface's own programs or queue did not take the frame. */

@@ -10,6 +10,7 @@ import { type Clock, ServingTime, TICK_MS } from './clock.ts';
 import { Compacted, STORE_LIMITS, TooLarge } from './store.ts';
 import type { Leased, LeasedEntry, LeasedEvent } from './store.ts';
 
+/** Changes of leased entries that may wait for one watcher; more, and it starts anew. */
 export const LEASED_EVENTS_WAITING_MAX = 100_000;
 
 interface Held extends LeasedEntry {

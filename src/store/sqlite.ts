@@ -6,6 +6,7 @@
  * gone on without it. The file belongs to exactly one process at a time, because watches are woken
  * in the process that commits.
  */
+import { stat, statfs } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { type Clock, systemClock } from './clock.ts';
 import { HISTORY_LIMITS, type HistoryLimits, type HistoryPage, openEngine } from './engine.ts';
@@ -13,7 +14,7 @@ import { LeasedMemory } from './leased.ts';
 import { checkLimits } from './limits.ts';
 import { BackupFailed, Compacted, StoreUnavailable } from './store.ts';
 import type { Compare, Entry, KeyRange, Operation, Revision, Store } from './store.ts';
-import type { StoreChange } from './store.ts';
+import type { StoreChange, StoreStats } from './store.ts';
 import type { Call, Replies, Request, WorkerOptions } from './worker.ts';
 
 /** Requests that may wait for the store's thread; more are refused as StoreUnavailable. */
@@ -62,6 +63,11 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
     watch: (prefix, since, signal) =>
       watch({ prefix, since, signal, backend, watchers, closed: () => closed }),
     compact: (before) => backend.compact(before),
+    stats: async () => {
+      // A page beyond every revision holds nothing but how far back history reaches.
+      const { compacted } = await backend.history('', Number.MAX_SAFE_INTEGER);
+      return { compacted, ...(path !== ':memory:' && (await sizesOf(path))) };
+    },
     range: (range) => backend.range(range),
     backup: async (path) => {
       try {
@@ -78,6 +84,21 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Store {
       await backend.close();
     },
   };
+}
+
+/** Of the files of a database, and of their disk. */
+async function sizesOf(path: string): Promise<Omit<StoreStats, 'compacted'>> {
+  try {
+    const log = await stat(`${path}-wal`).catch(() => undefined);
+    const [{ size }, { blocks, bavail, bsize }] = await Promise.all([stat(path), statfs(path)]);
+    return {
+      bytes: size + (log?.size ?? 0),
+      diskBytes: blocks * bsize,
+      diskFreeBytes: bavail * bsize,
+    };
+  } catch (error) {
+    throw new StoreUnavailable(`the store's files cannot be read: ${(error as Error).message}`);
+  }
 }
 
 interface Watch {

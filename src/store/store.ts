@@ -80,6 +80,16 @@ export interface Leased {
   watch(prefix: string, signal: AbortSignal): AsyncIterable<readonly LeasedEvent[]>;
 }
 
+/** How the store fares. Sizes are absent where there is no file. */
+export interface StoreStats {
+  /** Of the database and its log. */
+  readonly bytes?: number;
+  readonly diskBytes?: number;
+  readonly diskFreeBytes?: number;
+  /** Changes up to here are no longer known. */
+  readonly compacted: Revision;
+}
+
 export interface Store extends AsyncDisposable {
   /** All entries whose key starts with `prefix`, by key, and the revision they are of. */
   list(
@@ -102,6 +112,7 @@ export interface Store extends AsyncDisposable {
   watch(prefix: string, since: Revision, signal: AbortSignal): AsyncIterable<StoreChange>;
   /** Forgets history up to and with `before`. */
   compact(before: Revision): Promise<void>;
+  stats(): Promise<StoreStats>;
   /**
    * Writes all durable state, of one revision, to a new file; others read and write meanwhile.
    * Rejects with BackupFailed when the file exists or cannot be written. Absent: the store's own

@@ -8,4 +8,6 @@ export type RowChange =
 export interface Change {
   readonly revision: number;
   readonly rows: readonly RowChange[];
+  /** Names the request that made it, in every log that tells of it. */
+  readonly request?: string;
 }

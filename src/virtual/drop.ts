@@ -3,113 +3,218 @@
  *
  * A closed list: nothing is dropped for an unnamed reason and nothing is dropped uncounted. The
  * code is what the kernel counts by; codes are never reused, because counters outlive an upgrade.
+ * `about` says what happened, `remedy` what an operator can do about it.
  */
+interface Drop {
+  readonly code: number;
+  readonly about: string;
+  readonly remedy: string;
+}
 export const DROPS = {
-  'port-down': { code: 1, about: 'The port is administratively down.' },
-  'bridge-down': { code: 2, about: 'The bridge is administratively down.' },
+  'port-down': {
+    code: 1,
+    about: 'The port is administratively down.',
+    remedy: '`mn port update PORT --admin-state-up true`, if it is not meant to be down.',
+  },
+  'bridge-down': {
+    code: 2,
+    about: 'The bridge is administratively down.',
+    remedy: '`mn bridge update BRIDGE --admin-state-up true`, if it is not meant to be down.',
+  },
   'source-not-unicast': {
     code: 3,
     about: 'The source MAC is a group address or zero (IEEE 802.3 §3.2.3).',
+    remedy:
+      'Find the sender: no station may send with such an address. A broken driver, or an attack.',
   },
   'same-port': {
     code: 4,
     about: 'The destination is behind the port the frame came from, and hairpin is off.',
+    remedy:
+      'None is needed on a segment that hears its own frames. Stations behind one port that reach each other only through the bridge need `mn port update PORT --hairpin true`.',
   },
   'no-recipient': {
     code: 5,
     about: 'The flood has nobody to reach: no other port of the bridge is up.',
+    remedy:
+      'Bind or link another port to the bridge, or set one up. A lone workload asking for its neighbours is normal.',
   },
   'not-located': {
     code: 6,
     about: 'The destination port is not up on any host, or its host has no tunnel address.',
+    remedy:
+      '`mn status` says which ports are down and why; `mn tunnel-zone show ZONE` which hosts have an address.',
   },
   'flood-limit': {
     code: 7,
     about:
       'The flood has more recipients than one flow can carry, or more bridges to reach than 256.',
+    remedy: 'Divide the bridge: join parts of it by a router instead of links.',
   },
   'no-port': {
     code: 8,
     about: 'The frame came from an interface, or for a key, that no virtual port owns.',
+    remedy: 'Bind the interface to a port. Shortly after a port was deleted it is normal.',
   },
-  malformed: { code: 9, about: 'The frame is too short for the headers it claims to have.' },
+  malformed: {
+    code: 9,
+    about: 'The frame is too short for the headers it claims to have.',
+    remedy:
+      'Capture at the sender. A tunnel path that cuts frames, or a workload that makes its own headers.',
+  },
   'unknown-sender': {
     code: 10,
     about: 'A tunnel frame came from a host that may not send on this network.',
+    remedy:
+      'Let the zone hold the address that the host really sends from (`ip route get` there). From no host at all: somebody on the underlay is probing.',
   },
-  'unknown-key': { code: 11, about: 'A tunnel frame carries a key that no port here owns.' },
-  'upcall-lost': { code: 12, about: 'The queue of first packets to the agent was full.' },
-  'not-ours': { code: 13, about: "The host's own stack tried to talk through a bound interface." },
+  'unknown-key': {
+    code: 11,
+    about: 'A tunnel frame carries a key that no port here owns.',
+    remedy:
+      'Shortly after a port was deleted or moved it is normal. If it lasts, the sender lags: `mn status`.',
+  },
+  'upcall-lost': {
+    code: 12,
+    about: 'The queue of first packets to the agent was full.',
+    remedy:
+      'The agent is slower than first packets come: see its CPU time, and which port sends most (`mn agent stats`).',
+  },
+  'not-ours': {
+    code: 13,
+    about: "The host's own stack tried to talk through a bound interface.",
+    remedy:
+      'Take addresses, routes and services off the interface: it belongs to the virtual network. A few frames when an interface appears are normal.',
+  },
   'stale-injection': {
     code: 14,
     about: 'A re-injected frame named a flow that had just been invalidated.',
+    remedy:
+      'None: the sender sends again. If it grows all the time, find what edits the network so often (`mn watch`).',
   },
   'reserved-group': {
     code: 17,
     about:
       'The destination is a group that no bridge forwards: 01:80:c2:00:00:0x (IEEE 802.1Q §8.6.3).',
+    remedy:
+      'None: such frames (spanning tree, LACP, LLDP) are for the next station only. Switch them off in the workload to quieten the counter.',
   },
   'injection-lost': {
     code: 18,
     about: 'A frame of the agent, a first packet or an answer, was not taken by the kernel.',
+    remedy: 'See the host for lack of memory; the sender sends again.',
   },
-  'router-down': { code: 19, about: 'The router is administratively down.' },
+  'router-down': {
+    code: 19,
+    about: 'The router is administratively down.',
+    remedy: '`mn router update ROUTER --admin-state-up true`, if it is not meant to be down.',
+  },
   'not-for-router': {
     code: 20,
     about: 'The frame is not for the router: another MAC, tagged, a group, or neither IP nor ARP.',
+    remedy:
+      "Look at the sender's neighbour table: the MAC of its gateway is an old one, or the frame is tagged or no IP.",
   },
-  'no-route': { code: 21, about: 'The router has no route to the destination.' },
-  'route-blackhole': { code: 22, about: 'The route to the destination is a blackhole.' },
-  'route-reject': { code: 23, about: 'The route to the destination rejects it.' },
-  'ttl-exceeded': { code: 24, about: 'The TTL or hop limit ran out at the router.' },
+  'no-route': {
+    code: 21,
+    about: 'The router has no route to the destination.',
+    remedy: '`mn route list --where router=ROUTER`: add a route, or a default route.',
+  },
+  'route-blackhole': {
+    code: 22,
+    about: 'The route to the destination is a blackhole.',
+    remedy: 'None, if the blackhole is meant. `mn route list` shows it.',
+  },
+  'route-reject': {
+    code: 23,
+    about: 'The route to the destination rejects it.',
+    remedy: 'None, if the rejection is meant. `mn route list` shows it.',
+  },
+  'ttl-exceeded': {
+    code: 24,
+    about: 'The TTL or hop limit ran out at the router.',
+    remedy:
+      'Traceroute does this. Otherwise look for routes that lead in a circle: `mn trace` shows the way.',
+  },
   'too-big': {
     code: 25,
     about: 'The packet is larger than the MTU of the way on, and must not be cut.',
+    remedy:
+      'Give the workload the MTU that fits, or the underlay a larger one; let ICMP errors reach the sender.',
   },
   'neighbour-unreachable': {
     code: 26,
     about: 'The next hop did not answer ARP or neighbour solicitations.',
+    remedy:
+      'See that the next hop is up and in the network of the port: `mn trace`, and ARP inside the workload.',
   },
   'neighbour-limit': {
     code: 27,
     about: 'Too many packets, or addresses, wait for the MAC of a next hop already.',
+    remedy:
+      'Somebody scans addresses that nobody has: find the sender by port. Otherwise wait for the neighbours to answer.',
   },
-  'too-many-hops': { code: 28, about: 'The frame crossed more virtual devices than a walk may.' },
+  'too-many-hops': {
+    code: 28,
+    about: 'The frame crossed more virtual devices than a walk may.',
+    remedy:
+      'Look for devices that are linked in a circle, or shorten the way: `mn trace` lists them.',
+  },
   'vlan-mismatch': {
     code: 29,
     about: 'The frame is not of the VLAN that the link between two bridges carries.',
+    remedy:
+      'Send without the tag that the link takes off and puts on, or give the port the right `--vlan`.',
   },
   'not-forwardable': {
     code: 30,
     about:
       'No router forwards to or from this address: multicast, broadcast, loopback, link-local (RFC 1812 §5.3).',
+    remedy:
+      'None: link-local and multicast end at the link. Otherwise the workload has the wrong address.',
   },
   'local-refused': {
     code: 31,
     about: "The packet is for the router's own address, where nothing listens for it.",
+    remedy:
+      "None: a router answers echo requests, not services. Scans of a gateway's ports end here.",
   },
   'reassembly-limit': {
     code: 32,
     about:
       'A fragment for a router came to nothing: others are missing, contradict it, or too many.',
+    remedy:
+      'Ping the router with less than the MTU. From many senders it is an attack with fragments; each port pays for its own.',
   },
   'upcall-budget': {
     code: 33,
     about: 'The port, or the host behind the tunnel, sent more first packets than its share.',
+    remedy:
+      'The port opens more new flows than its share: find out why (a scan, a storm), or raise `mn agent --port-upcalls`.',
   },
   'address-hidden': {
     code: 40,
     about:
       'An IPv6 address was to be changed, but extension headers hide one that the checksum covers.',
+    remedy:
+      'Let the workload send without a routing header or home address option where its addresses are rewritten.',
   },
   'upcall-share': {
     code: 41,
     about: "The port's part of the queue of first packets to the agent was full.",
+    remedy:
+      'As with `upcall-budget`: the port sends more first packets than are decided. Other ports are not affected.',
   },
-  'upcall-refused': { code: 16, about: 'The agent was not ready to decide: no topology yet.' },
-} as const;
+  'upcall-refused': {
+    code: 16,
+    about: 'The agent was not ready to decide: no topology yet.',
+    remedy:
+      'Wait for the agent to reach the API: `mn status` shows the host. After a start it is normal for moments.',
+  },
+} as const satisfies Record<string, Drop>;
 
 export type DropReason = keyof typeof DROPS;
+/** Codes of reasons that counters have room for. */
 export const DROP_CODES_MAX = 64;
 
 const byCode = new Map<number, DropReason>(

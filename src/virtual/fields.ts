@@ -14,6 +14,7 @@ import {
 import { formatMac, isGroup, parseMac } from '#net/mac.ts';
 import { bitsOf, formatPrefix, networkOf, parseNetwork, parsePrefix } from '#net/prefix.ts';
 
+/** Characters of a name; a longer one is refused. */
 export const NAME_LENGTH_MAX = 255;
 
 export const name = z

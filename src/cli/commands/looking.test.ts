@@ -71,9 +71,9 @@ test('status says who lags, which ports are down and why, and what was dropped',
 Revision  7
 Hosts     3: 2 alive, 1 dead
 
-HOST  STATE  REVISION  BEHIND  UP  DOWN  FLOWS  HITS  MISSES  VERSION
-h1    alive         7       0   1     0      2   100       4  0.1.0
-h2    alive         4       3   0     1      2   100       4  0.1.0
+HOST  STATE  BEHIND  LAG  UP  DOWN  FLOWS  HITS  MISSES  DROPS  DROPS/S  VERSION
+h1    alive       0    -   1     0      2   100       4      5        -  0.1.0
+h2    alive       3    -   0     1      2   100       4     10        -  0.1.0
 h3    dead
 
 1 port down

@@ -249,7 +249,7 @@ export const SIGHT: { readonly [what: string]: Case } = {
 
   'a look that is not possible is refused': async (rig) => {
     const bad: Partial<Sight>[] = [
-      { snapBytes: 0 },
+      { snapBytes: 13 },
       { snapBytes: 100_000 },
       { perSecond: 0 },
       { burst: 1.5 },

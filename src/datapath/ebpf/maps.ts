@@ -63,6 +63,7 @@ export const SLOTS_MAX = 2 ** MARK_SLOT_BITS - 1 - LIMITS.SCRATCH_SLOTS - LIMITS
 /** The queue of frames that are shown. */
 export const SIGHTINGS_BYTES = 2 ** 20;
 export const RING_BYTES_MIN = 2 ** 18;
+/** The largest queue of first packets that can be made; an agent makes one of 8 MiB. */
 export const RING_BYTES_MAX = 2 ** 30;
 
 export interface MapSizes {

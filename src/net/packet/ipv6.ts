@@ -10,6 +10,7 @@ import { EMPTY_BYTES, read16, read32, read8, write16 } from '../bytes.ts';
 import { formatIp6, readIp6, writeIp6, type Ip6 } from '../ip.ts';
 
 export const IPV6_SIZE = 40;
+/** Extension headers of an IPv6 packet that are passed; a longer chain is refused as malformed. */
 export const EXTENSIONS_MAX = 8;
 export const FRAGMENT_HEADER_SIZE = 8;
 /** Offset of the next-header field in the fixed header. */

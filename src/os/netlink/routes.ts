@@ -55,13 +55,7 @@ export class Routes implements Disposable {
    * arrives whole; undefined when nothing leads there.
    */
   pathMtu(address: Uint8Array): number | undefined {
-    const family = FAMILY[address.length as 4 | 16];
-    if (family === undefined) throw new Error('an address has 4 or 16 bytes');
-    const head = new Uint8Array(RTMSG_BYTES);
-    head.set([family, address.length * 8]);
-    const body = concat(head, attribute(RTA.destination, address));
-    const found = this.#ask('look up a route', [RTM.getRoute, RTM.newRoute], body);
-    const route = found && decodeRoute(found);
+    const route = this.#routeTo(address);
     if (route === undefined) return undefined;
     const link = this.#ask(
       'look up an interface',
@@ -70,6 +64,21 @@ export class Routes implements Disposable {
     );
     const mtu = link && decodeLink(link)?.mtu;
     return mtu === undefined ? route.mtu : Math.min(mtu, route.mtu ?? mtu);
+  }
+
+  /** The index of the interface by which packets for an address leave; undefined: no route. */
+  wayOut(address: Uint8Array): number | undefined {
+    return this.#routeTo(address)?.index;
+  }
+
+  #routeTo(address: Uint8Array): Route | undefined {
+    const family = FAMILY[address.length as 4 | 16];
+    if (family === undefined) throw new Error('an address has 4 or 16 bytes');
+    const head = new Uint8Array(RTMSG_BYTES);
+    head.set([family, address.length * 8]);
+    const body = concat(head, attribute(RTA.destination, address));
+    const found = this.#ask('look up a route', [RTM.getRoute, RTM.newRoute], body);
+    return found && decodeRoute(found);
   }
 
   /** Undefined when the kernel refuses: there is no route, or no such interface any more. */

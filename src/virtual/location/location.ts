@@ -12,6 +12,7 @@ import { INTERFACE_NAME_LENGTH_MAX } from '../port/port.ts';
 
 /** What every link must carry (RFC 791 §3.2), and what the kernel lets an interface have. */
 export const LOCATION_MTU_MIN = 68;
+/** The same at the other end: what the length field of IP can tell. */
 export const LOCATION_MTU_MAX = 65_535;
 
 export const Location = z

@@ -20,6 +20,7 @@ import {
 import type { Kind } from '../kind.ts';
 import { check } from './rules.ts';
 
+/** Seeded addresses of one port of a bridge; more are refused. */
 export const SEEDS_PER_PORT_MAX = 64;
 /** Own addresses of a router port. */
 export const NETWORKS_PER_PORT_MAX = 64;

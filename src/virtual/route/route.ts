@@ -12,8 +12,10 @@ import { id, labels, name, objectName, prefix, unicastIp } from '../fields.ts';
 import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 import type { Port } from '../port/port.ts';
 
+/** Routes of one router; a further one is refused. */
 export const ROUTES_PER_ROUTER_MAX = 65_536;
 export const WEIGHT_DEFAULT = 100;
+/** The largest weight of a route: the least preferred. */
 export const WEIGHT_MAX = 65_535;
 
 export const Route = z

@@ -12,6 +12,7 @@ import type { BridgeId, PortId } from '../ids.ts';
 import { learningTag, macTag, type Tag } from '../tags.ts';
 import type { LearnedView } from '../view.ts';
 
+/** Learned MACs that an agent knows, of all hosts; for a further one the oldest goes. */
 export const LEARNED_ENTRIES_MAX = 1_000_000;
 
 /** `vlan`: the VID, 0 for untagged frames. */
@@ -71,6 +72,12 @@ export class MacTable implements LearnedView {
   *entries(): Generator<LearnedEntry> {
     yield* this.#here;
     yield* this.#elsewhere;
+  }
+  /** How many the port has that has the most. */
+  get mostOfOnePort(): number {
+    let most = 0;
+    for (const { size } of this.#byPort.values()) if (size > most) most = size;
+    return most;
   }
   get size(): number {
     return this.#here.size + this.#elsewhere.size;

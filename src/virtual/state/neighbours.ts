@@ -12,6 +12,7 @@ import type { Mac } from '#net/mac.ts';
 import type { PortId } from '../ids.ts';
 import { hearingTag, neighbourTag, type Tag } from '../tags.ts';
 
+/** Neighbours of routers that an agent knows; for a further one the oldest goes. */
 export const NEIGHBOURS_MAX = 1_000_000;
 
 /**
@@ -79,6 +80,12 @@ export class NeighbourTable {
   /** Those that are not the store's to keep alive, longest not heard first. */
   own(): Iterable<Neighbour> {
     return this.#own;
+  }
+  /** How many the router's port has that has the most. */
+  get mostOfOnePort(): number {
+    let most = 0;
+    for (const { size } of this.#ports.values()) if (size > most) most = size;
+    return most;
   }
   get size(): number {
     return this.#own.size + this.#others.size;

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { id, labels, objectName, underlayIp } from '../fields.ts';
 import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 
+/** Hosts of one tunnel zone; more are refused. */
 export const ZONE_MEMBERS_MAX = 4096;
 
 export const Member = z.strictObject({
