@@ -382,7 +382,7 @@ export function openapi(routes: readonly Route[], version: string): Json {
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operationOf(route) };
   }
   const kinds = KIND_NAMES.map((name) => kindSchemas(kindOf(name)));
-  const schemas = Object.assign({}, ...kinds, askSchemas(), fixedSchemas()) as Json;
+  const schemas = Object.assign({}, ...kinds, askSchemas(), tokenSchemas(), fixedSchemas()) as Json;
   return {
     openapi: '3.1.0',
     info: { title: 'MidoNet', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },

@@ -277,6 +277,10 @@ export function tryLock(fd: number): boolean {
  * the process like any other.
  */
 export function onReadable(fd: number, callback: () => void): Disposable {
-  const handle = koffi.node.poll(fd, { readable: true }, callback);
+  const handle = koffi.node.poll(fd, { readable: true }, () => {
+    callback();
+    // Called from outside Node's own callbacks: what it resolved would wait for another event.
+    setImmediate(() => {});
+  });
   return { [Symbol.dispose]: () => handle.close() };
 }
