@@ -65,6 +65,7 @@ router0:port list
 const ELSEWHERE: Readonly<Record<string, { readonly why: string; readonly test: string }>> = {
   attach: { why: 'needs interfaces of a kernel', test: 'test/attach.lab.test.ts' },
   detach: { why: 'needs interfaces of a kernel', test: 'test/attach.lab.test.ts' },
+  backup: { why: 'needs a store that is a file', test: 'src/cli/commands/history.test.ts' },
 };
 
 interface Example {

@@ -38,7 +38,7 @@ export const UNPLAYED: Readonly<Record<string, Unplayed>> = {
   },
   'metrics-and-logs.md': {
     because: 'it is read with other tools, and printed from the table of metrics',
-    test: 'src/telemetry/metrics.test.ts',
+    test: 'test/health-pages.test.ts',
   },
   'kernels.md': {
     because: 'it is about the kernel under the datapath',

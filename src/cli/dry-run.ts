@@ -1,6 +1,7 @@
 /**
  * `--dry-run`: a client whose writes only ask what they would do, and changes as people read them,
- * field by field. Commands need to know nothing of it: `action` gives them that client.
+ * field by field. `--at`: a client whose reads are of an older revision. Commands need to know
+ * nothing of either: `action` gives them that client.
  */
 import type { ObjectChange } from '#client/history.ts';
 import type { Client, Operation } from '#client/types.ts';
@@ -21,8 +22,17 @@ export function dryRunClient(client: Client): Client {
       one({ op: 'update', kind, id, body, ...when(ifRevision) }),
     remove: (kind, id, ifRevision) => one({ op: 'delete', kind, id, ...when(ifRevision) }),
     transact: (operations) => client.dryRun(operations),
+    rollback: (request) => client.rollback({ ...request, dryRun: true }),
   };
 }
+
+/** The client with reads of objects as they were at a revision. */
+export const clientAt = (client: Client, at: number): Client => ({
+  ...client,
+  list: (kind, query = {}) => client.list(kind, { ...query, at }),
+  listAll: (kind, where) => client.listAll(kind, where, at),
+  get: (kind, idOrName) => client.get(kind, idOrName, at),
+});
 
 type Fields = Readonly<Record<string, unknown>>;
 /** One field that differs: `text` is `was → is`, or the only value there is. */

@@ -100,7 +100,7 @@ function tell(io: Screen, text: string, hint: string | undefined): void {
 }
 
 /** Commands that may have changed something when their answer did not arrive. */
-const WRITES = / (create|update|delete|bind|unbind|link|unlink|issue|revoke)$/;
+const WRITES = /(?:^rollback| (?:create|update|delete|bind|unbind|link|unlink|issue|revoke))$/;
 
 /** 503: the API answered, but has no store to ask. For the caller that is no answer. */
 const UNAVAILABLE_STATUS = 503;

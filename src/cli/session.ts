@@ -5,7 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { WaitResult, Written } from '#client/types.ts';
 import { count, OUTPUT_FORMATS, type OutputFormat, print, styled } from './format.ts';
-import { dryRunClient, dryRunText } from './dry-run.ts';
+import { clientAt, dryRunClient, dryRunText } from './dry-run.ts';
 import { type CliIo, EXIT, type ExitCode, UsageError } from './io.ts';
 import { parseTemplate, type Template, TemplateError } from './jsonpath.ts';
 import { isId, Names } from './names.ts';
@@ -18,7 +18,7 @@ export const WAIT_MS_MAX = 60_000;
 
 export interface Session {
   io: CliIo;
-  readonly names: Names;
+  names: Names;
   code: ExitCode;
   /** What is being done, for the hint when it fails. */
   about: About;
@@ -52,13 +52,24 @@ export function action(
     const args = command.processedArgs.flat().filter((arg) => arg !== undefined) as string[];
     session.about = { command: words(command), target: args[0] };
     const options = command.opts<Options>();
-    if (options['dryRun'] === true) {
-      if (options['wait'] !== undefined)
-        throw new UsageError('--dry-run: nothing is written, so there is nothing to --wait for');
-      session.io = { ...session.io, client: dryRunClient(session.io.client) };
-    }
+    lookElsewhere(session, options);
     session.code = (await run(args, options)) ?? EXIT.ok;
   };
+}
+
+/** With `--dry-run` or `--at` a command speaks to a client that does as they say. */
+function lookElsewhere(session: Session, options: Options): void {
+  const { client } = session.io;
+  if (options['dryRun'] === true) {
+    if (options['wait'] !== undefined)
+      throw new UsageError('--dry-run: nothing is written, so there is nothing to --wait for');
+    session.io = { ...session.io, client: dryRunClient(client) };
+  }
+  if (typeof options['at'] !== 'number') return;
+  if (options['watch'] !== undefined)
+    throw new UsageError('--at: what is past does not change, so there is nothing to --watch');
+  session.io = { ...session.io, client: clientAt(client, options['at']) };
+  session.names = new Names(session.io.client);
 }
 
 export type Options = Readonly<Record<string, unknown>>;
@@ -109,6 +120,9 @@ export const formatOf = (options: Options): OutputFormat => {
 };
 export const isWide = (options: Options): boolean => options['output'] === 'wide';
 
+export const atOption = (): Option =>
+  numberOption('--at <revision>', 'as it was at this revision, if that is still kept');
+
 export const dryRunOption = (): Option =>
   new Option('--dry-run', 'print what would change, decided by the API, and write nothing');
 
@@ -137,12 +151,14 @@ async function hostNames(session: Session, hosts: readonly string[]): Promise<st
 /** The line for people; the answer itself for programs. */
 const printWrite = (session: Session, options: Options, done: WriteDone, wait?: WaitResult): void =>
   print(session.io, formatOf(options), {
-    value: wait === undefined ? done.written : { ...done.written, wait },
+    value: { ...(done.value ?? done.written), ...(wait && { wait }) },
     text: () => `${done.line}\n`,
   });
 
 export interface WriteDone {
-  readonly written: Written;
+  readonly written: Pick<Written, 'revision' | 'dryRun' | 'changes'>;
+  /** The answer for programs; absent: `written`. */
+  readonly value?: object;
   /**
    * What was done, for people. Without revision and id: guides and scenarios show it, and agents'
    * own writes come between.
@@ -162,7 +178,8 @@ export async function finishWrite(
   const { dryRun, changes = [] } = done.written;
   if (dryRun === true) {
     const text = formatOf(options) === 'table' ? await dryRunText(session.names, changes) : '';
-    print(session.io, formatOf(options), { value: done.written, text: () => text });
+    const value = done.value ?? done.written;
+    print(session.io, formatOf(options), { value, text: () => text });
     return EXIT.ok;
   }
   const wait = options['wait'] as number | true | undefined;

@@ -12,7 +12,8 @@ const object = new Uint8Array(
 test('programs, and where they want their maps', () => {
   const programs = readPrograms(object);
   const names = programs.map((each) => each.name).sort();
-  const all = ['flood', 'inject', 'port_in', 'port_out', 'rewrite', 'sink', 'tun_in'];
+  const all = ['crossing', 'flood', 'inject', 'lost', 'port_in', 'port_out', 'rewrite', 'sink'];
+  all.push('tun_in');
   assert.deepEqual(names, all);
   for (const program of programs) {
     assert.equal(program.code.length % 8, 0);

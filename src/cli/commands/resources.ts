@@ -24,6 +24,7 @@ import { checkList, conditionsOf, listingOptions, orderOf, showList } from '../l
 import { cellOf, isId, type Lookup } from '../names.ts';
 import {
   action,
+  atOption,
   finishWrite,
   formatOf,
   ifRevisionOption,
@@ -40,22 +41,24 @@ const valueOf = (object: StoredObject, field: string): unknown =>
 
 function listVerb(session: Session, parent: Command, kind: Kind): void {
   const list = parent.command('list').description(`list every ${kind.name} you may see`);
-  listingOptions(list).action(
-    action(session, async (_args, options) => {
-      const conditions = conditionsOf(options);
-      checkList(
-        columnsOf(kind, (_kind, id) => id),
-        options,
-      );
-      const request = {
-        conditions,
-        order: orderOf(options),
-        wide: isWide(options),
-        forPeople: formatOf(options) === 'table',
-      };
-      await showList(session, options, await kindList(session, kind, request));
-    }),
-  );
+  listingOptions(list)
+    .addOption(atOption())
+    .action(
+      action(session, async (_args, options) => {
+        const conditions = conditionsOf(options);
+        checkList(
+          columnsOf(kind, (_kind, id) => id),
+          options,
+        );
+        const request = {
+          conditions,
+          order: orderOf(options),
+          wide: isWide(options),
+          forPeople: formatOf(options) === 'table',
+        };
+        await showList(session, options, await kindList(session, kind, request));
+      }),
+    );
 }
 
 function showVerb(session: Session, parent: Command, kind: Kind): void {
@@ -63,6 +66,7 @@ function showVerb(session: Session, parent: Command, kind: Kind): void {
     .command('show')
     .description(`show one ${kind.name}, every field`)
     .argument(`<${kind.name}>`, 'its name or id')
+    .addOption(atOption())
     .addOption(outputOption())
     .action(
       action(session, async ([target = ''], options) => {

@@ -117,11 +117,15 @@ INLINE int depict(struct __sk_buff *skb, struct shown *shown, const struct flow_
 	shown->head.vlan_present = skb->vlan_present ? bpf_ntohs(skb->vlan_proto) : 0;
 	shown->key = *key;
 	/*
-	 * For the verifier, which wants both bounds of the very register that is passed on: the compiler
-	 * would leave out what it knows from the caller. Linux 6.1 takes no lower bound from "not 0".
+	 * For the verifier, which wants each bound of the very register that is passed on. The compiler
+	 * would leave out what it knows from the caller, and make one comparison of two; and Linux 6.1
+	 * takes no lower bound from "not 0".
 	 */
 	asm volatile("" : "+r"(captured));
-	if (captured < ETH_BYTES || captured > room)
+	if (captured < ETH_BYTES)
+		return -1;
+	asm volatile("" : "+r"(captured));
+	if (captured > room)
 		return -1;
 	return bpf_skb_load_bytes(skb, 0, shown + 1, captured);
 }

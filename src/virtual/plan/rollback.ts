@@ -65,8 +65,13 @@ export function differs(
   return !sameObject(bare(current), bare(fields as unknown as StoredObject));
 }
 
-/** The transactions, in order. */
-export function partsOf(now: Topology, old: Topology, restores: readonly Restore[]): Restore[][] {
+/** The transactions, in order, each of about so many rows at most. */
+export function partsOf(
+  now: Topology,
+  old: Topology,
+  restores: readonly Restore[],
+  rowsMax: number = TRANSACTION_ROWS_MAX,
+): Restore[][] {
   const parts: Restore[][] = [];
   let rows = 0;
   let characters = 0;
@@ -77,7 +82,7 @@ export function partsOf(now: Topology, old: Topology, restores: readonly Restore
       return sum + JSON.stringify([before, object]).length;
     }, 0);
     const part = parts.at(-1);
-    const fits = rows + more <= TRANSACTION_ROWS_MAX && characters + size <= PART_CHARACTERS_MAX;
+    const fits = rows + more <= rowsMax && characters + size <= PART_CHARACTERS_MAX;
     if (part !== undefined && fits) part.push(...group);
     else {
       parts.push([...group]);
