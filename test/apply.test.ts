@@ -126,6 +126,27 @@ test('pruning leaves what the documents say, and what has not the label', async 
   assert.equal(await exported(node), await exported(fresh));
 });
 
+test('a rollback undoes an apply, whole, also when it is asked for twice', async (t) => {
+  await using node = openNode();
+  const { operator } = node;
+  await ok(operator, 'apply -f network.yaml');
+  const before = await exported(node);
+  const ids = async () => (await operator.listAll('port')).map(({ id }) => id).sort();
+  const { revision } = await operator.status();
+  const ports = await ids();
+  await ok(operator, 'apply -f smaller.yaml --prune -l made-by=test');
+  await ok(operator, 'bridge create later');
+  assert.notEqual(await exported(node), before);
+  const started = performance.now();
+  await ok(operator, `rollback ${revision}`);
+  t.diagnostic(`${((performance.now() - started) / 1000).toFixed(1)} s`);
+  assert.equal(await exported(node), before);
+  assert.deepEqual(await ids(), ports, 'they are the very objects');
+  assert.equal((await run(operator, 'diff -f network.yaml')).code, EXIT.ok);
+  await ok(operator, `rollback ${revision}`);
+  assert.equal(await exported(node), before);
+});
+
 test('a dry run of any size writes nothing, and says who has decided what', async () => {
   await using node = openNode();
   const { operator } = node;

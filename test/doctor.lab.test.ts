@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { EXIT } from '#cli/io.ts';
 import { unpack } from '#cli/bundle/tar.ts';
 import type { Finding } from '#client/health-asks.ts';
 import { cleanLab } from '#lab/clean.ts';
@@ -82,7 +83,7 @@ test('a link of the underlay that got narrower is found by probes', { skip }, as
     assert.equal(finding.severity, 'error');
     assert.match(finding.what, /1400 bytes arrive$/);
     assert.match(finding.remedy, /mtu 1400/);
-    assert.equal((await doctor()).code, 6);
+    assert.equal((await doctor()).code, EXIT.unwell);
   } finally {
     await mtu(1_550);
   }

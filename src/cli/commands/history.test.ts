@@ -21,6 +21,9 @@ const lines = (text: string): string[] =>
     .map((line) => line.replaceAll(/ {2,}/g, ' | '));
 
 /** b0 with ports p and q, at revision 4; then p is renamed, q is deleted. */
+/** Of an entry, before what it changed. */
+const HEAD = ['revision', 'at', 'by', 'request'];
+
 async function build(node: Fixture): Promise<void> {
   for (const line of [
     'host create h1',
@@ -60,7 +63,7 @@ test('history: a table, newest first, field by field; of one object by any name 
     string,
     unknown
   >[];
-  assert.deepEqual(Object.keys(entry ?? {}), ['revision', 'at', 'by', 'op', 'kind', 'id', 'after']);
+  assert.deepEqual(Object.keys(entry ?? {}), [...HEAD, 'op', 'kind', 'id', 'after']);
   assert.match(await run(node, 'history port none', EXIT.refused), /no port is named "none"/);
   assert.match(await run(node, 'history ports', EXIT.usage), /there is no kind 'ports'/);
 });

@@ -7,6 +7,7 @@ import { ApiError } from '#client/errors.ts';
 import type { HistoryEntry, HistoryQuery, HistoryRow } from '#client/history.ts';
 import type { KindName } from '#virtual/kind.ts';
 import { KIND_NAMES } from '#virtual/kind.ts';
+import { kindOf } from '#virtual/kinds.ts';
 import { fieldChanges, namesFor, rowTitle } from '../dry-run.ts';
 import { UsageError } from '../io.ts';
 import { type List, listingOptions, showList } from '../listing.ts';
@@ -27,8 +28,9 @@ interface Shown extends HistoryRow {
 
 const DONE = { create: 'created', update: 'updated', delete: 'deleted' } as const;
 
-/** Fields that say nothing to people: an object of old is called by what it was called then. */
-const UNSAID: readonly string[] = ['name', 'type'];
+/** Says nothing to people: the name is said already, and a variant shows by its own fields. */
+const isUnsaid = (kind: KindName, field: string): boolean =>
+  field === 'name' || field === kindOf(kind).variants?.field;
 
 /** What happened to the object, in one line. */
 function changeOf(shown: Shown, name: Lookup): string {
@@ -36,7 +38,7 @@ function changeOf(shown: Shown, name: Lookup): string {
   const title = `${kind} ${rowTitle({ ...shown, ...(before && { after: before }) }, name)}`;
   if (op === 'delete') return `deleted ${title}`;
   const fields = fieldChanges(kind, before, after, name)
-    .filter(({ field }) => op === 'update' || !UNSAID.includes(field))
+    .filter(({ field }) => op === 'update' || !isUnsaid(kind, field))
     .map(({ field, text }) => `${field}: ${text}`);
   return [`${DONE[op]} ${title}`, ...(fields.length === 0 ? [] : [fields.join('; ')])].join(', ');
 }
