@@ -115,6 +115,7 @@ export function requestOf(topology: Topology, text: string): SimulateRequest {
       macs: new MacTable({ perPortMax: 1024, ageMs: 300_000 }),
       neighbours: { neighbour: () => undefined, mayHear: () => true },
       errors: new ErrorBudget(),
+      isHere: () => true,
     },
     headers: headersOf(key),
     bytes,

@@ -9,6 +9,14 @@ import { parseFrameText } from '#net/text.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { IPS, MACS, packets, ROUTER_MACS } from '#virtual/packet.arbitrary.ts';
+import {
+  ADDRESS_GROUP_IDS,
+  CHAIN_IDS,
+  filtersOf,
+  FIREWALL_ROWS,
+  PORT_GROUP_IDS,
+  RULE_IDS,
+} from '#virtual/rule/rule.arbitrary.ts';
 import { row } from './cluster.ts';
 
 export const id = (kind: number, n: number) =>
@@ -211,14 +219,47 @@ const send = fc.record({
   ),
 });
 const rows = (of: fc.Arbitrary<RowChange>) => of.map((r): Op => ({ op: 'rows', rows: [r] }));
-const op: fc.Arbitrary<Op> = fc.oneof(
+/** The same rows, some of them with filters. */
+const filtered = (of: fc.Arbitrary<RowChange>, fields: readonly string[]) =>
+  fc
+    .tuple(of, filtersOf(fields))
+    .map(([change, filters]): RowChange =>
+      change.put === undefined ? change : { ...change, put: { ...change.put, ...filters } },
+    );
+const ENDS = ['inboundFilter', 'outboundFilter'];
+const WAYS = ['localFilter', 'inboundFilter', 'forwardFilter', 'outboundFilter'];
+
+/** A row of a firewall, put or, one of eight, deleted. */
+const firewallRow: fc.Arbitrary<RowChange> = fc
+  .constantFrom(
+    ...RULE_IDS.map((each) => ['rule', each] as const),
+    ...CHAIN_IDS.map((each) => ['chain', each] as const),
+    ...ADDRESS_GROUP_IDS.map((each) => ['address-group', each] as const),
+    ...PORT_GROUP_IDS.map((each) => ['port-group', each] as const),
+  )
+  .chain(([kind, each]) =>
+    fc
+      .option(FIREWALL_ROWS[kind](each), { freq: 7 })
+      .map((put): RowChange => (put === null ? { kind, id: each } : { kind, id: each, put })),
+  );
+
+const devices = (
+  of: (arbitrary: fc.Arbitrary<RowChange>, fields: readonly string[]) => fc.Arbitrary<RowChange>,
+) => [
+  { weight: 3, arbitrary: rows(of(portRow, ENDS)) },
+  { weight: 1, arbitrary: rows(of(uplinkRow, ENDS)) },
+  {
+    weight: 1,
+    arbitrary: linkEdit
+      .chain((ends) => fc.tuple(...ends.map((end) => of(fc.constant(end), ENDS))))
+      .map((ends): Op => ({ op: 'rows', rows: ends })),
+  },
+  { weight: 1, arbitrary: rows(of(routerRow, WAYS)) },
+  { weight: 1, arbitrary: rows(of(bridgeRow, ENDS)) },
+];
+const others: fc.MaybeWeightedArbitrary<Op>[] = [
   { weight: 20, arbitrary: send },
-  { weight: 3, arbitrary: rows(portRow) },
-  { weight: 1, arbitrary: rows(uplinkRow) },
-  { weight: 1, arbitrary: linkEdit.map((of): Op => ({ op: 'rows', rows: of })) },
   { weight: 1, arbitrary: rows(routeRow) },
-  { weight: 1, arbitrary: rows(routerRow) },
-  { weight: 1, arbitrary: rows(bridgeRow) },
   { weight: 1, arbitrary: rows(zoneRow) },
   { weight: 1, arbitrary: rows(goneRow) },
   {
@@ -236,7 +277,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       ms: fc.constantFrom(500, 1_000, 1_500, 70_000, 400_000),
     }),
   },
-);
+];
 /** Everything there, every interface on every host: then the random part begins. */
 export const start: Op[] = [
   ...BRIDGES.map((bridge, n): Op => ({
@@ -280,4 +321,56 @@ export const start: Op[] = [
   { op: 'interfaces', host: 0, ports: [0, 1, 2, 3, 4, 5] },
   { op: 'interfaces', host: 1, ports: [0, 1, 2, 3, 4, 5] },
 ];
-export const script = fc.array(op, { minLength: 5, maxLength: 40 });
+export const script = fc.array(fc.oneof(...others, ...devices((of) => of)), {
+  minLength: 5,
+  maxLength: 40,
+});
+/** At first the last chain drops everything. */
+const DROP_ALL = row('rule', {
+  id: RULE_IDS.at(-1),
+  chain: CHAIN_IDS.at(-1),
+  position: 1,
+  action: 'drop',
+  invert: false,
+});
+/** A bridge of three ports, on two hosts; nothing may leave by one of them. */
+const KEPT = [
+  { n: 1, outboundFilter: CHAIN_IDS.at(-1) },
+  { n: 4, outboundFilter: undefined },
+].map(({ n, outboundFilter }) =>
+  row('port', {
+    id: PORTS[n],
+    name: `p${n}`,
+    type: 'bridge',
+    bridge: BRIDGES[0],
+    adminStateUp: true,
+    hairpin: false,
+    addresses: [],
+    ...bound(n, HOSTS[n % 2]?.id),
+    ...(outboundFilter !== undefined && { outboundFilter }),
+  }),
+);
+/** A firewall in front of everything, and edits of it. */
+export const filteredScript = fc
+  .tuple(
+    fc.tuple(
+      ...(['chain', 'rule', 'address-group', 'port-group'] as const).flatMap((kind) =>
+        ({
+          chain: CHAIN_IDS,
+          rule: RULE_IDS,
+          'address-group': ADDRESS_GROUP_IDS,
+          'port-group': PORT_GROUP_IDS,
+        })[kind].map((each) =>
+          FIREWALL_ROWS[kind](each).map((put): RowChange => ({ kind, id: each, put })),
+        ),
+      ),
+    ),
+    fc.array(
+      fc.oneof(...others, ...devices(filtered), { weight: 4, arbitrary: rows(firewallRow) }),
+      { minLength: 10, maxLength: 40 },
+    ),
+  )
+  .map(([firewall, steps]): Op[] => [
+    { op: 'rows', rows: [...firewall, DROP_ALL, ...KEPT] },
+    ...steps,
+  ]);

@@ -13,11 +13,21 @@ import { Edge } from '#agent/edge.ts';
 import type { ToEdge } from '#agent/messages.ts';
 import { formatMac, isGroup, readMac } from '#net/mac.ts';
 import { describeFrame, parseFrameText } from '#net/text.ts';
+import type { ChainId } from '#virtual/ids.ts';
 import type { StoredObject } from '#virtual/kind.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { MACS } from '#virtual/packet.arbitrary.ts';
 import { Cluster, row, type Transmission } from './cluster.ts';
-import { HOSTS, id, interfaceOf, PORTS, script, start, type Op } from './laws.script.ts';
+import {
+  filteredScript,
+  HOSTS,
+  id,
+  interfaceOf,
+  PORTS,
+  script,
+  start,
+  type Op,
+} from './laws.script.ts';
 
 const seed = Number(process.env['SEED'] ?? 1);
 const numRuns = Number(process.env['RUNS'] ?? 400);
@@ -44,10 +54,16 @@ function boundAt(cluster: Cluster, hostIndex: number, index: number): PortRow | 
   );
 }
 
-test('law 3: with and without flows the same frames leave', () => {
+for (const [what, steps] of [
+  ['', script],
+  [', behind filters too', filteredScript],
+] as const)
+  test(`law 3: with and without flows the same frames leave${what}`, () => cacheLaw(steps));
+
+function cacheLaw(scripts: fc.Arbitrary<Op[]>): void {
   let frames = 0;
   fc.assert(
-    fc.property(script, (steps) => {
+    fc.property(scripts, (steps) => {
       const cached = new Cluster({ hosts: HOSTS, caching: true });
       const plain = new Cluster({ hosts: HOSTS, caching: false });
       for (const step of [...start, ...steps]) {
@@ -59,12 +75,19 @@ test('law 3: with and without flows the same frames leave', () => {
     { seed, numRuns },
   );
   assert.ok(frames > numRuns, `only ${frames} frames left anywhere`);
-});
+}
 
-test('law 7: installed flows are those that would be installed now', () => {
+for (const [what, steps] of [
+  ['', script],
+  [', behind filters too', filteredScript],
+] as const)
+  test(`law 7: installed flows are those that would be installed now${what}`, () =>
+    convergenceLaw(steps));
+
+function convergenceLaw(scripts: fc.Arbitrary<Op[]>): void {
   let flows = 0;
   fc.assert(
-    fc.property(script, (steps) => {
+    fc.property(scripts, (steps) => {
       const cluster = new Cluster({ hosts: HOSTS, caching: true });
       for (const step of [...start, ...steps]) {
         perform(cluster, step);
@@ -75,6 +98,49 @@ test('law 7: installed flows are those that would be installed now', () => {
     { seed, numRuns },
   );
   assert.ok(flows > numRuns, `only ${flows} flows at the ends`);
+}
+
+/** Whether a chain drops whatever there is, by its first rule. */
+function dropsAll({ topology }: Cluster, id: PortRow['outboundFilter']): boolean {
+  const [first] = (id && topology.chain(id as ChainId)?.rules) ?? [];
+  if (first === undefined || first.action !== 'drop') return false;
+  const { invert, not, fragments, ...fields } = first.condition;
+  return !invert && not.size === 0 && fragments === 'any' && Object.keys(fields).length === 0;
+}
+
+test('law 8: nothing leaves by a port whose filter drops all, floods neither; nothing enters so', () => {
+  const seen = { kept: 0, floods: 0, delivered: 0 };
+  fc.assert(
+    fc.property(filteredScript, (steps) => {
+      const cluster = new Cluster({ hosts: HOSTS, caching: true });
+      for (const step of [...start, ...steps]) {
+        const sent = perform(cluster, step);
+        if (step.op !== 'send') continue;
+        const from = boundAt(cluster, step.host, interfaceOf(step.port).index);
+        if (from === undefined) continue;
+        const joined = domainOf(cluster, deviceOf(from));
+        for (const { host: h, port: p } of sent) {
+          const to = boundAt(cluster, h, p);
+          assert.ok(to !== undefined && joined.has(deviceOf(to)), 'another network');
+          assert.ok(
+            !dropsAll(cluster, to.outboundFilter),
+            `${JSON.stringify(step)} left by ${to.id}`,
+          );
+        }
+        if (dropsAll(cluster, from.inboundFilter)) assert.deepEqual(textOf(sent), []);
+        const kept = portsOf(cluster).some(
+          (p) =>
+            p.bridge === from.bridge && p.id !== from.id && dropsAll(cluster, p.outboundFilter),
+        );
+        if (kept) seen.kept += 1;
+        if (kept && sent.length > 0 && isPlainBroadcast(step.frame)) seen.floods += 1;
+        seen.delivered += sent.length;
+      }
+    }),
+    { seed, numRuns },
+  );
+  assert.ok(seen.kept > numRuns / 20 && seen.floods > 0, JSON.stringify(seen));
+  assert.ok(seen.delivered > numRuns / 2, JSON.stringify(seen));
 });
 
 /** Who must get a broadcast, by looking at everything. */

@@ -2,6 +2,7 @@
  * The pages of objects and of the API: what the API says of itself at /openapi.json, asked from
  * one that runs in this process.
  */
+import type { z } from 'zod';
 import { createApi } from '#api/app.ts';
 import { openSqlite } from '#store/sqlite.ts';
 import { KIND_NAMES, type Kind } from '#virtual/kind.ts';
@@ -86,7 +87,7 @@ function typeOf(schema: Schema): string {
 }
 const plural = (items: Schema): string => {
   if (items.properties !== undefined) return Object.keys(items.properties).map(code).join(', ');
-  return items.$ref === undefined && items.oneOf === undefined
+  return items.$ref === undefined && items.oneOf === undefined && items.enum === undefined
     ? `${typeOf(items)}s`
     : typeOf(items);
 };
@@ -106,16 +107,27 @@ const ON_DELETE = {
   refuse: 'stands in the way of its deletion',
 } as const;
 
+/** Of a field that is a list. */
+const LOSES_ELEMENT = 'loses it from the list when it is deleted';
+
 const GIVEN = 'Given by the server';
+
+/** What takes an empty list is one. */
+const isListOf = ({ schema }: Kind, field: string): boolean =>
+  (schema.shape[field] as z.ZodType | undefined)?.safeParse([]).success === true;
 
 /** What the row of the kind says of a field, besides its schema. */
 function notesOf(kind: Kind, field: string, about: string): string[] {
   const variant = Object.entries(kind.variants?.of ?? {}).find(([, own]) => own.includes(field));
   const reference = Object.entries(kind.references).find(([path]) => path.split('.')[0] === field);
   const of = reference?.[1];
+  const article = /^[aeiou]/.test(of?.kind ?? '') ? 'an' : 'a';
+  const isList = isListOf(kind, field);
+  const onDelete =
+    of && (isList && of.onDelete === 'clear' ? LOSES_ELEMENT : ON_DELETE[of.onDelete]);
   return [
     variant && `Only of a ${kind.name} of a ${variant[0]}.`,
-    of && `Names a [${of.kind}](#${of.kind}); the ${kind.name} ${ON_DELETE[of.onDelete]}.`,
+    of && `Names ${article} [${of.kind}](#${of.kind}); the ${kind.name} ${onDelete}.`,
     kind.assigned.includes(field) && !about.includes(GIVEN) && `${GIVEN}.`,
     kind.immutable.includes(field) && 'Cannot be changed.',
     kind.operatorFields.includes(field) && 'Set by operators only.',

@@ -95,6 +95,10 @@ export class Bindings implements PortBindings {
     this.#dark = new Set(list.filter((link) => link.carrier === false).map(({ name }) => name));
     this.#relisted = true;
   }
+  /** Whether a port is bound to this host, up or not. */
+  isHere(port: PortId): boolean {
+    return this.#topology.isOnHost(port, this.#host);
+  }
   /** Whether interfaces were ever listed: before, nothing is let go. */
   get listed(): boolean {
     return this.#indexOf !== undefined;

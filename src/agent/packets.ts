@@ -35,6 +35,7 @@ import type { ErrorBudget } from '#virtual/state/error-budget.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
+import type { StateView } from '#virtual/view.ts';
 import type { Bindings } from './bindings.ts';
 import { FlowCache } from './flow-cache.ts';
 import type { Learning } from './learning.ts';
@@ -108,6 +109,8 @@ export class PacketPath {
   readonly #datapath: Datapath;
   readonly #topology: Topology;
   readonly #state: PacketPathOptions['state'];
+  /** What walks may ask. */
+  readonly #view: StateView;
   readonly #table: FlowTable;
   readonly #bindings: Bindings;
   readonly #learning: Learning;
@@ -137,6 +140,7 @@ export class PacketPath {
     this.flows = new FlowCache(options.datapath, options.table);
     this.#topology = options.topology;
     this.#state = options.state;
+    this.#view = { ...options.state, isHere: (port) => options.bindings.isHere(port) };
     this.#table = options.table;
     this.#bindings = options.bindings;
     this.#learning = options.learning;
@@ -234,7 +238,7 @@ export class PacketPath {
   observe(bytes: Uint8Array, ingress: Ingress): Observed | undefined {
     const key = new Uint8Array(KEY_SIZE);
     if (!parseKey(bytes, key)) return undefined;
-    const [topology, state, headers] = [this.#topology, this.#state, headersOf(key)];
+    const [topology, state, headers] = [this.#topology, this.#view, headersOf(key)];
     return observe({ topology, state, headers, bytes, size: packetSize(bytes, 0), ingress });
   }
 
@@ -278,7 +282,7 @@ export class PacketPath {
   #simulate(headers: Headers, bytes: Uint8Array, size: number, ingress: Ingress): Outcome {
     return simulate({
       topology: this.#topology,
-      state: this.#state,
+      state: this.#view,
       headers,
       bytes,
       size,

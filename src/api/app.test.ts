@@ -38,6 +38,22 @@ const SAMPLES: Readonly<Partial<Record<KindName, Sample>>> = {
     patch: { gateway: '10.0.0.254' },
     filter: ['port', 'r1-a'],
   },
+  chain: { create: { name: 'c9' }, patch: { labels: ['app=web'] }, filter: ['name', 'c9'] },
+  rule: {
+    create: { name: 'web', chain: 'c1', action: 'accept', protocol: 'tcp', destinationPorts: 80 },
+    patch: { position: 7, not: ['destinationPorts'] },
+    filter: ['chain', 'c1'],
+  },
+  'address-group': {
+    create: { name: 'ag9', addresses: ['10.0.0.1', 'fd00::/64'] },
+    patch: { addresses: [] },
+    filter: ['addresses', 'fd00::/64'],
+  },
+  'port-group': {
+    create: { name: 'pg9', ports: ['r1-a'] },
+    patch: { ports: [] },
+    filter: ['ports', 'r1-a'],
+  },
 };
 
 async function withBasics(node: Fixture): Promise<void> {
@@ -46,6 +62,7 @@ async function withBasics(node: Fixture): Promise<void> {
     { op: 'create', kind: 'bridge', body: { name: 'b1' } },
     { op: 'create', kind: 'router', body: { name: 'r1' } },
     { op: 'create', kind: 'port', body: R1_A },
+    { op: 'create', kind: 'chain', body: { name: 'c1' } },
   ]);
 }
 const R1_A = { name: 'r1-a', router: 'r1', networks: ['10.0.0.1/24', 'fd00::1/64'] };

@@ -129,4 +129,45 @@ test('what moves no border is decided row by row', () => {
   assert.deepEqual(follow([update('port', 'p3', { networks: ['10.0.0.1/24'] })]), ['port']);
   assert.deepEqual(follow([update('port', 'p1', { peer: 'p4' })]), [], 'a link out of sight');
   assert.deepEqual(follow([{ op: 'delete', kind: 'port', id: 'x' }]), ['port']);
+  const drop = { action: 'drop', sourceMac: '02:00:00:00:00:01' };
+  const rule = (chain: string, fields = {}): Operation[] => [
+    { op: 'create', kind: 'rule', body: { chain, ...drop, ...fields } },
+  ];
+  assert.deepEqual(follow(rule('c0', { name: 'first' })), [], 'a chain out of use');
+  assert.deepEqual(follow([update('port', 'p1', { inboundFilter: 'c1' })]), [], 'out of sight');
+});
+
+test('a host is told of chains that rules jump to, and of groups, when they come into use', () => {
+  const world = new World();
+  const [host] = world.run([{ op: 'create', kind: 'host', body: { name: 'h0' } }]);
+  world.run(basics);
+  const create = (kind: Operation['kind'], body: object): Operation =>
+    ({ op: 'create', kind, body }) as Operation;
+  world.run([
+    update('port', 'p0', { host: 'h0', interface: 'e' }),
+    create('rule', { chain: 'c0', action: 'jump', jump: 'c1' }),
+    create('rule', { chain: 'c1', action: 'drop', sourceGroup: 'ag' }),
+  ]);
+  const follower = new Follower(world, host?.id ?? '');
+  const kinds = (): Record<string, number> =>
+    Object.fromEntries(
+      ['chain', 'rule', 'address-group', 'port-group'].map((kind) => [
+        kind,
+        [...follower.held.keys()].filter((key) => key.startsWith(`${kind}/`)).length,
+      ]),
+    );
+  const none = { chain: 0, rule: 0, 'address-group': 0, 'port-group': 0 };
+  assert.deepEqual(kinds(), none);
+  commit(world, [follower], [update('bridge', 'b0', { outboundFilter: 'c0' })]);
+  assert.deepEqual(kinds(), { ...none, chain: 2, rule: 2, 'address-group': 1 });
+  commit(
+    world,
+    [follower],
+    [create('rule', { chain: 'c1', action: 'drop', name: 'port', portGroup: 'pg' })],
+  );
+  assert.deepEqual(kinds(), { chain: 2, rule: 3, 'address-group': 1, 'port-group': 1 });
+  commit(world, [follower], [{ op: 'delete', kind: 'rule', id: 'port' }]);
+  assert.deepEqual(kinds(), { chain: 2, rule: 2, 'address-group': 1, 'port-group': 0 });
+  commit(world, [follower], [update('bridge', 'b0', { outboundFilter: null })]);
+  assert.deepEqual(kinds(), none);
 });

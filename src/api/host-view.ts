@@ -3,18 +3,21 @@
  *
  * Invariant: after every change `visible` equals `entitled(topology, host)`, and the rows answered
  * turn the set that the host held into that set, at this revision. Only a change that binds or
- * unbinds a port of this host, or that sets or clears a link of what it sees, moves the borders of
- * that; every other row is decided by itself.
+ * unbinds a port of this host, that sets or clears a link or a filter of what it sees, or that lets
+ * a rule of what it sees name other chains or groups, moves the borders of that; every other row is
+ * decided by itself.
  */
 import type { RowChange } from '#virtual/change.ts';
 import { entitled, objectKey as nameKey } from '#virtual/entitlement.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { KIND_NAMES, type KindName, type StoredObject } from '#virtual/kind.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
+import { referencesFrom, referencesTo, targetsOf } from '#virtual/references.ts';
 import type { Topology, TopologyObject } from '#virtual/topology.ts';
 import type { Applied } from './replica.ts';
 
 type PortRow = ObjectOf<'port'>;
+type RuleRow = ObjectOf<'rule'>;
 
 export interface ViewStep {
   readonly rows: readonly RowChange[];
@@ -25,6 +28,14 @@ export interface ViewStep {
 }
 
 const deviceOf = (port: PortRow): string => (port.type === 'bridge' ? port.bridge : port.router);
+
+/** What an object names that decides beside it, as one text: other chains, groups. */
+const decidersOf = (kind: KindName, object: StoredObject): string =>
+  referencesFrom(kind)
+    .filter(({ path, reference }) => path !== 'chain' && DECIDERS.has(reference.kind))
+    .flatMap((path) => targetsOf(object, path))
+    .join();
+const DECIDERS: ReadonlySet<KindName> = new Set(['chain', 'port-group', 'address-group']);
 
 /** Kinds whose objects show what was learned of them: MACs of bridges, neighbours of ports. */
 const hasLearned = (kind: KindName): boolean => kind === 'bridge' || kind === 'port';
@@ -80,7 +91,29 @@ export class HostView {
     return { rows, came, left };
   }
 
-  #moves({ kind, id, put }: RowChange, before: StoredObject | undefined): boolean {
+  #moves(row: RowChange, before: StoredObject | undefined): boolean {
+    return this.#movesLinks(row, before) || this.#movesChains(row, before);
+  }
+  /** Whether other chains or groups decide about what is seen. */
+  #movesChains({ kind, id, put }: RowChange, before: StoredObject | undefined): boolean {
+    if (kind === 'chain' || kind.endsWith('-group'))
+      return (
+        (before === undefined) !== (put === undefined) &&
+        referencesTo(kind).some(
+          ({ holder, path }) =>
+            path !== 'chain' && this.#topology.referrers(holder, path, id).length > 0,
+        )
+      );
+    const [was, is] = [before, put].map((object) => (object ? decidersOf(kind, object) : ''));
+    const [from, to] = [before, put].map(
+      (object) => (object as Partial<RuleRow> | undefined)?.chain,
+    );
+    if (was === is && (from === to || from === undefined || to === undefined)) return false;
+    return [before, put].some(
+      (object) => object && (this.sees(kind, id) || this.#admits(kind, object)),
+    );
+  }
+  #movesLinks({ kind, id, put }: RowChange, before: StoredObject | undefined): boolean {
     if (kind === 'host' && id === this.#host) return (before === undefined) !== (put === undefined);
     if (kind !== 'port') return false;
     const was = before as PortRow | undefined;
@@ -100,6 +133,7 @@ export class HostView {
       const port = object as PortRow;
       return this.sees(port.type, deviceOf(port));
     }
+    if (kind === 'rule') return this.sees('chain', (object as RuleRow).chain);
     if (kind === 'route') return this.sees('router', (object as ObjectOf<'route'>).router);
     if (kind === 'location') return this.sees('port', (object as ObjectOf<'location'>).port);
     return false;

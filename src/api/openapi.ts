@@ -223,7 +223,7 @@ function historySchemas(): Record<string, Json> {
 }
 
 const traceObject = object(
-  { kind: { enum: ['port', 'bridge', 'router'] }, id: string, name: string },
+  { kind: { enum: ['port', 'bridge', 'router', 'chain'] }, id: string, name: string },
   ['id'],
 );
 const looks = arrayOf(

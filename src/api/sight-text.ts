@@ -13,7 +13,7 @@ import type { Step } from '#virtual/outcome.ts';
 import { describeOutcome } from '#virtual/trace.ts';
 import { type Reader, titleOf } from './flow-rows.ts';
 
-type ObjectRef = { readonly kind: 'port' | 'bridge' | 'router'; readonly id: string };
+type ObjectRef = { readonly kind: 'port' | 'bridge' | 'router' | 'chain'; readonly id: string };
 
 /** Whether the reader may know an object. */
 export function mayKnow({ topology, sees }: Reader, { kind, id }: ObjectRef): boolean {

@@ -55,6 +55,20 @@ const routeText = ({ destination, kind, gateway, source, weight, name, choice }:
     `weight ${weight}: ${ROUTE_CHOICES[choice]}`,
   ].join(' ');
 
+/** The kinds that a condition names. */
+const IN_CONDITIONS = ['port', 'port-group', 'address-group', 'bridge', 'router'] as const;
+const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
+
+/** A condition with names in place of ids, where the reader may know them. */
+const namedIn = ({ topology, sees }: Reader, text: string): string =>
+  text.replace(ID, (id) => {
+    for (const kind of IN_CONDITIONS) {
+      const object = topology.get(kind, id);
+      if (object !== undefined && sees(kind, object)) return object.name ?? id;
+    }
+    return id;
+  });
+
 /** Undefined: it is not the reader's to know. */
 function lookOf(reader: Reader, note: Note): TraceLook | undefined {
   const { names, knows } = reader;
@@ -78,6 +92,16 @@ function lookOf(reader: Reader, note: Note): TraceLook | undefined {
       const routes = note.routes.map((route) => ({ ...route, text: routeText(route) }));
       const text = routes.length === 0 ? 'no route to it' : 'routes to it';
       return { kind: 'routes', text, routes };
+    }
+    case 'rule': {
+      const { at, rule, because } = note;
+      if (!knows(at.kind, at.id)) return undefined;
+      const answer =
+        because === undefined ? 'matches' : `is not for it: ${namedIn(reader, because)}`;
+      return {
+        kind: 'rule',
+        text: `rule ${rule} of chain ${names.of(at.kind, at.id)} ${answer}`,
+      };
     }
     case 'ask': {
       const { at, about, found, place } = note;

@@ -65,7 +65,8 @@ function recipients(topology: Topology, { verdict }: DecidedOutcome): string[] {
     if ('port' in to) ports.add(to.port);
     else
       for (const id of topology.bridge(to.flood)?.ports ?? [])
-        if (id !== to.except && isReached(topology, id)) ports.add(id);
+        if (id !== to.except && to.not?.includes(id) !== true && isReached(topology, id))
+          ports.add(id);
   return [...ports].sort();
 }
 
@@ -121,7 +122,13 @@ function decideHere(
   const { outcome, notes, notesLeftOut } = observe({
     topology,
     // Budgets are the agents'; here nothing is spent.
-    state: { macs: node.learned, neighbours: node.learned, errors: { mayTell: () => true } },
+    // Of a flood all ports are looked at, wherever they are.
+    state: {
+      macs: node.learned,
+      neighbours: node.learned,
+      errors: { mayTell: () => true },
+      isHere: () => true,
+    },
     headers,
     bytes,
     size: packetSize(bytes, 0),

@@ -133,9 +133,22 @@ function entitledSlowly(
         devices.add(deviceOf(far));
   const ports = ofKind('port').filter(([, p]) => devices.has(deviceOf(p)));
   const shown = new Set(ports.map(([, p]) => p.id));
+  const filters = ['inboundFilter', 'outboundFilter'];
+  const groups = ['inPortGroup', 'sourceGroup'];
+  const deciding = new Set(
+    objects
+      .filter(([, { id }]) => devices.has(id) || shown.has(id))
+      .flatMap(([, object]) => filters.map((filter) => field(object, filter))),
+  );
+  for (const chain of deciding)
+    for (const [, rule] of ofKind('rule'))
+      if (chain !== undefined && field(rule, 'chain') === chain)
+        for (const named of ['jump', ...groups]) deciding.add(field(rule, named));
   return new Map([
     ...ofKind('host'),
     ...ofKind('tunnel-zone'),
+    ...objects.filter(([key, { id }]) => /^(chain|.*-group)\//.test(key) && deciding.has(id)),
+    ...ofKind('rule').filter(([, rule]) => deciding.has(field(rule, 'chain'))),
     ...[...ofKind('bridge'), ...ofKind('router')].filter(([, { id }]) => devices.has(id)),
     ...ports,
     ...ofKind('location').filter(([, l]) => shown.has(String(field(l, 'port')))),

@@ -72,18 +72,20 @@ export interface Compared {
 interface Side {
   readonly topology: Topology;
   readonly carried: Carried;
-  readonly state: StateView;
+  /** What is known on every host. */
+  readonly state: Omit<StateView, 'isHere'>;
 }
 
 /** By the masked key of a flow, as the agent of the host would decide it. */
 export function decideKey(
   host: HostId,
   { key, fields, ingress }: { key: Uint8Array; fields: FieldSet; ingress: Ingress | undefined },
-  { topology, carried, state }: Side,
+  { topology, carried, state: known }: Side,
 ): Decided {
   if (ingress === undefined) return { fate: GONE };
   const headers = headersOf(key);
   const ample = hasField(fields, 'ipTtl') ? headers : { ...headers, ipTtl: TTL_AMPLE };
+  const state = { ...known, isHere: (port: PortId) => topology.isOnHost(port, host) };
   const outcome = simulate({ topology, state, headers: ample, bytes: NO_BYTES, size: 0, ingress });
   const here = carried.get(host);
   const carries = (port: PortId): boolean => here?.has(port) === true;
@@ -157,12 +159,12 @@ async function flowsOf(
   return { flows, more: false };
 }
 
-function stateOf({ learned }: Node): StateView {
+function stateOf({ learned }: Node): Side['state'] {
   return { macs: learned, neighbours: learned, errors: { mayTell: () => true } };
 }
 
 /** What is learned once the change is made. */
-function stateAfter({ learned }: Node, { after, changed }: Proposal): StateView {
+function stateAfter({ learned }: Node, { after, changed }: Proposal): Side['state'] {
   const rows = changed.map(({ kind, id, after: put }) => (put ? { kind, id, put } : { kind, id }));
   const before: (StoredObject | undefined)[] = changed.map((one) => one.before);
   const known = learnedWithout(learned, learned.forgottenBy(after, { rows, before }));

@@ -45,6 +45,7 @@ test('every write has a dry run: field by field, in names, and nothing written',
       '  bridge          b0',
       '  admin-state-up  true',
       '  hairpin         false',
+      '  security        off',
       nothing,
     ].join('\n'),
   );

@@ -34,6 +34,8 @@ async function canonical(session: Session, field: FieldSpec, value: unknown): Pr
 }
 
 async function pattern(session: Session, field: FieldSpec, text: string): Promise<unknown> {
+  if (field.type === 'texts' && field.refersTo !== undefined)
+    return session.names.id(field.refersTo, text);
   if (field.type === 'texts') {
     const parsed = field.schema.safeParse([text]);
     return parsed.success ? (parsed.data as readonly unknown[])[0] : text;

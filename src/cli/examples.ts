@@ -39,6 +39,29 @@ export const KIND_EXAMPLES: Readonly<Record<KindName, OfKind>> = {
     update: ['mn host update h2 --name compute2'],
     delete: ['mn host create h4', 'mn host delete h4'],
   },
+  chain: {
+    list: ['mn chain list', 'mn chain list --where tenant=acme'],
+    show: ['mn chain create web', 'mn chain show web'],
+    create: ['mn chain create web', 'mn chain create db --tenant acme'],
+    update: ['mn chain create web', 'mn chain update web --name front'],
+    delete: ['mn chain create web', 'mn chain delete web'],
+  },
+  'address-group': {
+    list: ['mn address-group list'],
+    show: [
+      'mn address-group create office --addresses 192.0.2.0/24',
+      'mn address-group show office',
+    ],
+    create: [
+      'mn address-group create office --addresses 192.0.2.0/24,2001:db8::7',
+      'mn address-group create blocked',
+    ],
+    update: [
+      'mn address-group create blocked',
+      'mn address-group update blocked --add-addresses 198.51.100.9 --wait',
+    ],
+    delete: ['mn address-group create blocked', 'mn address-group delete blocked'],
+  },
   bridge: {
     list: ['mn bridge list', 'mn bridge list --where admin-state-up=false -o json'],
     show: ['mn bridge show b1', 'mn bridge show b1 -o yaml'],
@@ -93,6 +116,40 @@ export const KIND_EXAMPLES: Readonly<Record<KindName, OfKind>> = {
     delete: [
       'mn route create hole --router r0 --destination 192.0.2.0/24 --type blackhole',
       'mn route delete hole --wait',
+    ],
+  },
+  'port-group': {
+    list: ['mn port-group list'],
+    show: ['mn port-group create servers --ports vm1,vm2', 'mn port-group show servers'],
+    create: ['mn port-group create servers --ports vm1,vm2'],
+    update: [
+      'mn port-group create servers --ports vm1',
+      'mn port-group update servers --add-ports vm2 --wait',
+    ],
+    delete: ['mn port-group create servers', 'mn port-group delete servers'],
+  },
+  rule: {
+    list: ['mn rule list', 'mn rule list --where action=drop --sort chain,position'],
+    show: [
+      'mn chain create web',
+      'mn rule create ping --chain web --action accept --protocol icmp',
+      'mn rule show ping',
+    ],
+    create: [
+      'mn chain create web',
+      'mn rule create --chain web --action accept --protocol tcp --destination-ports 80',
+      'mn rule create rest --chain web --action drop --source 10.0.2.0/24 --not source',
+      'mn port update vm1 --inbound-filter web --wait',
+    ],
+    update: [
+      'mn chain create web',
+      'mn rule create ssh --chain web --action accept --protocol tcp --destination-ports 22',
+      'mn rule update ssh --position 10 --source 192.0.2.0/24',
+    ],
+    delete: [
+      'mn chain create web',
+      'mn rule create rest --chain web --action drop',
+      'mn rule delete rest',
     ],
   },
   location: {

@@ -67,9 +67,11 @@ export class Names {
 
   /** What people call an object. */
   async title(kind: KindName, object: StoredObject): Promise<string> {
-    if (object.name !== undefined || kind !== 'route') return titleOf(kind, object, same);
-    const router = await this.one('router', (object as ObjectOf<'route'>).router);
-    return titleOf(kind, object, () => router);
+    const owner = ({ route: 'router', rule: 'chain' } as const)[kind as string];
+    if (object.name !== undefined || owner === undefined) return titleOf(kind, object, same);
+    const id = (object as unknown as Readonly<Record<string, string>>)[owner] ?? '';
+    const called = await this.one(owner, id);
+    return titleOf(kind, object, () => called);
   }
 
   /** The id of a name or id, as the API resolves it. */
@@ -83,7 +85,12 @@ const same: Lookup = (_kind, id) => id;
 
 /** What people call an object: its name, or what tells it from its like. */
 export function titleOf(kind: KindName, object: StoredObject, name: Lookup): string {
-  if (object.name !== undefined || kind !== 'route') return object.name ?? object.id;
+  if (object.name !== undefined) return object.name;
+  if (kind === 'rule') {
+    const { position, chain } = object as ObjectOf<'rule'>;
+    return `${position} of ${name('chain', chain)}`;
+  }
+  if (kind !== 'route') return object.id;
   const { destination, source, router } = object as ObjectOf<'route'>;
   const from = source === undefined ? '' : ` from ${source}`;
   return `${destination}${from} of ${name('router', router)}`;
@@ -102,8 +109,15 @@ export function cellOf(field: FieldSpec, value: unknown, name: Lookup, separator
   return field.refersTo === undefined ? text : name(field.refersTo, text);
 }
 
+/** Elements of a long list that a column shows; how many there are is told behind them. */
+const ELEMENTS_SHOWN_MAX = 8;
+
 /** The same for a narrow column: an element's values without their keys. */
 export function shortCellOf(field: FieldSpec, value: unknown, name: Lookup): string {
+  if (Array.isArray(value) && value.length > ELEMENTS_SHOWN_MAX + 1) {
+    const first = shortCellOf(field, value.slice(0, ELEMENTS_SHOWN_MAX), name);
+    return `${first}, … (${value.length})`;
+  }
   if (field.type !== 'objects' || !Array.isArray(value)) return cellOf(field, value, name, ', ');
   return value
     .map((item) =>
@@ -126,5 +140,7 @@ function elementText(field: FieldSpec, item: unknown, name: Lookup): string {
     ? partsOf(field, item, name)
         .map(([flag, text]) => `${flag}=${text}`)
         .join(',')
-    : String(item);
+    : field.refersTo === undefined || typeof item !== 'string'
+      ? String(item)
+      : name(field.refersTo, item);
 }

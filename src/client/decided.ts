@@ -31,7 +31,7 @@ const frame = z
   .string()
   .regex(/^([0-9a-f]{2})+$/)
   .max(2 * FRAME_BYTES_MAX);
-const at = z.object({ kind: z.enum(['port', 'bridge', 'router']), id });
+const at = z.object({ kind: z.enum(['port', 'bridge', 'router', 'chain']), id });
 const field = z.enum(FIELDS);
 
 const Verdict = z.discriminatedUnion('kind', [
@@ -45,6 +45,7 @@ const Verdict = z.discriminatedUnion('kind', [
             flood: id,
             except: id.optional(),
             here: z.literal(true).optional(),
+            not: z.array(id).max(COPIES_MAX).optional(),
             vlan: vlan.optional(),
           }),
         ]),
@@ -81,6 +82,7 @@ const Note = z.discriminatedUnion('kind', [
     found: text.optional(),
     place: id.optional(),
   }),
+  z.object({ step, kind: z.literal('rule'), at, rule: text, because: text.optional() }),
   z.object({ step, kind: z.literal('size'), mtu: count, fits: z.boolean() }),
   z.object({ step, kind: z.literal('routes'), at, routes: z.array(Route).max(ROUTES_MAX) }),
 ]);

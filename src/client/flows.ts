@@ -50,7 +50,7 @@ export const CausePart = z.object({
   steps: z
     .array(
       z.object({
-        kind: z.enum(['port', 'bridge', 'router']),
+        kind: z.enum(['port', 'bridge', 'router', 'chain']),
         id: text,
         did: text,
         detail: z.string().max(1_000).optional(),

@@ -41,7 +41,7 @@ export type Place = z.output<typeof Place>;
 
 /** A step of the walk that a flow was made by. */
 const StepRow = z.object({
-  kind: z.enum(['port', 'bridge', 'router']),
+  kind: z.enum(['port', 'bridge', 'router', 'chain']),
   id,
   did: text,
   detail: z.string().max(1_000).optional(),

@@ -24,7 +24,7 @@ export interface TraceSend {
 
 /** What a step looked at, or did to the headers. */
 export interface TraceLook {
-  readonly kind: 'read' | 'payload' | 'write' | 'ask' | 'size' | 'routes';
+  readonly kind: 'read' | 'payload' | 'write' | 'ask' | 'size' | 'routes' | 'rule';
   readonly text: string;
   readonly field?: string;
   readonly value?: string;

@@ -35,7 +35,9 @@ const stepText = ({ at, did, detail }: Step): string =>
 function recipientText(to: Recipient): string {
   const vlan = to.vlan === undefined ? '' : ` vlan ${to.vlan}`;
   if ('port' in to) return `port ${to.port}${vlan}`;
-  return `flood ${to.flood} except ${to.except ?? '-'} ${to.here === undefined ? '' : 'here'}${vlan}`;
+  const not = to.not === undefined ? '' : ` not ${to.not.join(' ')}`;
+  const here = to.here === undefined ? '' : 'here';
+  return `flood ${to.flood} except ${to.except ?? '-'} ${here}${not}${vlan}`;
 }
 
 function verdictText(verdict: Verdict): string {

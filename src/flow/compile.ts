@@ -154,14 +154,14 @@ function toPort(work: Work, { port, vlan }: ToPort): DropReason | undefined {
 type ToFlood = Extract<Recipient, { flood: BridgeId }>;
 
 /** A flood that reaches nobody is no fault of its own: another recipient may have some. */
-function toFlood(work: Work, { flood, except, here, vlan }: ToFlood): DropReason | undefined {
+function toFlood(work: Work, { flood, except, here, not, vlan }: ToFlood): DropReason | undefined {
   const { bindings, tags } = work;
   tags.push(floodTag(flood));
   const members = bindings.floodMembers(flood);
   if (members === undefined) return undefined;
   const vid = vidOf(vlan);
   for (const { port, dpPort } of members.local) {
-    if (port === except) continue;
+    if (port === except || not?.includes(port) === true) continue;
     if (dpPort !== undefined) leave(work, { port: dpPort }, vid);
   }
   if (here === undefined && !work.here)
@@ -177,14 +177,20 @@ function joined(outputs: readonly Output[]): Pick<Actions, 'outputs' | 'vlan'> {
   return { vlan, outputs: outputs.map(({ vlan: _, ...output }) => output as Output) };
 }
 
+/** Whether filters keep a flood from some that it would have reached. */
+const isKept = (to: readonly Recipient[]): boolean =>
+  to.some((each) => 'flood' in each && each.not !== undefined);
+
 function forward(outcome: Outcome, work: Work): Actions {
   const { verdict, rewrites } = outcome;
   if (verdict.kind !== 'forward') throw new Error(`compile: ${verdict.kind} forwards nothing`);
   for (const to of verdict.to) {
     const reason = 'port' in to ? toPort(work, to) : toFlood(work, to);
+    // A copy of a flood that reaches nobody is no fault of the others.
+    if (reason === 'not-located' && verdict.to.length > 1) continue;
     if (reason !== undefined) return drop(reason);
   }
-  if (work.outputs.length === 0) return drop('no-recipient');
+  if (work.outputs.length === 0) return drop(isKept(verdict.to) ? 'filter-drop' : 'no-recipient');
   return { ...rewrites, ...joined(work.outputs) };
 }
 

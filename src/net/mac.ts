@@ -54,6 +54,11 @@ export function formatMac(mac: Mac): string {
 /** Multicast or broadcast: the individual/group bit is set (IEEE 802-2014 §8.2.2). */
 export const isGroup = (mac: Mac): boolean => ((mac / OCTET_5) & 1) !== 0;
 
+const RESERVED_FIRST = 0x0180c2000000;
+const RESERVED_LAST = 0x0180c200000f;
+/** Groups that reach no further than the next bridge (IEEE 802.1Q table 8-1). */
+export const isReservedGroup = (mac: Mac): boolean => mac >= RESERVED_FIRST && mac <= RESERVED_LAST;
+
 /** The caller has checked that six bytes are there. */
 export const readMac = (bytes: Uint8Array, at: number): Mac =>
   (read16(bytes, at) * OCTET_4 + read32(bytes, at + 2)) as Mac;
@@ -63,3 +68,8 @@ export function writeMac(bytes: Uint8Array, at: number, mac: Mac): void {
   write16(bytes, at, Math.floor(mac / OCTET_4));
   write32(bytes, at + 2, mac);
 }
+
+/** The bits of a MAC that a mask has. */
+export const macUnder = (mac: Mac, mask: Mac): Mac =>
+  (((Math.floor(mac / OCTET_4) & Math.floor(mask / OCTET_4)) >>> 0) * OCTET_4 +
+    ((mac & mask) >>> 0)) as Mac;

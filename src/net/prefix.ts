@@ -67,6 +67,15 @@ export function contains(prefix: Prefix, ip: Ip): boolean {
   return (differ & (0xf0 >> (length & 3)) & 15) === 0;
 }
 
+/** The first and the last address of a prefix, whose host bits are clear. */
+export function spanOf({ address, length }: Prefix): readonly [first: Ip, last: Ip] {
+  if (!isIp6(address)) return [address, ((address | ~mask4(length)) >>> 0) as Ip4];
+  if (length === 128) return [address, address];
+  const digits = length >> 2;
+  const last = digitAt(address, digits) | (15 >> (length & 3));
+  return [address, (address.slice(0, digits) + last.toString(16)).padEnd(32, 'f') as Ip6];
+}
+
 /** True when some address is in both. */
 export const overlaps = (a: Prefix, b: Prefix): boolean =>
   a.length <= b.length ? contains(a, b.address) : contains(b, a.address);

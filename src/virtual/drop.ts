@@ -205,6 +205,61 @@ export const DROPS = {
     remedy:
       'As with `upcall-budget`: the port sends more first packets than are decided. Other ports are not affected.',
   },
+  'filter-drop': {
+    code: 42,
+    about: 'A rule of a filter drops the packet.',
+    remedy: '`mn trace` names the chain and the rule. None, if it is meant to be dropped.',
+  },
+  'filter-reject': {
+    code: 43,
+    about: 'A rule of a filter rejects the packet; its sender is told where that is allowed.',
+    remedy: '`mn trace` names the chain and the rule. None, if it is meant to be rejected.',
+  },
+  'filter-limit': {
+    code: 50,
+    about: 'The chains of a filter lead on for too long: 32 deep, or 256 rules that match.',
+    remedy: 'Let rules of the first chain decide more, and jump less: `mn trace` lists the jumps.',
+  },
+  'spoofed-mac': {
+    code: 44,
+    about: 'The source MAC is not one that the port may send from, or is secured at another port.',
+    remedy:
+      'The trace names it. If it is meant, add it: `mn port update PORT --allowed-addresses ip=ADDRESS,mac=MAC`. Otherwise find out what the workload does.',
+  },
+  'spoofed-ip': {
+    code: 45,
+    about:
+      'The source address is not one that the port may send from with that MAC, or the frame is of a type in which that cannot be seen.',
+    remedy:
+      'The trace names it. If it is meant (a router, a shared address), add it to `--allowed-addresses`. Types but ARP, IPv4 and IPv6, and second tags, need `--security off`.',
+  },
+  'spoofed-arp': {
+    code: 46,
+    about:
+      'An ARP message claims an address, or a MAC for it, that the port may not have, or that is secured at another port.',
+    remedy:
+      'The trace names it. If a shared address is meant, add it to `--allowed-addresses`. Otherwise the workload tries to take over an address.',
+  },
+  'spoofed-nd': {
+    code: 47,
+    about:
+      'A message of neighbour discovery claims an address, or a MAC for it, that the port may not have, or that is secured at another port, or cannot be read whole.',
+    remedy:
+      'The trace names it. Addresses that IPv6 hosts make themselves (RFC 7217, RFC 8981) must be in `--allowed-addresses`: fe80::/64, or the prefix of the network.',
+  },
+  'dhcp-server': {
+    code: 48,
+    about: 'A DHCP or DHCPv6 message to a client or a relay, from a port that may offer none.',
+    remedy:
+      'A DHCP server or relay of your own needs a port with `--security off`. Otherwise the workload runs one that it should not.',
+  },
+  'router-advertisement': {
+    code: 49,
+    about:
+      'A router advertisement or redirect, or a packet that could hide one, from a port that may offer no routes.',
+    remedy:
+      'A router of your own needs a port with `--security off`. Packets whose first fragment hides the upper header, or with more than 6 IPv6 extension headers, are never let through.',
+  },
   'upcall-refused': {
     code: 16,
     about: 'The agent was not ready to decide: no topology yet.',

@@ -2,9 +2,10 @@
  * What the agent of a host may see: enough to walk every frame that can enter or leave there, no
  * more. The API filters a host's stream by it.
  */
-import type { BridgeId, DeviceId, HostId, RouterId } from './ids.ts';
-import type { KindName } from './kind.ts';
+import type { BridgeId, ChainId, DeviceId, HostId, RouterId } from './ids.ts';
+import type { KindName, StoredObject } from './kind.ts';
 import { deviceOf } from './port/view.ts';
+import { referencesFrom, targetsOf } from './references.ts';
 import type { Topology } from './topology.ts';
 
 /** Names one object among all kinds. */
@@ -12,8 +13,9 @@ export const objectKey = (kind: KindName, id: string): string => `${kind}/${id}`
 
 /**
  * Keys (`objectKey`) of: every host and tunnel zone; every device with a port bound to the host,
- * and all that links join with them: their ports, routes, and where the ports are up. Nothing for a
- * host that does not exist.
+ * and all that links join with them: their ports, routes, and where the ports are up; the chains
+ * that filter there, those that their rules jump to, all their rules, and the groups that these
+ * name. Nothing for a host that does not exist.
  */
 export function entitled(topology: Topology, host: HostId): Set<string> {
   const keys = new Set<string>();
@@ -36,11 +38,47 @@ function addDevice(topology: Topology, id: DeviceId, keys: Set<string>): void {
   const router = topology.router(id as RouterId);
   const device = bridge ?? router;
   if (device === undefined) return;
-  keys.add(objectKey(bridge === undefined ? 'router' : 'bridge', id));
+  const kind = bridge === undefined ? 'router' : 'bridge';
+  keys.add(objectKey(kind, id));
+  addFilters(topology, kind, id, keys);
   for (const port of device.ports) {
+    addFilters(topology, 'port', port, keys);
     keys.add(objectKey('port', port));
     if (topology.get('location', port) !== undefined) keys.add(objectKey('location', port));
   }
   for (const route of topology.referrers('route', 'router', id))
     keys.add(objectKey('route', route));
+}
+
+/** The chains that an object names. */
+export const chainsOf = (kind: KindName, object: StoredObject): readonly ChainId[] =>
+  referencesFrom(kind)
+    .filter(({ reference }) => reference.kind === 'chain')
+    .flatMap((path) => targetsOf(object, path) as ChainId[]);
+
+/** The chains that filter at a port or device, and whatever decides in them. */
+function addFilters(topology: Topology, kind: KindName, id: string, keys: Set<string>): void {
+  const object = topology.get(kind, id);
+  if (object === undefined) return;
+  for (const chain of chainsOf(kind, object)) addChain(topology, chain, keys);
+}
+function addChain(topology: Topology, first: ChainId, keys: Set<string>): void {
+  const chains = new Set([first]);
+  // A set is walked in order of insertion, and what is added meanwhile is walked too.
+  for (const id of chains) {
+    const chain = topology.chain(id);
+    if (chain === undefined || keys.has(objectKey('chain', id))) continue;
+    keys.add(objectKey('chain', id));
+    for (const { id: rule, jump, condition } of chain.rules) {
+      keys.add(objectKey('rule', rule));
+      if (jump !== undefined) chains.add(jump);
+      const { inPortGroup, outPortGroup, portGroup, sourceGroup, destinationGroup } = condition;
+      for (const group of [inPortGroup, outPortGroup, portGroup])
+        if (group !== undefined && topology.get('port-group', group) !== undefined)
+          keys.add(objectKey('port-group', group));
+      for (const group of [sourceGroup, destinationGroup])
+        if (group !== undefined && topology.get('address-group', group) !== undefined)
+          keys.add(objectKey('address-group', group));
+    }
+  }
 }

@@ -94,11 +94,13 @@ export const ip = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const isUnicastIp = (address: Ip): boolean =>
+  !isMulticastIp(address) && !isUnspecifiedIp(address) && address !== BROADCAST4;
+
 /** An address that one neighbour can own: neither a group, nor all hosts, nor unspecified. */
 export const unicastIp = ip.refine((text) => {
   const address = parseIp(text);
-  if (address === undefined) return false;
-  return !isMulticastIp(address) && !isUnspecifiedIp(address) && address !== BROADCAST4;
+  return address !== undefined && isUnicastIp(address);
 }, 'must be a unicast address');
 
 /**
@@ -112,18 +114,34 @@ export const underlayIp = unicastIp.refine((text) => {
   return !mapped && !isLoopbackIp(address) && !(isIp6(address) && isLinkLocalIp(address));
 }, 'must be an address by which other hosts reach this one: not loopback, link-local or IPv4-mapped');
 
+/** The fault of a text that is no prefix; `also` is what else it may be. */
+function prefixFault(text: string, also: string): string {
+  const loose = parseNetwork(text);
+  if (loose === undefined) return `must be ${also}a prefix such as 10.0.0.0/8 or fd00::/64`;
+  const { address, length } = loose;
+  const meant = formatPrefix({ address: networkOf(address, length), length });
+  return `has bits behind its length: did you mean ${meant}?`;
+}
+
 /** A prefix in canonical text: `10.0.0.0/8`, `fd00::/64`; its host bits are zero. */
 export const prefix = z.string().transform((text, context) => {
   const parsed = parsePrefix(text);
   if (parsed !== undefined) return formatPrefix(parsed);
-  const loose = parseNetwork(text);
+  context.addIssue({ code: 'custom', message: prefixFault(text, '') });
+  return z.NEVER;
+});
+
+/**
+ * One unicast address, or a prefix, in canonical text: `10.0.0.5`, `fd00::/64`. A prefix of one
+ * address is that address.
+ */
+export const addressOrPrefix = z.string().transform((text, context) => {
+  const parsed = parsePrefix(text);
+  if (parsed !== undefined && parsed.length < bitsOf(parsed.address)) return formatPrefix(parsed);
+  const address = parsed?.address ?? parseIp(text);
+  if (address !== undefined && isUnicastIp(address)) return formatIp(address);
   const message =
-    loose === undefined
-      ? 'must be a prefix such as 10.0.0.0/8 or fd00::/64'
-      : `has bits behind its length: did you mean ${formatPrefix({
-          address: networkOf(loose.address, loose.length),
-          length: loose.length,
-        })}?`;
+    address === undefined ? prefixFault(text, 'an address or ') : 'must be a unicast address';
   context.addIssue({ code: 'custom', message });
   return z.NEVER;
 });

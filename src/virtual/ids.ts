@@ -7,6 +7,19 @@ export type PortId = string & z.BRAND<'port'>;
 export type RouteId = string & z.BRAND<'route'>;
 export type HostId = string & z.BRAND<'host'>;
 export type TunnelZoneId = string & z.BRAND<'tunnel-zone'>;
+export type ChainId = string & z.BRAND<'chain'>;
+export type RuleId = string & z.BRAND<'rule'>;
+export type PortGroupId = string & z.BRAND<'port-group'>;
+export type AddressGroupId = string & z.BRAND<'address-group'>;
 /** What has ports. */
 export type DeviceId = BridgeId | RouterId;
-export type AnyId = DeviceId | PortId | RouteId | HostId | TunnelZoneId;
+export type AnyId =
+  | DeviceId
+  | PortId
+  | RouteId
+  | HostId
+  | TunnelZoneId
+  | ChainId
+  | RuleId
+  | PortGroupId
+  | AddressGroupId;

@@ -10,10 +10,14 @@ import type { z } from 'zod';
 export const KIND_NAMES = [
   'tunnel-zone',
   'host',
+  'chain',
+  'address-group',
   'bridge',
   'router',
   'port',
   'route',
+  'port-group',
+  'rule',
   'location',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
@@ -72,6 +76,11 @@ export interface Kind<Schema extends z.ZodObject = z.ZodObject> {
   readonly assigned: readonly string[];
   /** Fields that cannot change once the object exists. */
   readonly immutable: readonly string[];
+  /**
+   * Lists that callers leave out or fill, but do not give empty. One becomes empty when the last
+   * object that it names is deleted, and then matches nothing.
+   */
+  readonly filled?: readonly string[];
   /**
    * Who may write: `operator` only, `tenant` (its own objects, and operators), or `host` (its own
    * rows).

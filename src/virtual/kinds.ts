@@ -1,21 +1,29 @@
 /** THE table: one row per kind of object. */
 import type { z } from 'zod';
+import { addressGroupKind } from './address-group/address-group.ts';
 import { bridgeKind } from './bridge/bridge.ts';
+import { chainKind } from './chain/chain.ts';
 import { hostKind } from './host/host.ts';
 import type { Kind, KindName } from './kind.ts';
 import { locationKind } from './location/location.ts';
 import { portKind, type Port } from './port/port.ts';
+import { portGroupKind } from './port-group/port-group.ts';
 import { routeKind } from './route/route.ts';
 import { routerKind } from './router/router.ts';
+import { ruleKind } from './rule/rule.ts';
 import { tunnelZoneKind } from './tunnel-zone/tunnel-zone.ts';
 
 export const kinds = {
   'tunnel-zone': tunnelZoneKind,
   host: hostKind,
+  chain: chainKind,
+  'address-group': addressGroupKind,
   bridge: bridgeKind,
   router: routerKind,
   port: portKind,
   route: routeKind,
+  'port-group': portGroupKind,
+  rule: ruleKind,
   location: locationKind,
 } as const satisfies { [K in KindName]: Kind };
 

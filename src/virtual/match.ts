@@ -178,6 +178,10 @@ export class Match {
   get seen(): FieldSet {
     return this.#seen;
   }
+  /** What may be read and leaves the mask as it is. */
+  get known(): FieldSet {
+    return this.#seen | this.#written;
+  }
   get guards(): Guards {
     return { decTtl: this.#decTtl, mtu: this.#mtu };
   }

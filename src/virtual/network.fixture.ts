@@ -33,6 +33,8 @@ export class Network {
   readonly macs = new MacTable({ perPortMax: 16, ageMs: 10 });
   readonly neighbours = new NeighbourTable({ perPortMax: 4 });
   readonly errors = new ErrorBudget();
+  /** Which ports are of this host; all, unless told. */
+  here: (port: PortId) => boolean = () => true;
   /** Asked in vain. */
   readonly unreachable = new Set<string>();
   /** Tags of the last change. */
@@ -114,6 +116,21 @@ export class Network {
     return this.put('route', name, { ...common, ...fields });
   }
 
+  /** A chain with these rules, in order; `jump` names a chain that is there. */
+  chain(name: string, ...rules: readonly Fields[]): this {
+    this.put('chain', name, {});
+    for (const [i, { jump, ...fields }] of rules.entries()) {
+      const to = jump === undefined ? {} : { jump: this.id('chain', jump as string) };
+      const place = { chain: this.id('chain', name), position: (i + 1) * 100, invert: false };
+      this.put('rule', `${name}-${i + 1}`, { name: undefined, ...place, ...fields, ...to });
+    }
+    return this;
+  }
+  /** Gives an object a filter, or takes it away. */
+  filter(kind: KindName, name: string, field: string, chain: string | undefined): this {
+    return this.put(kind, name, { [field]: chain && this.id('chain', chain) });
+  }
+
   /** A router port knows a neighbour. */
   knows(port: string, address: string, n: number): this {
     const heard = { port: this.port(port), ip: ip(address), mac: mac(macOf(n)) };
@@ -124,6 +141,7 @@ export class Network {
     return {
       macs: this.macs,
       errors: this.errors,
+      isHere: (port) => this.here(port),
       neighbours: {
         neighbour: (port, address) =>
           this.unreachable.has(`${port}/${address}`)

@@ -25,7 +25,7 @@ test('an observed walk is the walk: same outcome, and every field seen is noted'
       packets,
       ingresses,
       (topology, macs, neighbours, { headers, bytes, size }, ingress) => {
-        const state = { macs, neighbours, errors: { mayTell: () => true } };
+        const state = { macs, neighbours, errors: { mayTell: () => true }, isHere: () => true };
         const request = { topology, state, headers, bytes, size, ingress };
         const { outcome, notes } = observe(request);
         assert.deepEqual(outcome, simulate(request));

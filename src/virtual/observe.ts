@@ -11,11 +11,13 @@ import { formatIp, type Ip, type Ip6 } from '#net/ip.ts';
 import { formatMac, type Mac } from '#net/mac.ts';
 import { contains, formatPrefix } from '#net/prefix.ts';
 import { fieldText } from './field-text.ts';
-import type { BridgeId, PortId, RouterId } from './ids.ts';
+import type { BridgeId, ChainId, PortId, RouterId } from './ids.ts';
 import { Match, type Field, type Headers, type Rewrites } from './match.ts';
 import type { Outcome, Step } from './outcome.ts';
+import type { Tried } from './walk.ts';
 import type { ReadyBridge, ReadyRouter } from './ready.ts';
 import { shareOf } from './router/share.ts';
+import { fieldTextOf, type ConditionField, type ConditionView } from './rule/condition.ts';
 import { simulate, type SimulateRequest } from './simulate.ts';
 import type {
   BridgeView,
@@ -76,6 +78,8 @@ export type Note = {
       readonly place?: PortId;
     }
   | { readonly kind: 'size'; readonly mtu: number; readonly fits: boolean }
+  /** A rule was asked; `because`: what it asks and the packet has not; absent: it matched. */
+  | { readonly kind: 'rule'; readonly at: At; readonly rule: string; readonly because?: string }
   | { readonly kind: 'routes'; readonly at: At; readonly routes: readonly RouteNote[] }
 );
 /** A note without the step that it led to. */
@@ -187,6 +191,15 @@ class ObservedBridge implements BridgeView {
   get adminStateUp(): boolean {
     return this.#bridge.adminStateUp;
   }
+  get inboundFilter(): ChainId | undefined {
+    return this.#bridge.inboundFilter;
+  }
+  get outboundFilter(): ChainId | undefined {
+    return this.#bridge.outboundFilter;
+  }
+  get filtered(): ReadonlySet<PortId> {
+    return this.#bridge.filtered;
+  }
   get floodKey(): number {
     return this.#bridge.floodKey;
   }
@@ -207,6 +220,24 @@ class ObservedBridge implements BridgeView {
   }
   hasSeeds(family: 4 | 6): boolean {
     return this.#bridge.hasSeeds(family);
+  }
+  get secures(): boolean {
+    return this.#bridge.secures;
+  }
+  hasSecured(family: 4 | 6): boolean {
+    return this.#bridge.hasSecured(family);
+  }
+  securedMac(mac: Mac): ReadonlySet<PortId> | undefined {
+    return this.#secured(`secured MAC ${formatMac(mac)}`, this.#bridge.securedMac(mac));
+  }
+  securedAddress(ip: Ip): ReadonlySet<PortId> | undefined {
+    return this.#secured(`secured address ${formatIp(ip)}`, this.#bridge.securedAddress(ip));
+  }
+  /** An address may be secured at several ports: each is a note. */
+  #secured(about: string, ports: ReadonlySet<PortId> | undefined) {
+    if (ports === undefined) this.#ask(about, undefined);
+    for (const place of ports ?? []) this.#ask(about, { place });
+    return ports;
   }
   seededPort(mac: Mac): PortId | undefined {
     const place = this.#bridge.seededPort(mac);
@@ -244,6 +275,18 @@ class ObservedRouter implements RouterView {
   }
   get adminStateUp(): boolean {
     return this.#router.adminStateUp;
+  }
+  get localFilter(): ChainId | undefined {
+    return this.#router.localFilter;
+  }
+  get inboundFilter(): ChainId | undefined {
+    return this.#router.inboundFilter;
+  }
+  get forwardFilter(): ChainId | undefined {
+    return this.#router.forwardFilter;
+  }
+  get outboundFilter(): ChainId | undefined {
+    return this.#router.outboundFilter;
   }
   get networkKey(): number {
     return this.#router.networkKey;
@@ -312,10 +355,13 @@ function observedTopology(
       const router = topology.router(id);
       return router && new ObservedRouter(notes, router, match);
     },
+    chain: (id) => topology.chain(id),
+    inPortGroup: (group, port) => topology.inPortGroup(group, port),
+    inAddressGroup: (group, ip) => topology.inAddressGroup(group, ip),
   };
 }
 
-function observedState(notes: Notes, { macs, neighbours, errors }: StateView): StateView {
+function observedState(notes: Notes, { macs, neighbours, errors, isHere }: StateView): StateView {
   const learned: LearnedView = {
     port: (bridge, vlan, mac) => {
       const place = macs.port(bridge, vlan, mac);
@@ -337,7 +383,27 @@ function observedState(notes: Notes, { macs, neighbours, errors }: StateView): S
     },
     mayHear: (port, by) => neighbours.mayHear(port, by),
   };
-  return { macs: learned, neighbours: heard, errors };
+  return { macs: learned, neighbours: heard, errors, isHere };
+}
+
+const triedBy =
+  (notes: Notes): Tried =>
+  ({ ready }, rule, because) => {
+    const name = rule.name === undefined ? '' : ` ${rule.name}`;
+    const text = `${rule.position} ${rule.action}${name}`;
+    notes.add({
+      kind: 'rule',
+      at: ready.at,
+      rule: text,
+      ...(because !== undefined && { because: becauseOf(rule.condition, because) }),
+    });
+  };
+
+/** What a rule asks that the packet has not. */
+function becauseOf(condition: ConditionView, failed: string): string {
+  if (failed === 'invert') return 'all that it excepts is so';
+  if (failed === 'fragments') return `fragments ${condition.fragments}`;
+  return fieldTextOf(condition, failed as ConditionField);
 }
 
 /** Walks a packet and notes what the walk looks at. */
@@ -348,7 +414,7 @@ export function observe(request: Omit<SimulateRequest, 'observed'>): Observed {
     ...request,
     topology: observedTopology(notes, request, match),
     state: observedState(notes, request.state),
-    observed: { match, steps: notes.steps },
+    observed: { match, steps: notes.steps, tried: triedBy(notes) },
   });
   return { outcome, notes: notes.list, notesLeftOut: notes.leftOut };
 }

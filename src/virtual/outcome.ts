@@ -23,7 +23,8 @@ export type Ingress =
 /**
  * Where a frame leaves. `flood`: every port of the bridge that is up and not linked to another
  * device, except the one named; `here`: only those of this host (another host began the flood, and
- * the others have their own copy). `vlan`: the VLAN field it leaves with there; absent: as it came.
+ * the others have their own copy); `not`: ports of this host that filters keep the frame from, or
+ * that have a copy of their own. `vlan`: the VLAN field it leaves with there; absent: as it came.
  */
 export type Recipient = { readonly vlan?: number } & (
   | { readonly port: PortId }
@@ -31,6 +32,7 @@ export type Recipient = { readonly vlan?: number } & (
       readonly flood: BridgeId;
       readonly except?: PortId;
       readonly here?: true;
+      readonly not?: readonly PortId[];
     }
 );
 
@@ -92,9 +94,10 @@ export interface Tell {
  * form.
  */
 export interface Step {
-  readonly at: { readonly kind: 'port' | 'bridge' | 'router'; readonly id: AnyId };
+  readonly at: { readonly kind: 'port' | 'bridge' | 'router' | 'chain'; readonly id: AnyId };
   readonly did:
     | 'enter'
+    | 'refuse'
     | 'learn'
     | 'answer'
     | 'unicast'
@@ -105,6 +108,9 @@ export interface Step {
     | 'set-vlan'
     | 'pop-vlan'
     | 'local'
+    | 'rule'
+    | 'no-rule'
+    | 'keep'
     | 'route'
     | 'hear'
     | 'ask'

@@ -1,5 +1,6 @@
 /** Transactions: what they change, and word for word why they are refused. */
 import assert from 'node:assert/strict';
+import { KIND_NAMES } from './kind.ts';
 import { test } from 'node:test';
 import { TRANSACTION_ROWS_MAX, type Operation } from './plan.ts';
 import { asHost, create, GHOST, remove, update, World, type Fields } from './plan/world.fixture.ts';
@@ -38,6 +39,8 @@ test('create: ids and keys are given, names are resolved, defaults filled in', (
     host: host?.id,
     interface: 'tap0',
     addresses: [{ mac: '02:aa:00:00:00:01', ip: 'fd00::1' }],
+    security: 'off',
+    allowedAddresses: [],
     revision: 0,
   });
   assert.deepEqual(zone?.['members'], [{ host: host?.id, address: '192.0.2.1' }]);
@@ -120,7 +123,7 @@ test('operations themselves are checked: they come from outside', () => {
   assert.equal(bad({ op: 'drop' }), 'op: must be "create" or "update" or "delete"');
   assert.equal(
     bad({ op: 'create', kind: 'toString', body: {} }),
-    'kind: must be one of tunnel-zone, host, bridge, router, port, route, location',
+    `kind: must be one of ${KIND_NAMES.join(', ')}`,
   );
   assert.equal(bad({ op: 'update', kind: 'host', body: {} }), 'id: must be an id or a name');
   assert.equal(bad({ op: 'create', kind: 'host', body: [] }), 'body: must be an object');

@@ -10,12 +10,13 @@
 import { formatIp, type Ip } from '#net/ip.ts';
 import { formatMac, type Mac } from '#net/mac.ts';
 import { formatPrefix } from '#net/prefix.ts';
-import type { BridgeId, PortId, RouterId } from './ids.ts';
+import type { BridgeId, ChainId, PortId, RouterId } from './ids.ts';
 import type { Step, Verdict } from './outcome.ts';
 import {
   bindingTag,
   bridgeLinksTag,
   bridgeTag,
+  chainTag,
   destinationTag,
   floodTag,
   locationTag,
@@ -241,5 +242,15 @@ export class ReadyRouter {
   }
   #step(route: RouteView, of: number): Step {
     return { at: this.at, did: 'route', detail: routeText(route, of) };
+  }
+}
+
+export class ReadyChain {
+  readonly at: Step['at'];
+  readonly tag: Tag;
+
+  constructor(id: ChainId) {
+    this.at = { kind: 'chain', id };
+    this.tag = chainTag(id);
   }
 }

@@ -2,7 +2,8 @@
  * Reads and empties the reference fields that the table of kinds declares, so that nothing else
  * knows how a reference is stored.
  *
- * A path is a field (`bridge`) or a field of the elements of a list (`members.host`).
+ * A path is a field (`bridge`), whose value may be a list of ids (`ports`), or a field of the
+ * elements of a list (`members.host`).
  */
 import { KIND_NAMES, type KindName, type Reference, type StoredObject } from './kind.ts';
 import { kindOf } from './kinds.ts';
@@ -11,7 +12,7 @@ export interface ReferencePath {
   readonly holder: KindName;
   readonly path: string;
   readonly field: string;
-  /** Set when `field` is a list: the field of its elements. */
+  /** Set when `field` is a list of objects: the field of its elements. */
   readonly inner: string | undefined;
   readonly reference: Reference;
 }
@@ -47,7 +48,12 @@ const elementsOf = (value: unknown): readonly Fields[] =>
 /** The ids that a stored object names at a path. */
 export function targetsOf(object: StoredObject, { field, inner }: ReferencePath): string[] {
   const value = (object as unknown as Fields)[field];
-  const found = inner === undefined ? [value] : elementsOf(value).map((element) => element[inner]);
+  const found: readonly unknown[] =
+    inner !== undefined
+      ? elementsOf(value).map((element) => element[inner])
+      : Array.isArray(value)
+        ? value
+        : [value];
   return found.filter((id): id is string => typeof id === 'string');
 }
 
@@ -58,8 +64,12 @@ export function withoutTarget(
   target: string,
 ): StoredObject {
   const { [field]: value, ...rest } = object as unknown as Fields;
-  const kept =
-    inner === undefined ? undefined : elementsOf(value).filter((e) => e[inner] !== target);
+  const kept: readonly unknown[] | undefined =
+    inner !== undefined
+      ? elementsOf(value).filter((e) => e[inner] !== target)
+      : Array.isArray(value)
+        ? value.filter((each) => each !== target)
+        : undefined;
   return (kept === undefined ? rest : { ...rest, [field]: kept }) as unknown as StoredObject;
 }
 
@@ -77,6 +87,10 @@ export function mapReferences(
     const value = out[field];
     if (inner === undefined) {
       if (typeof value === 'string') out[field] = resolve(value, reference.kind, field);
+      else if (Array.isArray(value))
+        out[field] = value.map((text: unknown, i) =>
+          typeof text === 'string' ? resolve(text, reference.kind, `${field}.${i}`) : text,
+        );
     } else if (Array.isArray(value))
       out[field] = value.map((element: unknown, i) => {
         const text =

@@ -5,6 +5,7 @@
  * came.
  */
 import { KIND_NAMES, type KindName, type StoredObject } from './kind.ts';
+import { listDifference } from './list-difference.ts';
 import { referencesFrom, targetsOf } from './references.ts';
 
 export const byKind = <Value>(make: () => Value): Record<KindName, Value> =>
@@ -46,15 +47,18 @@ export class Rows {
     if (before !== undefined) {
       if (after === undefined) this.#objects[kind].delete(before.id);
       if (before.name !== undefined) removeFrom(this.#names[kind], before.name, before.id);
-      for (const path of referencesFrom(kind))
-        for (const target of targetsOf(before, path))
-          removeFrom(this.#referrers, `${kind}.${path.path}/${target}`, before.id);
+    }
+    const id = (after ?? before)?.id ?? '';
+    for (const path of referencesFrom(kind)) {
+      const was = before === undefined ? [] : targetsOf(before, path);
+      const is = after === undefined ? [] : targetsOf(after, path);
+      const { gone, come } = listDifference(was, is);
+      const key = `${kind}.${path.path}/`;
+      for (const target of gone) removeFrom(this.#referrers, key + target, id);
+      for (const target of come) addTo(this.#referrers, key + target, id);
     }
     if (after === undefined) return;
     this.#objects[kind].set(after.id, after);
     if (after.name !== undefined) addTo(this.#names[kind], after.name, after.id);
-    for (const path of referencesFrom(kind))
-      for (const target of targetsOf(after, path))
-        addTo(this.#referrers, `${kind}.${path.path}/${target}`, after.id);
   }
 }

@@ -49,17 +49,21 @@ const ingresses: fc.Arbitrary<Ingress> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...PORT_IDS).map((out) => ({ out })) },
 );
 
-type State = StateView & { readonly macs: MacTable };
+type Known = Omit<StateView, 'isHere'>;
+type State = Known & { readonly macs: MacTable };
 const states: fc.Arbitrary<State> = fc
   .tuple(macTables, neighbourViews, fc.boolean())
   .map(([macs, neighbours, may]) => ({ macs, neighbours, errors: { mayTell: () => may } }));
 
 const walk = (
   topology: Topology,
-  state: StateView,
+  state: Known,
   { headers, bytes, size }: Packet,
   ingress: Ingress,
-): Outcome => simulate({ topology, state, headers, bytes, size, ingress });
+): Outcome => {
+  const isHere = (port: PortId): boolean => topology.isOnHost(port, HOST_IDS[0]);
+  return simulate({ topology, state: { ...state, isHere }, headers, bytes, size, ingress });
+};
 
 /**
  * An alteration must be named: `tags` are the change's, `before` and `after` the outcomes around
@@ -84,14 +88,21 @@ function alike(outcome: Outcome, a: Packet, b: Packet): Packet {
 
 test('mask: packets that agree on the fields seen have one outcome', (t) => {
   const seen = { cacheable: 0, routed: 0, limited: 0 };
+  const filtered = { decided: 0, kept: 0, told: 0 };
   law(t, [topologies, states, packets, packets, ingresses], (topology, state, a, b, ingress) => {
     const outcome = walk(topology, state, a, ingress);
     if (outcome.cacheable) seen.cacheable++;
     if (outcome.guards.decTtl > 0 && outcome.cacheable) seen.routed++;
+    if (outcome.cacheable && outcome.steps.some(({ did }) => did === 'rule')) filtered.decided++;
+    if (outcome.steps.some(({ did }) => did === 'keep')) filtered.kept++;
+    if (outcome.verdict.kind === 'drop' && outcome.verdict.reason === 'filter-reject')
+      if (outcome.sends.length > 0) filtered.told++;
     if (outcome.guards.mtu !== undefined && outcome.cacheable) seen.limited++;
     assert.deepEqual(walk(topology, state, alike(outcome, a, b), ingress), outcome);
   });
-  t.diagnostic(JSON.stringify(seen));
+  t.diagnostic(JSON.stringify({ ...seen, ...filtered }));
+  for (const [what, n] of Object.entries(filtered))
+    assert(n > numRuns / 5_000, `${what}: only ${n}`);
   assert(seen.cacheable > numRuns / 2 && seen.cacheable < numRuns, JSON.stringify(seen));
   assert(seen.routed > numRuns / 200 && seen.limited > 0, JSON.stringify(seen));
 });

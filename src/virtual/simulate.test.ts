@@ -86,6 +86,7 @@ const stateOf = (macs: MacTable): StateView => ({
   macs,
   neighbours: { neighbour: () => undefined, mayHear: () => true },
   errors: { mayTell: () => true },
+  isHere: () => true,
 });
 const macTable = (): MacTable => new MacTable({ perPortMax: 2, ageMs: 10 });
 

@@ -9,14 +9,16 @@
  * goes from device to device over links only (law 8).
  */
 import { enterBridge, enterFlood } from './bridge/forward.ts';
+import { filter } from './chain/filter.ts';
 import type { PortId } from './ids.ts';
 import { Match, type Headers } from './match.ts';
 import type { Ingress, Outcome, Step, Verdict } from './outcome.ts';
 import { leaveLeg } from './port/leg.ts';
+import { deviceOf } from './port/view.ts';
 import { enterHeard, enterRouter } from './router/forward.ts';
 import { bridgeTag, portTag, routerTag } from './tags.ts';
 import type { StateView, TopologyView } from './view.ts';
-import { drop, recipient, type Next, type Walk } from './walk.ts';
+import { drop, recipient, type Next, type Tried, type Walk } from './walk.ts';
 
 /** Devices one frame may cross. */
 export const DEVICES_MAX = 12;
@@ -34,7 +36,7 @@ export interface SimulateRequest {
   readonly size: number;
   readonly ingress: Ingress;
   /** What a tracer looks on with (`observe.ts`): made anew for the walk, of the same packet. */
-  readonly observed?: { readonly match: Match; readonly steps: Step[] };
+  readonly observed?: { readonly match: Match; readonly steps: Step[]; readonly tried: Tried };
 }
 
 function enterPort(walk: Walk, id: PortId): Next {
@@ -44,7 +46,13 @@ function enterPort(walk: Walk, id: PortId): Next {
   if (port === undefined) return drop(walk, { kind: 'port', id }, 'no-port');
   steps.push(port.ready.enter);
   if (!port.adminStateUp) return drop(walk, port.ready.at, 'port-down');
+  walk.inPort = id;
+  walk.outPort = undefined;
+  walk.entered = undefined;
+  walk.crossed.push(deviceOf(port));
   if (port.type === 'router') {
+    const refused = filter(walk, port.ready.at, port.inboundFilter);
+    if (refused !== undefined) return refused;
     const router = topology.router(port.router);
     tags.push(router?.ready.tag ?? routerTag(port.router));
     if (router === undefined) return drop(walk, { kind: 'router', id: port.router }, 'no-port');
@@ -67,6 +75,9 @@ function leavePort(walk: Walk, id: PortId): Next {
   const { at, leave, delivered } = port.ready;
   if (!port.adminStateUp) return drop(walk, at, 'port-down');
   if (port.type === 'bridge' && !leaveLeg(walk, port)) return drop(walk, at, 'vlan-mismatch');
+  walk.outPort = id;
+  const refused = filter(walk, at, port.outboundFilter);
+  if (refused !== undefined) return refused;
   walk.steps.push(leave);
   if (port.peer !== undefined) return enterPort(walk, port.peer);
   if (walk.match.vlanOut === undefined) return delivered;
@@ -101,6 +112,11 @@ export function simulate(request: SimulateRequest): Outcome {
     state,
     match,
     from: 'port' in ingress ? ingress.port : undefined,
+    inPort: undefined,
+    outPort: undefined,
+    crossed: [],
+    entered: undefined,
+    tried: observed?.tried,
     cut: undefined,
     charge: undefined,
     tags: [],

@@ -8,12 +8,23 @@
 import type { Ip, Ip4, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import { contains, networkOf, type Prefix } from '#net/prefix.ts';
-import type { BridgeId, HostId, PortId, RouterId } from './ids.ts';
+import type {
+  AddressGroupId,
+  BridgeId,
+  ChainId,
+  HostId,
+  PortGroupId,
+  PortId,
+  RouterId,
+} from './ids.ts';
 
 export type Tag = string & { readonly brand: 'Tag' };
 const tag = (text: string): Tag => text as Tag;
 
-/** The port's own fields: existence, admin state, hairpin, binding, device, peer, addresses. */
+/**
+ * The port's own fields: existence, admin state, hairpin, binding, device, peer, addresses, what it
+ * secures.
+ */
 export const portTag = (port: PortId): Tag => tag(`port/${port}`);
 /** The bridge's own fields. */
 export const bridgeTag = (bridge: BridgeId): Tag => tag(`bridge/${bridge}`);
@@ -34,16 +45,20 @@ export const macTag = (bridge: BridgeId, vlan: number, mac: Mac): Tag =>
 export const bridgeLinksTag = (bridge: BridgeId): Tag => tag(`links/${bridge}`);
 /** The set of ports a flood of this bridge reaches, and where they are. */
 export const floodTag = (bridge: BridgeId): Tag => tag(`flood/${bridge}`);
-/** The port a MAC is seeded at: a seed holds in every VLAN of the bridge. */
+/** The port a MAC is seeded at, and those it is secured at: in every VLAN of the bridge. */
 export const seededMacTag = (bridge: BridgeId, mac: Mac): Tag => tag(`seed-mac/${bridge}/${mac}`);
 /**
- * Who is seeded with an IP address. For a solicited-node group: whether an address of that group is
- * seeded at all (the group is all that a walk which stays cacheable sees of a solicitation).
+ * Who is seeded with an IP address, and where it is secured. For a solicited-node group: whether an
+ * address of that group is seeded at all (the group is all that a walk which stays cacheable sees
+ * of a solicitation).
  */
 export const seededIpTag = (bridge: BridgeId, ip: Ip): Tag => tag(`seed-ip/${bridge}/${ip}`);
 /** Whether a port may learn one more MAC. */
 export const learningTag = (port: PortId): Tag => tag(`learning/${port}`);
-/** Whether ARP, and whether neighbour solicitations, must be looked into at all on this bridge. */
+/**
+ * Whether ARP, and whether neighbour discovery, must be looked into at all on this bridge, and
+ * whether any port of it is secured.
+ */
 export const seedsTag = (bridge: BridgeId): Tag => tag(`seeds/${bridge}`);
 /** On which host a port is up, and under which tunnel key. */
 export const locationTag = (port: PortId): Tag => tag(`location/${port}`);
@@ -52,6 +67,12 @@ export const hostTag = (host: HostId): Tag => tag(`host/${host}`);
 export const isHostTag = (of: Tag): boolean => of.startsWith('host/');
 /** The interface of this host that carries a port here. */
 export const bindingTag = (port: PortId): Tag => tag(`binding/${port}`);
+
+/** The rules of a chain: that it is there, which they are, in what order, and what they say. */
+export const chainTag = (chain: ChainId): Tag => tag(`chain/${chain}`);
+/** Whether a port is a member of a group. */
+export const portGroupTag = (group: PortGroupId, port: PortId): Tag =>
+  tag(`member/${group}/${port}`);
 
 const DESTINATION = 'to/';
 const ROUTES = 'routes/';
@@ -72,6 +93,15 @@ export const routesTag = (router: string, prefix?: Prefix): Tag =>
   prefix === undefined
     ? tag(`${ROUTES}${router}`)
     : tag(`${ROUTES}${router}/${networkOf(prefix.address, prefix.length)}/${prefix.length}`);
+
+/**
+ * Whether an address is in a group: like a destination in a router's table, since a group has
+ * prefixes as a table has routes.
+ */
+export const addressGroupTag = (group: AddressGroupId, ip: Ip): Tag => destinationTag(group, ip);
+/** Members of a group inside a prefix changed, or (without) any; see `routesTag`. */
+export const addressGroupChangeTag = (group: AddressGroupId, prefix?: Prefix): Tag =>
+  routesTag(group, prefix);
 
 export interface Destination {
   readonly router: string;

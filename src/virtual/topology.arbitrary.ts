@@ -10,6 +10,15 @@ import fc from 'fast-check';
 import { FLOOD_KEY_BIT } from './bridge/bridge.ts';
 import type { RowChange } from './change.ts';
 import type { BridgeId, HostId, PortId, RouteId, RouterId, TunnelZoneId } from './ids.ts';
+import {
+  ADDRESS_GROUP_IDS,
+  CHAIN_IDS,
+  filtersOf,
+  PORT_GROUP_IDS,
+  RULE_IDS,
+  FIREWALL_ROWS,
+} from './rule/rule.arbitrary.ts';
+import { BRIDGE_IDS, ids, PORT_IDS, ROUTER_IDS } from './ids.arbitrary.ts';
 import type { KindName, StoredObject } from './kind.ts';
 import { MACS, IPS, ROUTER_MACS } from './packet.arbitrary.ts';
 import { formatIp } from '#net/ip.ts';
@@ -20,15 +29,7 @@ import { MacTable, type LearnedPlace } from './state/macs.ts';
 import { Topology, type TopologyObject } from './topology.ts';
 import type { NeighbourView } from './view.ts';
 
-const ids = <Id extends string>(kind: number, count: number): readonly Id[] =>
-  Array.from(
-    { length: count },
-    (_, i) => `0000000${kind}-0000-4000-8000-${String(i + 1).padStart(12, '0')}` as Id,
-  );
-
-export const BRIDGE_IDS = ids<BridgeId>(1, 2);
-export const PORT_IDS = ids<PortId>(2, 10);
-export const ROUTER_IDS = ids<RouterId>(5, 2);
+export { BRIDGE_IDS, PORT_IDS, ROUTER_IDS };
 export const ROUTE_IDS = ids<RouteId>(6, 4);
 export const HOST_IDS = ids<HostId>(3, 3);
 export const ZONE_IDS = ids<TunnelZoneId>(4, 2);
@@ -51,12 +52,33 @@ const seeds = fc.oneof(
   fc.uniqueArray(seed, { maxLength: 2, selector: (it) => ('ip' in it ? it.ip : it.mac) }),
 );
 
-const bridgePort = row({
-  type: fc.constant('bridge'),
-  bridge: one([...BRIDGE_IDS, ...BRIDGE_IDS.slice(0, 1), ...BRIDGE_IDS.slice(0, 1)]),
-  hairpin: fc.boolean(),
-  addresses: seeds,
+const allowed = row({
+  ip: one([...IPS.map(formatIp), '10.0.0.0/30', '0.0.0.0/0', 'fd00::/64', '::/0']),
+  mac: one([undefined, ...MACS.map(formatMac)]),
 });
+/** Mostly off, or hardly anything would get anywhere. */
+const security = fc.oneof(
+  { weight: 4, arbitrary: fc.constant({}) },
+  {
+    weight: 1,
+    arbitrary: row({
+      security: one(['on', 'on', 'on', 'off']),
+      allowedAddresses: fc.array(allowed, { maxLength: 2 }),
+    }),
+  },
+);
+
+const bridgePort = fc
+  .tuple(
+    row({
+      type: fc.constant('bridge'),
+      bridge: one([...BRIDGE_IDS, ...BRIDGE_IDS.slice(0, 1), ...BRIDGE_IDS.slice(0, 1)]),
+      hairpin: fc.boolean(),
+      addresses: seeds,
+    }),
+    security,
+  )
+  .map(([port, secured]) => ({ ...port, ...secured }));
 const routerPort = fc
   .tuple(
     row({
@@ -79,33 +101,47 @@ const places: fc.Arbitrary<object> = fc.oneof(
   { weight: 1, arbitrary: row({ peer: one(PORT_IDS) }) },
 );
 
+/** A row of a device with some of these filters, mostly none. */
+const withFilters = (
+  device: fc.Arbitrary<StoredObject>,
+  fields: readonly string[],
+): fc.Arbitrary<StoredObject> =>
+  fc.tuple(device, filtersOf(fields)).map(([object, filters]) => ({ ...object, ...filters }));
+
 /** A row of each kind with this id. */
 const ROWS: { readonly [K in KindName]: (id: string) => fc.Arbitrary<StoredObject> } = {
   host: (id) => row({ id: fc.constant(id), name: fc.constant(`h${id.at(-1)}`), revision }),
   bridge: (id) =>
-    row({
-      id: fc.constant(id),
-      name: one(['b0', 'b1']),
-      adminStateUp: mostly,
-      floodKey: fc.constant(FLOOD_KEY_BIT + Number(id.at(-1))),
-      revision,
-    }),
+    withFilters(
+      row({
+        id: fc.constant(id),
+        name: one(['b0', 'b1']),
+        adminStateUp: mostly,
+        floodKey: fc.constant(FLOOD_KEY_BIT + Number(id.at(-1))),
+        revision,
+      }),
+      ['inboundFilter', 'outboundFilter'],
+    ),
   router: (id) =>
-    row({
-      id: fc.constant(id),
-      name: one(['r0', 'r1']),
-      adminStateUp: mostly,
-      networkKey: fc.constant(FLOOD_KEY_BIT + 8 + Number(id.at(-1))),
-      revision,
-    }),
+    withFilters(
+      row({
+        id: fc.constant(id),
+        name: one(['r0', 'r1']),
+        adminStateUp: mostly,
+        networkKey: fc.constant(FLOOD_KEY_BIT + 8 + Number(id.at(-1))),
+        revision,
+      }),
+      ['localFilter', 'inboundFilter', 'forwardFilter', 'outboundFilter'],
+    ),
   port: (id) =>
     fc
       .tuple(
         fc.oneof({ weight: 3, arbitrary: bridgePort }, { weight: 2, arbitrary: routerPort }),
         row({ name: one(['p0', 'p1', 'p2']), adminStateUp: mostly, revision }),
         places,
+        filtersOf(['inboundFilter', 'outboundFilter']),
       )
-      .map(([port, common, place]) => ({ id, ...common, ...port, ...place })),
+      .map(([port, common, place, filters]) => ({ id, ...common, ...port, ...place, ...filters })),
   route: (id) =>
     fc
       .tuple(
@@ -164,6 +200,7 @@ const ROWS: { readonly [K in KindName]: (id: string) => fc.Arbitrary<StoredObjec
       ),
       revision,
     }),
+  ...FIREWALL_ROWS,
 };
 
 const IDS: { readonly [K in KindName]: readonly string[] } = {
@@ -174,6 +211,10 @@ const IDS: { readonly [K in KindName]: readonly string[] } = {
   route: ROUTE_IDS,
   location: PORT_IDS,
   'tunnel-zone': ZONE_IDS,
+  chain: CHAIN_IDS,
+  'address-group': ADDRESS_GROUP_IDS,
+  'port-group': PORT_GROUP_IDS,
+  rule: RULE_IDS,
 };
 const KINDS = Object.keys(IDS) as KindName[];
 
@@ -358,6 +399,10 @@ export const rowChanges: fc.Arbitrary<RowChange> = fc.oneof(
   { weight: 1, arbitrary: rowChangeOf('location') },
   { weight: 1, arbitrary: rowChangeOf('host') },
   { weight: 1, arbitrary: rowChangeOf('tunnel-zone') },
+  { weight: 3, arbitrary: rowChangeOf('rule') },
+  { weight: 1, arbitrary: rowChangeOf('chain') },
+  { weight: 1, arbitrary: rowChangeOf('address-group') },
+  { weight: 1, arbitrary: rowChangeOf('port-group') },
 );
 
 /** What changes one aspect of a port and nothing else, as most changes do. */
@@ -365,6 +410,7 @@ const portEdits: fc.Arbitrary<Readonly<Record<string, unknown>>> = fc.oneof(
   { weight: 3, arbitrary: seeds.map((addresses) => ({ addresses })) },
   { weight: 1, arbitrary: row({ adminStateUp: fc.boolean() }) },
   { weight: 1, arbitrary: row({ hairpin: fc.boolean() }) },
+  { weight: 2, arbitrary: security },
   { weight: 1, arbitrary: row({ host: one(HOST_IDS) }) },
   { weight: 1, arbitrary: row({ peer: one(PORT_IDS) }) },
   { weight: 1, arbitrary: fc.constant({ peer: undefined }) },
@@ -383,7 +429,10 @@ export const changesOf: fc.Arbitrary<(topology: Topology) => RowChange[]> = fc.o
     const before = topology.get('port', id);
     if (before === undefined) return [];
     const { type } = before as StoredObject & { readonly type?: string };
-    const own = type === 'bridge' ? ['networks', 'mtu'] : ['addresses', 'hairpin', 'vlan'];
+    const own =
+      type === 'bridge'
+        ? ['networks', 'mtu']
+        : ['addresses', 'hairpin', 'vlan', 'security', 'allowedAddresses'];
     const fits = Object.entries(edit).filter(([field]) => !own.includes(field));
     return [{ kind: 'port', id, put: { ...before, ...Object.fromEntries(fits) } }];
   }),

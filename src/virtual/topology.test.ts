@@ -3,6 +3,7 @@
  * stored.
  */
 import assert from 'node:assert/strict';
+import { ADDRESS_GROUP_IDS, CHAIN_IDS, PORT_GROUP_IDS } from './rule/rule.arbitrary.ts';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseIp, parseIp4, solicitedNode, type Ip6 } from '#net/ip.ts';
@@ -66,7 +67,9 @@ function answers(topology: Topology): unknown {
     const sources = [IPS[0], IPS[3]].filter((src) => src !== undefined);
     const routes = IPS.map((dst) => sources.map((src) => router.routes(dst, () => src)));
     const of = topology.routerOfNetworkKey(networkKey);
-    return { name, adminStateUp, networkKey, ports: [...ports].sort(), routes, of };
+    const { localFilter, inboundFilter, forwardFilter, outboundFilter } = router;
+    const filters = [localFilter, inboundFilter, forwardFilter, outboundFilter];
+    return { name, adminStateUp, networkKey, ports: [...ports].sort(), routes, of, filters };
   });
   const domains = [...BRIDGE_IDS, ...ROUTER_IDS].map((id) => {
     const { devices, hosts } = topology.domain(id);
@@ -80,6 +83,12 @@ function answers(topology: Topology): unknown {
     bridges,
     routers,
     domains,
+    chains: CHAIN_IDS.map((id) => {
+      const chain = topology.chain(id);
+      return chain && [chain.name, chain.rules];
+    }),
+    members: PORT_GROUP_IDS.map((id) => PORT_IDS.map((member) => topology.inPortGroup(id, member))),
+    addresses: ADDRESS_GROUP_IDS.map((id) => IPS.map((ip) => topology.inAddressGroup(id, ip))),
     ports: PORT_IDS.map((id) => [topology.port(id), at(id)]),
     hosts: HOST_IDS.map((id) => [...topology.portsOnHost(id)].sort()),
     tunnels: HOST_IDS.map((a) => HOST_IDS.map((b) => topology.tunnelAddress(a, b))),
@@ -202,13 +211,36 @@ function entitledByRule(topology: Topology, host: HostId): Set<string> {
   const exist = [...near].filter((id) => topology.get('bridge', id) ?? topology.get('router', id));
   const devices = new Set(exist);
   const portIds = new Set<string>(ports.filter((p) => devices.has(deviceOf(p))).map((p) => p.id));
+  const decides = decidersByRule(topology, new Set([...devices, ...portIds]));
   const sees = (kind: KindName, { id, ...rest }: StoredObject): boolean => {
+    if (kind === 'chain' || kind.endsWith('-group')) return decides.has(id);
+    if (kind === 'rule') return decides.has((rest as unknown as ObjectOf<'rule'>).chain);
     if (kind === 'bridge' || kind === 'router') return devices.has(id);
     if (kind === 'route') return devices.has((rest as unknown as ObjectOf<'route'>).router);
     return kind === 'port' || kind === 'location' ? portIds.has(id) : true;
   };
   const all = [...topology.objects()].filter(({ kind, object }) => sees(kind, object));
   return new Set(all.map(({ kind, object }) => objectKey(kind, object.id)));
+}
+
+/** Ids that filters of ports and devices name, that rules of these chains name, and so on. */
+function decidersByRule(topology: Topology, of: ReadonlySet<string>): Set<string> {
+  const filters = ['localFilter', 'inboundFilter', 'forwardFilter', 'outboundFilter'];
+  const groups = ['inPortGroup', 'outPortGroup', 'portGroup', 'sourceGroup', 'destinationGroup'];
+  const read = (object: StoredObject, fields: readonly string[]): string[] =>
+    fields.map((field) => (object as unknown as Record<string, string>)[field] ?? '');
+  const all = [...topology.objects()];
+  const there = new Set(all.map(({ object }) => object.id));
+  const found = new Set<string>();
+  for (const { kind, object } of all)
+    if (kind !== 'location' && of.has(object.id))
+      for (const id of read(object, filters)) if (there.has(id)) found.add(id);
+  for (const id of found)
+    for (const { kind, object } of all)
+      if (kind === 'rule' && (object as ObjectOf<'rule'>).chain === id)
+        for (const named of read(object, ['jump', ...groups]))
+          if (there.has(named)) found.add(named);
+  return found;
 }
 
 const [B] = BRIDGE_IDS;

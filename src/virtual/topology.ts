@@ -6,12 +6,23 @@
  * (`apply` after `apply` equals `reset`); `apply` answers the tags of everything that a decision
  * could have read differently before (law 2).
  */
-import { isIp6, parseIp, type Ip } from '#net/ip.ts';
+import type { Ip } from '#net/ip.ts';
+import { securedTags } from './bridge/secured.ts';
 import { seedChangeTags, type SeedText } from './bridge/seeds.ts';
 import { BridgeState } from './bridge/state.ts';
+import { Firewall } from './chain/firewall.ts';
 import type { Change, RowChange } from './change.ts';
 import { Domains, type Domain } from './domains.ts';
-import type { BridgeId, DeviceId, HostId, PortId, RouterId, TunnelZoneId } from './ids.ts';
+import type {
+  AddressGroupId,
+  BridgeId,
+  ChainId,
+  DeviceId,
+  HostId,
+  PortGroupId,
+  PortId,
+  RouterId,
+} from './ids.ts';
 import { KIND_NAMES, type KindName, type StoredObject, type View } from './kind.ts';
 import type { ObjectOf } from './kinds.ts';
 import { heldBy } from './port/rules.ts';
@@ -33,7 +44,8 @@ import {
   seedsTag,
   type Tag,
 } from './tags.ts';
-import type { BridgeView, PortView, RouterView, TopologyView } from './view.ts';
+import { TunnelAddresses } from './tunnel-zone/addresses.ts';
+import type { BridgeView, ChainView, PortView, RouterView, TopologyView } from './view.ts';
 
 /** A reset that changes more than this answers 'all': forgetting every flow is then cheaper. */
 export const RESET_TAGS_MAX = 10_000;
@@ -49,15 +61,28 @@ type ZoneRow = ObjectOf<'tunnel-zone'>;
 interface Effects {
   readonly tags: Set<Tag>;
   /**
-   * Which families had seeds on a bridge before the change: a seed may only change hands within it.
+   * Which families had seeds or secured addresses on a bridge before the change: one may only
+   * change hands within it.
    */
   readonly families: Map<BridgeId, number>;
   /** Destinations whose routes are others. */
   readonly routes: ChangedRoute[];
 }
-/** Of an address in text; undefined without one. */
-const familyOf = (address: string | undefined): 4 | 6 | undefined =>
-  address === undefined ? undefined : address.includes(':') ? 6 : 4;
+/** What a walk reads of a bridge, and of a router, itself. */
+const BRIDGE_FIELDS = ['adminStateUp', 'floodKey', 'inboundFilter', 'outboundFilter'] as const;
+const ROUTER_FIELDS = [
+  'adminStateUp',
+  'networkKey',
+  'localFilter',
+  'inboundFilter',
+  'forwardFilter',
+  'outboundFilter',
+] as const;
+const isOther = <Row extends object>(
+  before: Row | undefined,
+  after: Row | undefined,
+  fields: readonly (keyof Row)[],
+): boolean => fields.some((field) => before?.[field] !== after?.[field]);
 
 /** What a host carries of a device. */
 export interface Carried {
@@ -77,6 +102,7 @@ export class Topology implements TopologyView, View {
   #revision = 0;
   readonly #rows = new Rows();
   readonly #room = new ReadyRoom();
+  readonly #firewall = new Firewall();
   readonly #ports = new Map<PortId, PortView>();
   readonly #bridges = new Map<BridgeId, BridgeState>();
   readonly #routers = new Map<RouterId, RouterState>();
@@ -85,7 +111,7 @@ export class Topology implements TopologyView, View {
   readonly #routed = new Map<PortId, RouterId>();
   readonly #byFloodKey = new Map<number, BridgeId>();
   readonly #byNetworkKey = new Map<number, RouterId>();
-  readonly #zonesOf = new Map<HostId, Map<TunnelZoneId, Ip>>();
+  readonly #tunnels = new TunnelAddresses();
   /** Counted, because a device may have far more ports than hosts. */
   readonly #carriers = new Map<DeviceId, Map<HostId, Carried>>();
   readonly #domains = new Domains({
@@ -169,6 +195,15 @@ export class Topology implements TopologyView, View {
     const router = this.#routers.get(id);
     return router?.row === undefined ? undefined : router;
   }
+  chain(id: ChainId): ChainView | undefined {
+    return this.#firewall.chain(id);
+  }
+  inPortGroup(group: PortGroupId, port: PortId): boolean {
+    return this.#firewall.inPortGroup(group, port);
+  }
+  inAddressGroup(group: AddressGroupId, ip: Ip): boolean {
+    return this.#firewall.inAddressGroup(group, ip);
+  }
   /** The bridge whose floods carry this tunnel key. */
   bridgeOfFloodKey(key: number): BridgeId | undefined {
     return this.#byFloodKey.get(key);
@@ -193,16 +228,13 @@ export class Topology implements TopologyView, View {
   portsOnHost(host: HostId): readonly PortId[] {
     return this.referrers('port', 'host', host) as readonly PortId[];
   }
+  /** Whether a port is bound to a host. */
+  isOnHost(port: PortId, host: HostId | undefined): boolean {
+    return host !== undefined && (this.get('port', port) as PortRow | undefined)?.host === host;
+  }
   /** The address of `to` in the zone with the lowest id in which both have one of one family. */
   tunnelAddress(from: HostId, to: HostId): Ip | undefined {
-    const there = this.#zonesOf.get(to);
-    let best: TunnelZoneId | undefined;
-    for (const [zone, own] of this.#zonesOf.get(from) ?? []) {
-      const other = there?.get(zone);
-      if (other === undefined || isIp6(other) !== isIp6(own)) continue;
-      if (best === undefined || zone < best) best = zone;
-    }
-    return best === undefined ? undefined : there?.get(best);
+    return this.#tunnels.address(from, to);
   }
 
   #applyRows(rows: readonly RowChange[]): Tag[] {
@@ -238,7 +270,8 @@ export class Topology implements TopologyView, View {
     else if (kind === 'route') this.#changeRoute(before as RouteRow, put as RouteRow, effects);
     else if (kind === 'location')
       this.#changeLocation(before as LocationRow, put as LocationRow, effects);
-    else if (kind === 'tunnel-zone') this.#changeZone(before as ZoneRow, put as ZoneRow, tags);
+    else if (kind === 'tunnel-zone') this.#tunnels.change(before as ZoneRow, put as ZoneRow, tags);
+    else if (this.#firewall.change(kind, [before, put], effects)) return;
     else if ((before === undefined) !== (put === undefined)) tags.add(hostTag(id as HostId));
   }
 
@@ -268,8 +301,7 @@ export class Topology implements TopologyView, View {
     if (before !== undefined && this.#byFloodKey.get(before.floodKey) === id)
       this.#byFloodKey.delete(before.floodKey);
     if (after !== undefined) this.#byFloodKey.set(after.floodKey, after.id);
-    if (before?.adminStateUp !== after?.adminStateUp || before?.floodKey !== after?.floodKey)
-      tags.add(bridgeTag(id));
+    if (isOther(before, after, BRIDGE_FIELDS)) tags.add(bridgeTag(id));
     if (before?.floodKey !== after?.floodKey) tags.add(floodTag(id));
   }
 
@@ -282,8 +314,7 @@ export class Topology implements TopologyView, View {
     if (before !== undefined && this.#byNetworkKey.get(before.networkKey) === id)
       this.#byNetworkKey.delete(before.networkKey);
     if (after !== undefined) this.#byNetworkKey.set(after.networkKey, after.id);
-    if (before?.adminStateUp !== after?.adminStateUp || before?.networkKey !== after?.networkKey)
-      tags.add(routerTag(id));
+    if (isOther(before, after, ROUTER_FIELDS)) tags.add(routerTag(id));
   }
 
   #changeRoute(before: RouteRow | undefined, after: RouteRow | undefined, effects: Effects): void {
@@ -312,7 +343,7 @@ export class Topology implements TopologyView, View {
   }
 
   /** Brings a port's view, and its place in its device, in line with the rows of both its ends. */
-  #replug(id: PortId, { tags }: Effects): void {
+  #replug(id: PortId, { tags, families }: Effects): void {
     const was = this.#ports.get(id);
     const row = this.get('port', id) as PortRow | undefined;
     const other = row?.peer && (this.get('port', row.peer) as PortRow | undefined);
@@ -320,11 +351,15 @@ export class Topology implements TopologyView, View {
     const is = row && viewOf(row, other && other.peer === id ? other : undefined, ready);
     const at = this.location(id)?.host;
     this.#carry(was, at, -1);
+    for (const view of [was, is])
+      if (view?.type === 'bridge' && view.allowed && !families.has(view.bridge))
+        families.set(view.bridge, this.#families(view.bridge));
     if (was !== undefined) this.#unplug(was);
     if (is !== undefined) this.#plug(is);
     this.#carry(is, at, 1);
     if (!differ(was, is)) return;
     tags.add(portTag(id));
+    for (const tag of securedTags(was, is)) tags.add(tag);
     for (const view of [was, is])
       if (view?.type === 'bridge' && !sameMember(was, is)) {
         tags.add(floodTag(view.bridge));
@@ -342,11 +377,7 @@ export class Topology implements TopologyView, View {
       this.#routerState(view.router).ports.add(view.id);
       return;
     }
-    const bridge = this.#bridgeState(view.bridge);
-    bridge.ports.add(view.id);
-    if (view.peerType === 'bridge') bridge.bridgeLinks.add(view.id);
-    else if (view.peerType === 'router') bridge.routerLinks.add(view.id);
-    else if (view.adminStateUp) bridge.portsUp++;
+    this.#bridgeState(view.bridge).plug(view);
   }
   #unplug(view: PortView): void {
     this.#ports.delete(view.id);
@@ -357,10 +388,7 @@ export class Topology implements TopologyView, View {
       return;
     }
     const bridge = this.#bridgeState(view.bridge);
-    bridge.ports.delete(view.id);
-    bridge.bridgeLinks.delete(view.id);
-    bridge.routerLinks.delete(view.id);
-    if (view.peer === undefined && view.adminStateUp) bridge.portsUp--;
+    bridge.unplug(view);
     this.#dropIfEmpty(bridge);
   }
 
@@ -410,10 +438,13 @@ export class Topology implements TopologyView, View {
     return this.#ports.get(peer)?.adminStateUp === true;
   }
 
-  /** Which families have seeds on a bridge, as two bits. */
+  /** Which families have seeds on a bridge, or secured addresses, and whether it secures any. */
   #families(id: BridgeId): number {
-    const seeds = this.#bridges.get(id)?.seeds;
-    return (seeds?.has(4) === true ? 1 : 0) | (seeds?.has(6) === true ? 2 : 0);
+    const bridge = this.#bridges.get(id);
+    if (bridge === undefined) return 0;
+    const { seeds, secured } = bridge;
+    const bits = [seeds.has(4), seeds.has(6), secured.has(4), secured.has(6), secured.any];
+    return bits.reduce((all, bit, i) => (bit ? all | (1 << i) : all), 0);
   }
 
   #changeLocation(
@@ -450,31 +481,5 @@ export class Topology implements TopologyView, View {
     if (hosts.size === 0) this.#carriers.delete(device);
     else this.#carriers.set(device, hosts);
     this.#domains.count(device, host, by);
-  }
-
-  /**
-   * A host that joins, leaves or changes the family of its address changes its own reachability
-   * and, seen from it, that of every other member; so whoever asked for an address needs to name
-   * only the host it asked for.
-   */
-  #changeZone(before: ZoneRow | undefined, after: ZoneRow | undefined, tags: Set<Tag>): void {
-    const id = (after ?? before)?.id;
-    if (id === undefined) return;
-    const was = new Map(before?.members.map(({ host, address }) => [host, address]));
-    const is = new Map(after?.members.map(({ host, address }) => [host, address]));
-    const hosts = new Set([...was.keys(), ...is.keys()]);
-    let joined = false;
-    for (const host of hosts) {
-      if (was.get(host) === is.get(host)) continue;
-      tags.add(hostTag(host));
-      if (familyOf(was.get(host)) !== familyOf(is.get(host))) joined = true;
-      const zones = this.#zonesOf.get(host) ?? new Map<TunnelZoneId, Ip>();
-      const address = parseIp(is.get(host) ?? '');
-      if (address === undefined) zones.delete(id);
-      else zones.set(id, address);
-      if (zones.size === 0) this.#zonesOf.delete(host);
-      else this.#zonesOf.set(host, zones);
-    }
-    if (joined) for (const host of hosts) tags.add(hostTag(host));
   }
 }

@@ -6,7 +6,7 @@
 import { formatIp } from '#net/ip.ts';
 import { formatMac } from '#net/mac.ts';
 import { DROPS } from './drop.ts';
-import type { BridgeId, PortId, RouterId } from './ids.ts';
+import type { BridgeId, ChainId, PortId, RouterId } from './ids.ts';
 import type { Guards } from './match.ts';
 import type { Outcome, Recipient, Step, Verdict } from './outcome.ts';
 import type { TopologyView } from './view.ts';
@@ -33,6 +33,7 @@ export class Names {
     if (!this.knows(kind, id)) return 'of another tenant';
     if (kind === 'port') return this.#topology.port(id as PortId)?.name ?? id;
     if (kind === 'bridge') return this.#topology.bridge(id as BridgeId)?.name ?? id;
+    if (kind === 'chain') return this.#topology.chain(id as ChainId)?.name ?? id;
     return this.#topology.router(id as RouterId)?.name ?? id;
   }
 }
@@ -51,9 +52,11 @@ function describeRecipient(to: Recipient, names: Names): string {
     return `to port ${names.of('port', to.port)}${names.knows('port', to.port) ? tag : ''}`;
   if (!names.knows('bridge', to.flood)) return 'to the ports of a bridge of another tenant';
   const bridge = names.of('bridge', to.flood);
-  if (to.here === true) return `to the ports of bridge ${bridge} on this host${tag}`;
+  const not = to.not?.map((id) => names.of('port', id)).join(', ');
+  const kept = not === undefined ? '' : `, filters keep it from ${not}`;
+  if (to.here === true) return `to the ports of bridge ${bridge} on this host${kept}${tag}`;
   const except = to.except === undefined ? '' : ` except ${names.of('port', to.except)}`;
-  return `to all ports of bridge ${bridge}${except}${tag}`;
+  return `to all ports of bridge ${bridge}${except}${kept}${tag}`;
 }
 
 /** Whether the reader may know how the frame leaves. */

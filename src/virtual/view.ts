@@ -5,8 +5,18 @@
 import type { Ip, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { Prefix } from '#net/prefix.ts';
-import type { BridgeId, PortId, RouterId } from './ids.ts';
-import type { ReadyBridge, ReadyPort, ReadyRouter } from './ready.ts';
+import type {
+  AddressGroupId,
+  BridgeId,
+  ChainId,
+  PortGroupId,
+  PortId,
+  RouterId,
+  RuleId,
+} from './ids.ts';
+import type { AllowedSources } from './port/allowed.ts';
+import type { ReadyBridge, ReadyChain, ReadyPort, ReadyRouter } from './ready.ts';
+import type { ConditionView } from './rule/condition.ts';
 
 interface CommonPortView {
   readonly id: PortId;
@@ -17,6 +27,9 @@ interface CommonPortView {
   readonly peer: PortId | undefined;
   /** What that one is a port of. */
   readonly peerType: 'bridge' | 'router' | undefined;
+  /** The chain that decides about what enters its device here, and what leaves it here. */
+  readonly inboundFilter: ChainId | undefined;
+  readonly outboundFilter: ChainId | undefined;
 }
 /** A port of a bridge as the walk sees it: numbers, not text. */
 export interface BridgePortView extends CommonPortView {
@@ -26,6 +39,8 @@ export interface BridgePortView extends CommonPortView {
   readonly hairpin: boolean;
   /** The VLAN of its bridge that the linked bridge is; 0: none. */
   readonly vlan: number;
+  /** Port security: all that may be sent from here; undefined: it is off. */
+  readonly allowed: AllowedSources | undefined;
 }
 /** A port of a router. */
 export interface RouterPortView extends CommonPortView {
@@ -48,6 +63,9 @@ export interface BridgeView {
   readonly ready: ReadyBridge;
   readonly name: string;
   readonly adminStateUp: boolean;
+  /** The chain that decides about what a port has let in, and what is to go to its ports. */
+  readonly inboundFilter: ChainId | undefined;
+  readonly outboundFilter: ChainId | undefined;
   /** The flood key, which is also the number of the network. */
   readonly floodKey: number;
   /** Ids of its ports, in no particular order. */
@@ -58,6 +76,8 @@ export interface BridgeView {
   readonly routerLinks: ReadonlySet<PortId>;
   /** How many of those that are not linked are administratively up. */
   readonly portsUp: number;
+  /** Those that are not linked, up, and have an outbound filter; changes with `floodTag`. */
+  readonly filtered: ReadonlySet<PortId>;
   /**
    * The port a MAC is seeded at, in every VLAN: of a linked router's port, the port of the link.
    */
@@ -70,6 +90,13 @@ export interface BridgeView {
    * Whether any IPv4 (4) or IPv6 (6) address is seeded: without, ARP or ND need not be looked into.
    */
   hasSeeds(family: 4 | 6): boolean;
+  /** Whether any port of it is secured. */
+  readonly secures: boolean;
+  /** The secured ports that may send from a MAC, or an address of no prefix; undefined: none. */
+  securedMac(mac: Mac): ReadonlySet<PortId> | undefined;
+  securedAddress(ip: Ip): ReadonlySet<PortId> | undefined;
+  /** Whether any IPv4 (4) or IPv6 (6) address is secured. */
+  hasSecured(family: 4 | 6): boolean;
 }
 
 /** One route of a router that is alive: its port, if it has one, can carry traffic. */
@@ -89,6 +116,12 @@ export interface RouterView {
   readonly ready: ReadyRouter;
   readonly name: string;
   readonly adminStateUp: boolean;
+  /** Before the inbound filter: the first chain that a packet meets here. */
+  readonly localFilter: ChainId | undefined;
+  readonly inboundFilter: ChainId | undefined;
+  /** Of packets that are routed on; before the outbound filter. */
+  readonly forwardFilter: ChainId | undefined;
+  readonly outboundFilter: ChainId | undefined;
   /** Its number as a network. */
   readonly networkKey: number;
   readonly ports: ReadonlySet<PortId>;
@@ -109,11 +142,36 @@ export interface ConsideredRoute {
   /** Its port, if it has one, can carry traffic. */
   readonly alive: boolean;
 }
+
+/** One rule, as it is at one version of it. */
+export interface RuleView {
+  readonly id: RuleId;
+  readonly name: string | undefined;
+  readonly position: number;
+  readonly action: 'accept' | 'drop' | 'reject' | 'return' | 'jump' | 'continue';
+  /** Where a rule that jumps goes on. */
+  readonly jump: ChainId | undefined;
+  readonly condition: ConditionView;
+}
+/** A chain. Another value whenever one of its rules is another, so work on it may be kept by it. */
+export interface ChainView {
+  readonly id: ChainId;
+  readonly ready: ReadyChain;
+  readonly name: string;
+  /** By position. */
+  readonly rules: readonly RuleView[];
+}
+
 export interface TopologyView {
   readonly revision: number;
   port(id: PortId): PortView | undefined;
   bridge(id: BridgeId): BridgeView | undefined;
   router(id: RouterId): RouterView | undefined;
+  chain(id: ChainId): ChainView | undefined;
+  /** Whether a port is a member of a group; false for a group that is not there. */
+  inPortGroup(group: PortGroupId, port: PortId): boolean;
+  /** Whether an address is in a group, or in one of its prefixes. */
+  inAddressGroup(group: AddressGroupId, ip: Ip): boolean;
 }
 
 /** Learned MACs: where the last sender with this MAC was. */
@@ -141,4 +199,6 @@ export interface StateView {
   readonly macs: LearnedView;
   readonly neighbours: NeighbourView;
   readonly errors: ErrorBudgetView;
+  /** Whether a port is bound to this host, up or not; changes with its tag and `floodTag`. */
+  isHere(port: PortId): boolean;
 }

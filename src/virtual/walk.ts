@@ -3,12 +3,12 @@
  * Only `simulate` makes one; the devices add to it, and answer what comes next as data.
  */
 import type { Ip } from '#net/ip.ts';
-import type { BridgeId, PortId } from './ids.ts';
-import type { Match } from './match.ts';
+import type { DeviceId, PortId } from './ids.ts';
+import type { Match, Rewrites } from './match.ts';
 import type { Claim, Recipient, Send, Step, Tell, Verdict } from './outcome.ts';
 import type { DropReason } from './drop.ts';
 import type { Tag } from './tags.ts';
-import type { StateView, TopologyView } from './view.ts';
+import type { ChainView, RuleView, StateView, TopologyView } from './view.ts';
 
 export interface Walk {
   readonly topology: TopologyView;
@@ -19,6 +19,16 @@ export interface Walk {
    * for frames of other hosts and of the network itself.
    */
   readonly from: PortId | undefined;
+  /** The port by which the frame entered the device where it is; undefined: none of this host's. */
+  inPort: PortId | undefined;
+  /** The port by which it is to leave that; undefined: not known yet, or more than one. */
+  outPort: PortId | undefined;
+  /** The devices that it has entered. */
+  readonly crossed: DeviceId[];
+  /** What was written before it entered this device, where more has been since. */
+  entered: Rewrites | undefined;
+  /** Who looks on at every rule that is asked. */
+  readonly tried: Tried | undefined;
   /** The smallest MTU in bytes to which the packet must be cut; undefined: it fits. */
   cut: number | undefined;
   /** The port whose budget pays for the error that the walk ended in. */
@@ -31,6 +41,9 @@ export interface Walk {
   readonly steps: Step[];
 }
 
+/** `because`: what the rule asks and the packet has not; undefined: it matched. */
+export type Tried = (chain: ChainView, rule: RuleView, because: string | undefined) => void;
+
 /** What a device decides: the walk ends, or the frame leaves by one of the device's ports. */
 export type Next = Verdict | { readonly kind: 'leave'; readonly by: PortId };
 
@@ -41,10 +54,7 @@ export function drop(walk: Walk, at: Step['at'], reason: DropReason): Verdict {
 }
 
 /** A recipient, with the VLAN that the frame has by now. */
-export function recipient(
-  walk: Walk,
-  to: { readonly port: PortId } | { readonly flood: BridgeId; readonly except?: PortId },
-): Recipient {
+export function recipient(walk: Walk, to: Recipient): Recipient {
   const vlan = walk.match.vlanOut;
   return vlan === undefined ? to : { ...to, vlan };
 }

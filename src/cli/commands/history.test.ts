@@ -44,8 +44,8 @@ test('history: a table, newest first, field by field; of one object by any name 
     'REVISION | WHEN | BY | CHANGE',
     ` | 6 | ${at} | deleted port q`,
     ` | 5 | ${at} | updated port p, name: p → r; admin-state-up: true → false`,
-    ` | 4 | ${at} | created port q, bridge: b0; admin-state-up: true; host: h1; interface: tap0; hairpin: false`,
-    ` | 3 | ${at} | created port p, bridge: b0; admin-state-up: true; hairpin: false`,
+    ` | 4 | ${at} | created port q, bridge: b0; admin-state-up: true; host: h1; interface: tap0; hairpin: false; security: off`,
+    ` | 3 | ${at} | created port p, bridge: b0; admin-state-up: true; hairpin: false; security: off`,
     ` | 2 | ${at} | created bridge b0, labels: app=web; admin-state-up: true; flood-key: 8388609`,
     ` | 1 | ${at} | created host h1`,
   ]);
@@ -92,6 +92,7 @@ test('rollback: first told, then done, of all or of one', async () => {
     '  interface       tap0',
     '  name            q',
     '  name            r → p',
+    '  security        off',
     '  type            bridge',
     'nothing was written',
     'would create port q',

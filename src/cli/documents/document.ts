@@ -89,7 +89,11 @@ export function mapGiven(
     const value = fields[field] ?? undefined;
     if (value === undefined) continue;
     const target = reference.kind;
-    if (inner === undefined) out[field] = resolve({ path: field, target, given: value });
+    if (inner === undefined && Array.isArray(value))
+      out[field] = value.map((given: unknown, i) =>
+        resolve({ path: `${field}.${i}`, target, given }),
+      );
+    else if (inner === undefined) out[field] = resolve({ path: field, target, given: value });
     else if (Array.isArray(value))
       out[field] = value.map((element: unknown, i) => {
         if (!isRecord(element) || element[inner] === undefined) return element;
@@ -100,8 +104,8 @@ export function mapGiven(
   return out;
 }
 
-/** Any UUID: stands for references while the rest of a field is checked. */
-const SOME_ID = '00000000-0000-4000-8000-000000000000';
+/** Some UUID: stands for a reference while the rest of a field is checked; no two are one. */
+const someId = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 
 function referenceFaults(kind: KindName, fields: Fields): Fault[] {
   const faults: Fault[] = [];
@@ -112,7 +116,7 @@ function referenceFaults(kind: KindName, fields: Fields): Fault[] {
         faults.push({ ...fault, path: fault.path === '' ? path : `${path}.${fault.path}` });
     } else if (typeof given !== 'string' || given === '')
       faults.push({ path, message: 'must be a name, an id, or { name: … }' });
-    return SOME_ID;
+    return given;
   });
   return faults;
 }
@@ -127,7 +131,8 @@ export function fieldFaults(name: KindName, fields: Fields): Fault[] {
   const words = name.replaceAll('-', ' ');
   const faults = referenceFaults(name, fields);
   const error = ruleOf as z.core.$ZodErrorMap;
-  const checked = mapGiven(name, fields, () => SOME_ID);
+  let references = 0;
+  const checked = mapGiven(name, fields, () => someId(references++));
   for (const [field, value] of Object.entries(checked)) {
     const schema = fieldSchema(row, field);
     if (field === 'revision' || row.assigned.includes(field))

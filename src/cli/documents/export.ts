@@ -12,7 +12,7 @@ import { madeMac } from '#virtual/plan/objects.ts';
 import { sameObject } from '#virtual/same.ts';
 import { type Fields, fieldSchema, KIND_WORD, mapGiven } from './document.ts';
 import { KINDS_IN_ORDER, type Stand } from './stand.ts';
-import { ownersOf, ROUTE_KEY } from './subjects.ts';
+import { NAMELESS, ownersOf } from './subjects.ts';
 
 const fieldOf = (object: StoredObject, field: string): unknown =>
   (object as unknown as Fields)[field];
@@ -36,8 +36,8 @@ export class Namesakes {
   #keyOf(kind: KindName, object: StoredObject): string {
     const { name, tenant = null } = object;
     const owners = ownersOf(kind).map((field) => fieldOf(object, field) ?? null);
-    const route = ROUTE_KEY.map((field) => fieldOf(object, field) ?? null);
-    return JSON.stringify([kind, tenant, owners, name ?? route]);
+    const key = (NAMELESS[kind] ?? []).map((field) => fieldOf(object, field) ?? null);
+    return JSON.stringify([kind, tenant, owners, name ?? key]);
   }
 }
 

@@ -76,7 +76,13 @@ function whole(seed: number): string {
     bridge: ['adminStateUp'],
     router: ['adminStateUp'],
     route: ['source', 'type', 'port', 'gateway', 'weight'],
-    port: ['adminStateUp', 'peer', 'host', 'interface'],
+    port: ['adminStateUp', 'peer', 'host', 'interface', 'inboundFilter'],
+    'address-group': ['addresses'],
+    'port-group': ['ports'],
+    rule: [
+      ...['jump', 'inPorts', 'inPortGroup', 'sourceGroup', 'protocol', 'destinationPorts'],
+      ...['source', 'not', 'invert'],
+    ],
   };
   const ofPort = { bridge: ['hairpin', 'addresses', 'vlan'], router: ['mac', 'networks', 'mtu'] };
   return documents

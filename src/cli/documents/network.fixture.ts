@@ -108,6 +108,40 @@ function addRoutes(maker: Maker, router: Row, [r, ports]: readonly [number, read
   }
 }
 
+/** Chains of a tenant that jump to later ones, groups, and filters of its ports. */
+function addFirewall(maker: Maker, tenant: string | undefined, ports: readonly Row[]): void {
+  const own = ports.filter((port) => port['tenant'] === tenant);
+  const chains = ['in', 'out', 'shared'].map((name) => maker.add('chain', { name, tenant }));
+  const addresses = maker.add('address-group', {
+    name: 'office',
+    tenant,
+    addresses: maker.maybe(0.8) ? ['192.0.2.1', '2001:db8::/32'] : [],
+  });
+  const members = own.filter(() => maker.maybe(0.3)).map(({ id }) => id);
+  const group = maker.add('port-group', { name: 'some', tenant, ports: members });
+  for (const [c, { id: chain }] of chains.entries())
+    for (const position of [100, 200, 250]) {
+      if (maker.maybe(0.3)) continue;
+      const later = chains[c + 1];
+      const jumps = later !== undefined && maker.maybe(0.4);
+      maker.add('rule', {
+        name: maker.maybe(0.3) ? `rule-${position}` : undefined,
+        tenant,
+        chain,
+        position,
+        action: jumps ? 'jump' : maker.pick(['accept', 'drop', 'reject', 'return']),
+        jump: jumps ? later.id : undefined,
+        inPorts: own.length > 0 && maker.maybe(0.2) ? [maker.pick(own).id] : undefined,
+        inPortGroup: maker.maybe(0.3) ? group.id : undefined,
+        sourceGroup: maker.maybe(0.3) ? addresses.id : undefined,
+        ...(maker.maybe() && { protocol: 'tcp', destinationPorts: maker.pick(['80', '1-9']) }),
+        ...(maker.maybe(0.3) && { source: '10.0.0.0/8', not: ['source'] }),
+        invert: maker.maybe(0.1),
+      });
+    }
+  for (const port of own) if (maker.maybe(0.3)) port['inboundFilter'] = maker.pick(chains).id;
+}
+
 /** Binds some ports, and links pairs of others, of different devices of one tenant. */
 function place(maker: Maker, ports: readonly Row[], hosts: readonly Row[]): void {
   const free = [...ports];
@@ -155,5 +189,6 @@ export function randomNetwork(seed: number): Stand {
     ports.push(...own);
   }
   place(maker, ports, hosts);
+  for (const tenant of TENANTS) if (maker.maybe(0.6)) addFirewall(maker, tenant, ports);
   return new Stand(maker.rows as unknown as Map<KindName, StoredObject[]>);
 }

@@ -136,9 +136,11 @@ export function parseDocuments(file: string, text: string, faults: PlacedFault[]
 /** How people call what a document describes, before it is known to be right. */
 function whatOf(value: unknown): string {
   if (!isRecord(value) || typeof value['kind'] !== 'string') return '';
-  const { kind, destination, router, id } = value;
+  const { kind, destination, router, chain, position, id } = value;
   const route = typeof router === 'string' ? `${String(destination)} of ${router}` : destination;
-  const name = value['name'] ?? (destination === undefined ? id : route);
+  const rule = typeof chain === 'string' ? `${String(position)} of ${chain}` : id;
+  const nameless = kind === 'rule' ? rule : destination === undefined ? id : route;
+  const name = value['name'] ?? nameless;
   return typeof name === 'string' ? `${kind} ${name}` : kind;
 }
 /** The same for a document that is. */

@@ -4,7 +4,8 @@
  * An object is known by its id if the document gives it; else by its name within its tenant and
  * within what it belongs to (the bridge or router of a port, the router of a route). A document
  * that gives no tenant means the object without one if there is such, else the only one of that
- * name. A route without a name is known by all that decides where packets go, but not its weight.
+ * name. A route without a name is known by all that decides where packets go, but not its weight; a
+ * rule without a name by its chain and its position.
  * References are looked up among the objects as they will be: those there are and that stay, and
  * those that other documents make; in the tenant of the document first.
  *
@@ -27,8 +28,11 @@ import {
 import { placeText, titleOfDocument, type PlacedFault } from './read.ts';
 import { KINDS_IN_ORDER, type Stand } from './stand.ts';
 
-/** What tells routes without a name apart. */
-export const ROUTE_KEY = ['router', 'destination', 'source', 'type', 'port', 'gateway'] as const;
+/** What tells objects without a name apart, of the kinds that need none. */
+export const NAMELESS: { readonly [K in KindName]?: readonly string[] } = {
+  route: ['router', 'destination', 'source', 'type', 'port', 'gateway'],
+  rule: ['chain', 'position'],
+};
 /** Ids told when something fits several objects. */
 const NAMESAKES_TOLD_MAX = 5;
 
@@ -164,8 +168,8 @@ export class Subjects {
   #newId(document: Document, owners: readonly string[]): string {
     const { kind, fields } = document;
     const key =
-      textOf(fields['name']) === undefined && kind === 'route'
-        ? this.#routeKey(document)
+      textOf(fields['name']) === undefined && NAMELESS[kind] !== undefined
+        ? this.#keyOf(document)
         : [textOf(fields['tenant']), fields['name']];
     return this.#made.getOrInsertComputed(JSON.stringify([kind, owners, key]), () => randomUUID());
   }
@@ -207,12 +211,16 @@ export class Subjects {
       return object;
     }
     const name = textOf(fields['name']);
-    if (name === undefined && kind !== 'route') {
+    if (name === undefined && NAMELESS[kind] === undefined) {
       this.#fault(document, 'name', 'is required, or an id');
       return 'refused';
     }
-    let found =
-      name === undefined ? this.#likeRoutes(document) : [...this.#stand.named(kind, name)];
+    // Without either, each run would make one more.
+    if (name === undefined && kind === 'rule' && fields['position'] === undefined) {
+      this.#fault(document, 'position', 'is required, or a name, or an id');
+      return 'refused';
+    }
+    let found = name === undefined ? this.#alike(document) : [...this.#stand.named(kind, name)];
     const owned = (object: StoredObject): boolean => {
       const own = ownersOf(kind).map((field) => fieldOf(object, field));
       return owners.every((owner) => own.includes(owner));
@@ -229,26 +237,29 @@ export class Subjects {
     return 'refused';
   }
 
-  /** Routes without a name, by what tells them apart. */
-  #routes: Map<string, StoredObject[]> | undefined;
+  /** Objects without a name, by what tells them apart. */
+  readonly #nameless = new Map<KindName, Map<string, StoredObject[]>>();
 
-  #likeRoutes(document: Document): StoredObject[] {
-    if (this.#routes === undefined) {
-      this.#routes = new Map();
-      for (const route of this.#stand.list('route')) {
-        if (route.name !== undefined) continue;
-        const key = JSON.stringify(ROUTE_KEY.map((field) => fieldOf(route, field) ?? null));
-        this.#routes.getOrInsertComputed(key, () => []).push(route);
+  #alike(document: Document): StoredObject[] {
+    const { kind } = document;
+    const objects = this.#nameless.getOrInsertComputed(kind, () => {
+      const byKey = new Map<string, StoredObject[]>();
+      for (const object of this.#stand.list(kind)) {
+        if (object.name !== undefined) continue;
+        const key = (NAMELESS[kind] ?? []).map((field) => fieldOf(object, field) ?? null);
+        byKey.getOrInsertComputed(JSON.stringify(key), () => []).push(object);
       }
-    }
-    return this.#routes.get(JSON.stringify(this.#routeKey(document))) ?? [];
+      return byKey;
+    });
+    return objects.get(JSON.stringify(this.#keyOf(document))) ?? [];
   }
 
-  #routeKey(document: Document): unknown[] {
+  #keyOf(document: Document): unknown[] {
+    const { kind } = document;
     const fields = this.#references(document, []);
-    return ROUTE_KEY.map((field) => {
-      const given = fields[field] ?? (field === 'type' ? 'port' : null);
-      return canonical('route', field, given);
+    return (NAMELESS[kind] ?? []).map((field) => {
+      const byDefault = kind === 'route' && field === 'type' ? 'port' : null;
+      return canonical(kind, field, fields[field] ?? byDefault);
     });
   }
 

@@ -77,11 +77,11 @@ bridge bridge0 name b1 state up
 bridge bridge1 name b2 state down
 bridge bridge1 name b2 state down
 bridge bridge1 name b2 state down
-port bridge0:port0 name b1-port0 state up peer router0:port0 hairpin false device bridge0
-port bridge0:port1 name vm1 state up host host0 interface eth0 hairpin false addresses mac=02:00:00:00:01:02,ip=10.0.1.2 device bridge0
-port bridge0:port0 name b1-port0 state up peer router0:port0 hairpin false device bridge0
-port bridge0:port1 name vm1 state up host host0 interface eth0 hairpin false addresses mac=02:00:00:00:01:02,ip=10.0.1.2 device bridge0
-port bridge0:port1 name vm1 state up host host0 interface eth0 hairpin false addresses mac=02:00:00:00:01:02,ip=10.0.1.2 device bridge0
+port bridge0:port0 name b1-port0 state up peer router0:port0 hairpin false security off device bridge0
+port bridge0:port1 name vm1 state up host host0 interface eth0 hairpin false addresses mac=02:00:00:00:01:02,ip=10.0.1.2 security off device bridge0
+port bridge0:port0 name b1-port0 state up peer router0:port0 hairpin false security off device bridge0
+port bridge0:port1 name vm1 state up host host0 interface eth0 hairpin false addresses mac=02:00:00:00:01:02,ip=10.0.1.2 security off device bridge0
+port bridge0:port1 name vm1 state up host host0 interface eth0 hairpin false addresses mac=02:00:00:00:01:02,ip=10.0.1.2 security off device bridge0
 route router0:route0 dst 10.9.0.0/16 src 0.0.0.0/0 type normal port router0:port0 gw 10.0.1.2 weight 50
 route router0:route0 dst 10.9.0.0/16 src 0.0.0.0/0 type normal port router0:port0 gw 10.0.1.2 weight 50
 port router0:port0 name r0-port0 state up peer bridge0:port0 mac 02:00:00:00:01:01 device router0 address 10.0.1.1 net 10.0.1.0/24
@@ -89,8 +89,8 @@ host host0 name h1 alive false
 binding host0:binding0 port bridge0:port1 interface eth0
 member tzone0:member0 host host0 address 172.16.0.1
 bridge bridge1 name b3 state up
-port bridge0:port0 name b1-port0 state up hairpin false device bridge0
-port bridge0:port0 name b1-port0 state up hairpin false device bridge0
+port bridge0:port0 name b1-port0 state up hairpin false security off device bridge0
+port bridge0:port0 name b1-port0 state up hairpin false security off device bridge0
 `,
   );
   assert.match(ran.err, /^error: a port is made below its device\nhint: router router0 add port\n/);

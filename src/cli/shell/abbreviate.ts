@@ -1,11 +1,15 @@
 /**
  * `br li` for `bridge list`: in a shell, and only there, the beginning of a command stands for it
- * when there is no other. Scripts outlive commands that are added, so one-shot lines are never
- * abbreviated.
+ * when there is no other, or none but longer words of it (`po` is `port`, not `port-group`).
+ * Scripts outlive commands that are added, so one-shot lines are never abbreviated.
  */
 import type { Command } from 'commander';
 import { subcommands } from '../complete.ts';
 import { UsageError } from '../io.ts';
+
+/** Whether a command is another one, or that and more words behind a hyphen. */
+const isLonger = (command: Command, stem: Command): boolean =>
+  command === stem || command.name().startsWith(`${stem.name()}-`);
 
 /** Where the words of commands end: behind the last, arguments and flags are as they were typed. */
 export function expand(program: Command, words: readonly string[]): string[] {
@@ -15,7 +19,9 @@ export function expand(program: Command, words: readonly string[]): string[] {
     const children = subcommands(command);
     if (children.length === 0 || word.startsWith('-')) break;
     const exact = children.find((child) => child.name() === word);
-    const near = exact === undefined ? children.filter((c) => c.name().startsWith(word)) : [exact];
+    const alike = children.filter((child) => child.name().startsWith(word));
+    const stem = exact ?? alike.find((one) => alike.every((other) => isLonger(other, one)));
+    const near = stem === undefined ? alike : [stem];
     const [only, ...more] = near;
     if (word === '' || only === undefined) break;
     if (more.length > 0) {

@@ -66,6 +66,7 @@ test('a script runs line by line, and stops at the first that fails', async () =
 test('beginnings stand for commands when there is no other, and programs stay outside', async () => {
   const api = world();
   assert.match((await script(api, 'po list -o jsonpath=[*].name')).out, /^p1\n$/);
+  assert.equal((await script(api, 'port-g list')).code, EXIT.ok);
   const two = await script(api, 'port li');
   assert.equal(two.code, EXIT.usage);
   assert.match(two.err, /^error: 'li' may be list, link\nhint: Type some more of it\n/);

@@ -106,7 +106,15 @@ export function decodeIcmp6(bytes: Uint8Array, at: number, end: number): Icmp6 |
 export const encodeIcmp6 = (bytes: Uint8Array, at: number, icmp: Icmp6): number =>
   encodeIcmp(bytes, at, icmp);
 
-function decodeOptions(bytes: Uint8Array, start: number, end: number): NdOption[] | undefined {
+/**
+ * The options of any neighbour discovery message. `undefined`: cut short, one of length 0, or more
+ * than ND_OPTIONS_MAX.
+ */
+export function decodeNdOptions(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): NdOption[] | undefined {
   const options: NdOption[] = [];
   for (let at = start; at < end;) {
     if (end - at < 8 || options.length === ND_OPTIONS_MAX) return undefined;
@@ -128,7 +136,7 @@ export function decodeNeighbour(bytes: Uint8Array, at: number, end: number): Nei
   const type = bytes[at];
   if (type !== NEIGHBOUR_SOLICITATION && type !== NEIGHBOUR_ADVERTISEMENT) return undefined;
   if (bytes[at + 1] !== 0 || bytes[at + 8] === 0xff) return undefined;
-  const options = decodeOptions(bytes, at + NEIGHBOUR_SIZE, end);
+  const options = decodeNdOptions(bytes, at + NEIGHBOUR_SIZE, end);
   if (options === undefined) return undefined;
   return {
     kind: 'neighbour',

@@ -30,9 +30,11 @@ import type { BridgeView, PortView } from '../view.ts';
 import type { Next, Walk } from '../walk.ts';
 import type { Owner } from './seeds.ts';
 
-/** What comes of a question that the bridge need not flood; undefined: it is none. `from` is up. */
+/**
+ * What comes of a question that the bridge need not flood; undefined: it is none. `from` is up, and
+ * the tag of seeds is in the walk already.
+ */
 export function answer(walk: Walk, bridge: BridgeView, from: PortView): Next | undefined {
-  walk.tags.push(bridge.ready.seeds);
   const arp = bridge.hasSeeds(4);
   const solicitations = bridge.hasSeeds(6);
   if (!arp && !solicitations) return undefined;

@@ -3,6 +3,7 @@
  * it.
  */
 import { z } from 'zod';
+import { FILTER, filter, filterFaults } from '../chain/chain.ts';
 import { id, labels, name, objectName } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 
@@ -18,6 +19,8 @@ export const Bridge = z
     tenant: name.optional().describe('The tenant that owns it.'),
     labels,
     adminStateUp: z.boolean().default(true).describe('Down: the bridge drops every frame.'),
+    inboundFilter: filter('The chain that decides about every frame that enters the bridge.'),
+    outboundFilter: filter('The chain that decides about every frame that is to leave it.'),
     floodKey: z
       .int()
       .min(FLOOD_KEY_BIT + 1)
@@ -34,10 +37,20 @@ export const bridgeKind = {
   path: 'bridges',
   about: 'A virtual Ethernet switch.',
   schema: Bridge,
-  references: {},
-  columns: ['name', 'tenant', 'adminStateUp', 'floodKey', 'labels', 'id'],
+  references: { inboundFilter: FILTER, outboundFilter: FILTER },
+  columns: [
+    'name',
+    'tenant',
+    'adminStateUp',
+    'inboundFilter',
+    'outboundFilter',
+    'floodKey',
+    'labels',
+    'id',
+  ],
   assigned: ['floodKey'],
   immutable: ['tenant'],
   writer: 'tenant',
   operatorFields: [],
+  check: (next, view) => filterFaults(next, ['inboundFilter', 'outboundFilter'], view),
 } as const satisfies Kind;

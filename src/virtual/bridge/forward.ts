@@ -2,26 +2,24 @@
  * What a bridge does with a frame (IEEE 802.1Q §8.6, §8.8): learn, filter, answer for its seeded
  * addresses, forward or flood.
  *
- * Invariants: recipients are ports of this bridge, or of those linked to it, whatever the learned
- * table says (law 8); a seed holds in every VLAN and wins over anything learned; the walk sees its
- * own claim, so that deciding the same frame again after the claim was committed gives the same
- * verdict. A MAC is learned where it enters only: what is behind a link is found in the bridge
- * there.
+ * Invariants: what port security refuses is neither learned, heard nor answered; recipients are
+ * ports of this bridge, or of those linked to it, whatever the learned table says (law 8); a
+ * seed holds in every VLAN and wins over anything learned; the walk sees its own claim, so that
+ * deciding the same frame again after the claim was committed gives the same verdict. A MAC is
+ * learned where it enters only: what is behind a link is found in the bridge there.
  */
-import { BROADCAST, formatMac, isGroup, type Mac } from '#net/mac.ts';
+import { BROADCAST, formatMac, isGroup, isReservedGroup, type Mac } from '#net/mac.ts';
 import type { BridgeId, PortId } from '../ids.ts';
 import type { Recipient, Verdict } from '../outcome.ts';
+import { filter, passes } from '../chain/filter.ts';
 import { enterLeg, leaveLeg, vlanBeyond, vlanOf } from '../port/leg.ts';
-import { hear } from '../router/hear.ts';
+import { isSecuredElsewhere, refused } from '../port/security.ts';
 import { bridgeTag, floodTag, learningTag, portTag } from '../tags.ts';
 import type { BridgePortView, BridgeView, PortView } from '../view.ts';
 import { drop, recipient, type Next, type Walk } from '../walk.ts';
 import { answer } from './answer.ts';
-import { crossings, routersOf, SEGMENT_BRIDGES_MAX } from './links.ts';
-
-/** Groups that reach no further than the next bridge (IEEE 802.1Q table 8-1). */
-const RESERVED_FIRST = 0x0180c2000000;
-const RESERVED_LAST = 0x0180c200000f;
+import { hearFlooded, membersOf, passesAt } from './members.ts';
+import { crossings, routersOf, SEGMENT_BRIDGES_MAX, type Crossing } from './links.ts';
 
 /** `from` is up and belongs to `bridge`, which is up. */
 export function enterBridge(walk: Walk, bridge: BridgeView, from: BridgePortView): Next {
@@ -29,12 +27,29 @@ export function enterBridge(walk: Walk, bridge: BridgeView, from: BridgePortView
   const src = match.get('ethSrc');
   const { at } = bridge.ready;
   if (src === 0 || isGroup(src)) return drop(walk, at, 'source-not-unicast');
+  walk.tags.push(bridge.ready.seeds);
+  const reason = refused(walk, bridge, from);
+  if (reason !== undefined) return drop(walk, from.ready.at, reason);
+  const keptOut = filter(walk, from.ready.at, from.inboundFilter);
+  if (keptOut !== undefined) return keptOut;
   if (!enterLeg(walk, from)) return drop(walk, from.ready.at, 'vlan-mismatch');
+  const kept = filter(walk, at, bridge.inboundFilter);
+  if (kept !== undefined) return kept;
+  const next = decide(walk, bridge, from, src);
+  // What is flooded has met the outbound filter already.
+  if (next.kind !== 'leave' || bridge.outboundFilter === undefined) return next;
+  walk.outPort = next.by;
+  return filter(walk, at, bridge.outboundFilter) ?? next;
+}
+
+function decide(walk: Walk, bridge: BridgeView, from: BridgePortView, src: Mac): Next {
+  const { match } = walk;
+  const { at } = bridge.ready;
   const vlan = vlanOf(walk);
   // What is behind a link was learned, or seeded, in the device there.
   if (from.peer === undefined) learn(walk, bridge, from, { vlan, mac: src });
   const dst = match.get('ethDst');
-  if (dst >= RESERVED_FIRST && dst <= RESERVED_LAST) return drop(walk, at, 'reserved-group');
+  if (isReservedGroup(dst)) return drop(walk, at, 'reserved-group');
   const answered = answer(walk, bridge, from);
   if (answered !== undefined) return answered;
   if (isGroup(dst)) return flood(walk, bridge, { from, did: groupStep(dst) });
@@ -99,7 +114,9 @@ function placeOf(walk: Walk, bridge: BridgeView, vlan: number, mac: Mac): PortId
   const seeded = bridge.seededPort(mac);
   if (seeded !== undefined) return seeded;
   walk.tags.push(ready.learned(vlan));
-  return claimed(walk, bridge, vlan, mac) ?? walk.state.macs.port(bridge.id, vlan, mac);
+  const place = claimed(walk, bridge, vlan, mac) ?? walk.state.macs.port(bridge.id, vlan, mac);
+  // It may have been learned before the MAC was secured.
+  return place !== undefined && isSecuredElsewhere(bridge, mac, place) ? undefined : place;
 }
 
 interface Beyond {
@@ -148,6 +165,8 @@ interface Flood {
 function flood(walk: Walk, bridge: BridgeView, { from, did, dst }: Flood): Verdict {
   const { at } = bridge.ready;
   walk.steps.push(dst === undefined ? { at, did } : bridge.ready.mac(dst).unknownUnicast);
+  const kept = filter(walk, at, bridge.outboundFilter);
+  if (kept !== undefined) return kept;
   const to: Recipient[] = [];
   const whole = spread(walk, bridge, { from, to, seen: new Set() });
   if (!whole) return drop(walk, at, 'flood-limit');
@@ -170,19 +189,36 @@ function spread(walk: Walk, bridge: BridgeView, { from, to, seen }: Spread): boo
   walk.tags.push(bridge.ready.flood);
   const linked = from.peer !== undefined;
   // A port that is not linked, and that the frame came by, is up: it is one of those counted.
-  if (bridge.portsUp > (linked ? 0 : 1))
-    to.push(recipient(walk, linked ? { flood: bridge.id } : { flood: bridge.id, except: from.id }));
-  for (const port of routersOf(walk, bridge, from.id)) hear(walk, port, true);
-  for (const { near, far, other } of crossings(walk, bridge, from.id)) {
+  if (bridge.portsUp > (linked ? 0 : 1)) {
+    const except = linked ? undefined : from.id;
+    to.push(...membersOf(walk, bridge, { except }).map((each) => recipient(walk, each)));
+  }
+  for (const link of routersOf(walk, bridge, from.id)) hearFlooded(walk, link, true);
+  for (const crossing of crossings(walk, bridge, from.id)) {
+    const { far, other } = crossing;
     if (seen.has(other.id)) continue;
     if (seen.size >= SEGMENT_BRIDGES_MAX) return false;
+    walk.tags.push(other.ready.seeds);
     const before = walk.match.vlanOut;
-    const passes = leaveLeg(walk, near) && enterLeg(walk, far);
-    const whole = !passes || spread(walk, other, { from: far, to, seen });
+    const crossed = walk.crossed.length;
+    const whole = !cross(walk, crossing) || spread(walk, other, { from: far, to, seen });
     walk.match.resetVlan(before);
+    walk.inPort = from.id;
+    walk.crossed.length = crossed;
     if (!whole) return false;
   }
   return true;
+}
+
+/** A flood goes over a link between bridges. False: it does not pass. */
+function cross(walk: Walk, { near, far, other }: Crossing): boolean {
+  if (!leaveLeg(walk, near) || !passesAt(walk, near, near.outboundFilter)) return false;
+  if (refused(walk, other, far) !== undefined) return false;
+  walk.inPort = far.id;
+  walk.outPort = undefined;
+  walk.crossed.push(other.id);
+  if (!passesAt(walk, far, far.inboundFilter) || !enterLeg(walk, far)) return false;
+  return passes(walk, other.inboundFilter) && passes(walk, other.outboundFilter);
 }
 
 /**
@@ -195,7 +231,7 @@ export function enterFlood(walk: Walk, id: BridgeId): Verdict {
   const bridge = walk.topology.bridge(id);
   if (bridge === undefined) return drop(walk, at, 'no-port');
   if (!bridge.adminStateUp) return drop(walk, at, 'bridge-down');
-  for (const port of routersOf(walk, bridge, undefined)) hear(walk, port, false);
+  for (const link of routersOf(walk, bridge, undefined)) hearFlooded(walk, link, false);
   walk.steps.push({ at, did: 'flood-here' });
-  return { kind: 'forward', to: [{ flood: id, here: true }] };
+  return { kind: 'forward', to: membersOf(walk, bridge, { here: true }) };
 }

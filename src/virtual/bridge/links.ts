@@ -58,12 +58,18 @@ export function* crossings(
   }
 }
 
-/** The ports of routers that are linked to a bridge and up. */
+/** A link to a router, up at both ends: `near` in the bridge, `far` in the router. */
+export interface RouterLink {
+  readonly near: BridgePortView;
+  readonly far: RouterPortView;
+}
+
+/** The links of a bridge to routers, where both ends are up. */
 export function* routersOf(
   walk: Walk,
   bridge: BridgeView,
   except: PortId | undefined,
-): Generator<RouterPortView> {
-  for (const { far } of ends(walk, bridge.routerLinks, except))
-    if (far.type === 'router') yield far;
+): Generator<RouterLink> {
+  for (const { near, far } of ends(walk, bridge.routerLinks, except))
+    if (far.type === 'router') yield { near, far };
 }

@@ -4,10 +4,11 @@
  */
 import type { Ip, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
-import type { BridgeId, PortId } from '../ids.ts';
+import type { BridgeId, ChainId, PortId } from '../ids.ts';
 import type { ObjectOf } from '../kinds.ts';
 import { ReadyBridge, type ReadyRoom } from '../ready.ts';
-import type { BridgeView } from '../view.ts';
+import { SecuredTable } from './secured.ts';
+import type { BridgePortView, BridgeView } from '../view.ts';
 import { SeedTable, type Owner, type SeedText } from './seeds.ts';
 
 const NO_SEEDS: readonly SeedText[] = [];
@@ -20,7 +21,9 @@ export class BridgeState implements BridgeView {
   readonly ports = new Set<PortId>();
   readonly bridgeLinks = new Set<PortId>();
   readonly routerLinks = new Set<PortId>();
+  readonly filtered = new Set<PortId>();
   readonly seeds = new SeedTable();
+  readonly secured = new SecuredTable();
   /** What each port has in `seeds`: its own, and those of the router port linked to it. */
   readonly #held = new Map<PortId, readonly SeedText[]>();
   portsUp = 0;
@@ -34,6 +37,12 @@ export class BridgeState implements BridgeView {
   }
   get adminStateUp(): boolean {
     return this.row?.adminStateUp ?? false;
+  }
+  get inboundFilter(): ChainId | undefined {
+    return this.row?.inboundFilter;
+  }
+  get outboundFilter(): ChainId | undefined {
+    return this.row?.outboundFilter;
   }
   get floodKey(): number {
     return this.row?.floodKey ?? 0;
@@ -49,6 +58,37 @@ export class BridgeState implements BridgeView {
   }
   hasSeeds(family: 4 | 6): boolean {
     return this.seeds.has(family);
+  }
+  get secures(): boolean {
+    return this.secured.any;
+  }
+  securedMac(mac: Mac): ReadonlySet<PortId> | undefined {
+    return this.secured.mac(mac);
+  }
+  securedAddress(ip: Ip): ReadonlySet<PortId> | undefined {
+    return this.secured.ip(ip);
+  }
+  hasSecured(family: 4 | 6): boolean {
+    return this.secured.has(family);
+  }
+
+  plug(view: BridgePortView): void {
+    this.ports.add(view.id);
+    if (view.allowed) this.secured.add(view.id, view.allowed);
+    if (view.peerType === 'bridge') this.bridgeLinks.add(view.id);
+    else if (view.peerType === 'router') this.routerLinks.add(view.id);
+    else if (view.adminStateUp) {
+      this.portsUp++;
+      if (view.outboundFilter !== undefined) this.filtered.add(view.id);
+    }
+  }
+  unplug(view: BridgePortView): void {
+    this.ports.delete(view.id);
+    if (view.allowed) this.secured.remove(view.id, view.allowed);
+    this.bridgeLinks.delete(view.id);
+    this.routerLinks.delete(view.id);
+    this.filtered.delete(view.id);
+    if (view.peer === undefined && view.adminStateUp) this.portsUp--;
   }
 
   /** Replaces what a port holds; answers what it held before. */

@@ -1,7 +1,8 @@
 /**
  * What only one object can have at a time: names of hosts and zones, interfaces, VLANs of a bridge,
- * addresses of a bridge or of a router. Whoever takes such a thing from another comes after it, or
- * together with it. The rules of the kinds (`check`) decide; this only says which objects meet.
+ * addresses of a bridge or of a router, positions in a chain. Whoever takes such a thing from
+ * another comes after it, or together with it. The rules of the kinds (`check`) decide; this only
+ * says which objects meet.
  */
 import type { KindName, StoredObject, View } from '../kind.ts';
 import type { ObjectOf } from '../kinds.ts';
@@ -12,6 +13,10 @@ type Port = ObjectOf<'port'>;
 /** What an object has to itself, in the state of `view`. */
 export function claimsOf(kind: KindName, object: StoredObject, view: View): string[] {
   if (kind === 'host' || kind === 'tunnel-zone') return [`name/${kind}/${object.name}`];
+  if (kind === 'rule') {
+    const { chain, position } = object as ObjectOf<'rule'>;
+    return [`position/${chain}/${position}`];
+  }
   return kind === 'port' ? claimsOfPort(object as Port, view) : [];
 }
 

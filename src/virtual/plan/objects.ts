@@ -5,10 +5,12 @@
  * body are all told at once.
  */
 import type { z } from 'zod';
+import type { Draft } from '../draft.ts';
 import { faultsOf, ruleOf } from '../faults.ts';
 import type { Kind, KindName, StoredObject } from '../kind.ts';
 import { kindOf, type ObjectOf } from '../kinds.ts';
 import { mapReferences } from '../references.ts';
+import { POSITION_STEP } from '../rule/rule.ts';
 import { sameObject } from '../same.ts';
 import {
   findTarget,
@@ -99,7 +101,7 @@ export function store(
   given: Body,
   revision: number,
 ): StoredObject | undefined {
-  const fields = withMac(row, given);
+  const fields = withPosition(work, row, withMac(row, given));
   const parsed = row.schema.safeParse(fields, { error: ruleOf as z.core.$ZodErrorMap });
   if (!parsed.success) {
     for (const { path, message } of faultsOf(parsed.error.issues))
@@ -125,6 +127,28 @@ function withMac({ name }: Kind, fields: Body): Body {
   if (name !== 'port' || type !== 'router' || mac !== undefined) return fields;
   return { ...fields, mac: madeMac(String(id)) };
 }
+
+/** A rule that is given no position goes behind the last one of its chain, with room between. */
+function withPosition({ draft }: Work, { name }: Kind, fields: Body): Body {
+  const { id, chain, position } = fields;
+  if (name !== 'rule' || (position ?? undefined) !== undefined || typeof chain !== 'string')
+    return fields;
+  const positionOf = (rule: StoredObject | undefined): number =>
+    (rule === undefined || rule.id === id ? undefined : (rule as ObjectOf<'rule'>).position) ?? 0;
+  // A long chain is gone through once in a transaction; after that, only what it has touched.
+  const known = lastPositions.getOrInsertComputed(draft, () => new Map());
+  let last = known.getOrInsertComputed(chain, () =>
+    draft
+      .referrers('rule', 'chain', chain)
+      .reduce((most, other) => Math.max(most, positionOf(draft.get('rule', other))), 0),
+  );
+  for (const { kind, object } of draft.touched())
+    if (kind === 'rule' && (object as ObjectOf<'rule'> | undefined)?.chain === chain)
+      last = Math.max(last, positionOf(object));
+  return { ...fields, position: last + POSITION_STEP };
+}
+/** Of chains, as it was when a transaction first asked. */
+const lastPositions = new WeakMap<Draft, Map<string, number>>();
 
 /** A port that is given a router is a router's: the caller need not say so twice. */
 function withVariant({ name }: Kind, body: Body): Body {
@@ -166,9 +190,16 @@ function checkBody(work: Work, row: Kind, body: Body, current: Body): Body | und
     if (value !== null && known.includes(field) && isForeign(row, object, field))
       faults.add(400, field, `is not a field of a ${String(object[variant])} ${wordsOf(row.name)}`);
   if (faults.count > before) return undefined;
+  const listed = new Map<string, Set<unknown>>();
+  const isThere = (path: string, text: string): boolean => {
+    const [field = path] = path.split('.');
+    const now = current[field];
+    if (!Array.isArray(now)) return now === text;
+    return listed.getOrInsertComputed(field, () => new Set(now)).has(text);
+  };
   const resolved = mapReferences(row.name, body, (text, kind, path) => {
     // What is there already may be repeated, also by who may not see what it names.
-    if (isOperatorsOnly(work, row, path) || current[path] === text) return text;
+    if (isOperatorsOnly(work, row, path) || isThere(path, text)) return text;
     const found = resolve(work, kind, text);
     if ('id' in found) return found.id;
     faults.add(found.status === 404 ? 400 : 409, path, found.fault);
@@ -176,7 +207,7 @@ function checkBody(work: Work, row: Kind, body: Body, current: Body): Body | und
   });
   for (const [field, value] of Object.entries(resolved))
     if (!sameObject(value ?? undefined, current[field]))
-      checkField(work, row, { field, value, exists: current['id'] !== undefined });
+      checkField(work, row, { field, value, current });
   return faults.count > before ? undefined : resolved;
 }
 
@@ -186,11 +217,12 @@ const isOperatorsOnly = ({ context }: Work, { operatorFields }: Kind, path: stri
 interface FieldChange {
   readonly field: string;
   readonly value: unknown;
-  readonly exists: boolean;
+  readonly current: Body;
 }
 
-function checkField(work: Work, row: Kind, { field, value, exists }: FieldChange): void {
+function checkField(work: Work, row: Kind, { field, value, current }: FieldChange): void {
   const { caller } = work.context;
+  const exists = current['id'] !== undefined;
   if (field === 'id' || field === 'revision' || row.assigned.includes(field))
     work.faults.add(400, field, 'is given by the server');
   else if (exists && row.immutable.includes(field))
@@ -199,13 +231,24 @@ function checkField(work: Work, row: Kind, { field, value, exists }: FieldChange
     work.faults.add(403, field, 'can be set by an operator only');
   else if (field === 'tenant' && caller.role === 'tenant' && value !== caller.tenant)
     work.faults.add(403, field, `must be your own tenant, ${JSON.stringify(caller.tenant)}`);
+  else if (row.filled?.includes(field) === true && Array.isArray(value) && value.length === 0)
+    work.faults.add(400, field, 'must not be empty: leave it out to match all');
+  else if (isImposed(work, row, current[field], field))
+    work.faults.add(403, field, 'is a chain of the operator, who alone can take it away');
 }
 
-/** A tenant's own; of what belongs to a device, that of the device. */
+/** Whether a field names a chain that this caller may not see: an operator has put it there. */
+function isImposed({ draft, context }: Work, row: Kind, now: unknown, field: string): boolean {
+  if (row.references[field]?.kind !== 'chain' || typeof now !== 'string') return false;
+  const chain = draft.get('chain', now);
+  return chain !== undefined && !visibleTo(context.caller, chain);
+}
+
+/** A tenant's own; of what belongs to a device or chain, that of the device or chain. */
 function defaultTenant({ draft, context }: Work, row: Kind, fields: Body): unknown {
   if (!('tenant' in row.schema.shape)) return undefined;
   if (context.caller.role === 'tenant') return context.caller.tenant;
-  for (const device of ['bridge', 'router'] as const) {
+  for (const device of ['bridge', 'router', 'chain'] as const) {
     const id = row.references[device] === undefined ? undefined : fields[device];
     if (typeof id === 'string') return draft.get(device, id)?.tenant;
   }

@@ -1,7 +1,7 @@
 /** Deleting one object, and what the table of kinds says of those that refer to it. */
 import type { KindName, StoredObject, View } from '../kind.ts';
 import { referencesTo, withoutTarget, type ReferencePath } from '../references.ts';
-import { findTarget, wordsOf, type DeleteOperation, type Work } from './work.ts';
+import { findTarget, visibleTo, wordsOf, type DeleteOperation, type Work } from './work.ts';
 
 export interface Doomed {
   readonly kind: KindName;
@@ -56,11 +56,14 @@ export function cascade(view: View, first: Doomed, rowsMax: number) {
   return { doomed, others };
 }
 
-function refusalText({ draft }: Work, refusing: readonly Referrer[]): string {
+function refusalText({ draft, context }: Work, refusing: readonly Referrer[]): string {
   const [first] = refusing;
   if (first === undefined) return '';
   const holder: StoredObject | undefined = draft.get(first.kind, first.id);
   const more = refusing.length > 1 ? ` and of ${refusing.length - 1} more` : '';
-  const who = `${wordsOf(first.kind)} ${holder?.name ?? ''} (${first.id})`;
+  const isForeign = holder !== undefined && !visibleTo(context.caller, holder);
+  const who = isForeign
+    ? `a ${wordsOf(first.kind)} of another tenant`
+    : [wordsOf(first.kind), holder?.name, `(${first.id})`].filter((word) => word).join(' ');
   return `cannot be deleted: it is the ${first.path.path} of ${who}${more}`;
 }

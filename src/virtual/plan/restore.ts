@@ -93,10 +93,12 @@ export function leftAsTheyAre(
       .map((state) => state?.[field])
       .map((at) => (typeof at === 'string' ? now.get(target, at) : undefined))
       .some((at) => at !== undefined && !visibleTo(caller, at));
-  const peer = references['peer'];
-  return peer !== undefined && isForeign('peer', peer.kind)
-    ? [...operatorFields, 'peer']
-    : operatorFields;
+  // So is a chain that an operator has put in front of a tenant's.
+  const given = Object.entries(references).filter(
+    ([field, { kind: target }]) =>
+      (field === 'peer' || (target === 'chain' && kind !== 'rule')) && isForeign(field, target),
+  );
+  return [...operatorFields, ...given.map(([field]) => field)];
 }
 
 /** The numbers of networks: never one that another device has. */

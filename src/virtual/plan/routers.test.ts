@@ -76,11 +76,13 @@ test('a port is of a bridge or of a router, and has the fields of that alone', (
   assert.deepEqual(Object.keys(port(made, 'b0-r')).sort(), [
     'addresses',
     'adminStateUp',
+    'allowedAddresses',
     'bridge',
     'hairpin',
     'id',
     'name',
     'revision',
+    'security',
     'type',
   ]);
   const cases: readonly (readonly [Fields, string])[] = [

@@ -7,8 +7,10 @@
  * never both. A link is one fact with two ends: each of the two names the other (`plan/links.ts`).
  */
 import { z } from 'zod';
+import { FILTER, filter } from '../chain/chain.ts';
 import type { BridgeId, RouterId } from '../ids.ts';
 import {
+  addressOrPrefix,
   id,
   interfaceAddress,
   labels,
@@ -22,6 +24,8 @@ import { check } from './rules.ts';
 
 /** Seeded addresses of one port of a bridge; more are refused. */
 export const SEEDS_PER_PORT_MAX = 64;
+/** Addresses allowed at one port beside its own; more are refused. */
+export const ALLOWED_PER_PORT_MAX = 64;
 /** Own addresses of a router port. */
 export const NETWORKS_PER_PORT_MAX = 64;
 /** IFNAMSIZ of linux/if.h, less the closing zero. */
@@ -37,6 +41,14 @@ export const Seed = z.strictObject({
     .describe('An address of that MAC: the bridge answers ARP or neighbour solicitations for it.'),
 });
 export type Seed = z.output<typeof Seed>;
+
+export const Allowed = z.strictObject({
+  ip: addressOrPrefix.describe('An address, or a prefix of addresses: 10.0.0.5, 10.0.1.0/24.'),
+  mac: unicastMac
+    .optional()
+    .describe('The MAC address that it goes with: each of `addresses` when not given.'),
+});
+export type Allowed = z.output<typeof Allowed>;
 
 const common = {
   id: id('port'),
@@ -56,6 +68,10 @@ const ofRouter = {
 };
 const state = {
   adminStateUp: z.boolean().default(true).describe('Down: nothing enters or leaves here.'),
+};
+const filters = {
+  inboundFilter: filter('The chain that decides about what enters the network here.'),
+  outboundFilter: filter('The chain that decides about what is to leave it here.'),
 };
 const place = {
   peer: id('port')
@@ -96,6 +112,19 @@ const bridgeOnly = {
     .describe(
       'What is known to live behind the port. Seeded addresses are never overridden by learned ones.',
     ),
+  security: z
+    .enum(['off', 'on'])
+    .default('off')
+    .describe(
+      'On: what is behind the port may send from `addresses` and `allowedAddresses` only, and offers no DHCP and no routes; nobody else of the bridge may claim these. Off: from any.',
+    ),
+  allowedAddresses: z
+    .array(Allowed)
+    .max(ALLOWED_PER_PORT_MAX, `must hold at most ${ALLOWED_PER_PORT_MAX} addresses`)
+    .default([])
+    .describe(
+      'Further addresses to send from while `security` is on. What is known to be at another port of the bridge stays there.',
+    ),
 };
 const routerOnly = {
   mac: unicastMac.optional().describe('Its MAC address; made from the id when not given.'),
@@ -120,6 +149,7 @@ export const PortSchema = z
     ...ofBridge,
     ...ofRouter,
     ...state,
+    ...filters,
     ...place,
     ...bridgeOnly,
     ...routerOnly,
@@ -127,7 +157,10 @@ export const PortSchema = z
   .meta({ id: 'Port', description: 'A port of a virtual device.' });
 
 type Flat = z.output<typeof PortSchema>;
-type Common = Pick<Flat, keyof typeof common | keyof typeof state | keyof typeof place>;
+type Common = Pick<
+  Flat,
+  keyof typeof common | keyof typeof state | keyof typeof filters | keyof typeof place
+>;
 export type BridgePort = Common &
   Pick<Flat, keyof typeof bridgeOnly> & {
     type: 'bridge';
@@ -146,6 +179,8 @@ export type RouterPort = Common &
     hairpin?: undefined;
     vlan?: undefined;
     addresses?: undefined;
+    security?: undefined;
+    allowedAddresses?: undefined;
   };
 /** As stored: one of the two, with no field of the other. */
 export type Port = BridgePort | RouterPort;
@@ -160,6 +195,8 @@ export const portKind = {
     router: { kind: 'router', onDelete: 'cascade' },
     peer: { kind: 'port', onDelete: 'clear' },
     host: { kind: 'host', onDelete: 'refuse' },
+    inboundFilter: FILTER,
+    outboundFilter: FILTER,
   },
   columns: [
     'name',
@@ -171,6 +208,8 @@ export const portKind = {
     'adminStateUp',
     'addresses',
     'networks',
+    'inboundFilter',
+    'outboundFilter',
     'labels',
     'id',
   ],

@@ -5,6 +5,7 @@
 import { formatIp, isIp6, isLinkLocalIp, linkLocalOf, parseIp } from '#net/ip.ts';
 import { parseMac } from '#net/mac.ts';
 import { contains, parseNetwork } from '#net/prefix.ts';
+import { filterFaults } from '../chain/chain.ts';
 import type { Fault, StoredObject, View } from '../kind.ts';
 import type { Route } from '../route/route.ts';
 import type { BridgePort, Port, RouterPort } from './port.ts';
@@ -128,6 +129,22 @@ function seedFaults(port: BridgePort, view: View): Fault[] {
   return faults;
 }
 
+/** Port security is about one workload, and needs to know what that may send from. */
+function securityFaults({ security, addresses, allowedAddresses, peer }: BridgePort): Fault[] {
+  const faults: Fault[] = [];
+  if (security === 'on' && peer !== undefined)
+    faults.push({ path: 'security', message: 'cannot be on at a port linked to another device' });
+  if (security === 'on' && addresses.length === 0)
+    faults.push({ path: 'addresses', message: 'must not be empty while security is on' });
+  const seen = new Set<string>();
+  for (const [i, { ip, mac = '' }] of (allowedAddresses ?? []).entries()) {
+    const pair = `${ip} ${mac}`;
+    if (seen.has(pair)) faults.push({ path: `allowedAddresses.${i}`, message: 'is given twice' });
+    seen.add(pair);
+  }
+  return faults;
+}
+
 /** Whoever is a gateway of a route by this port stays a neighbour of it. */
 function gatewayFaults(port: RouterPort, view: View): Fault[] {
   const faults: Fault[] = [];
@@ -194,11 +211,15 @@ export function check(next: StoredObject, view: View): Fault[] {
   const device = port.type;
   const id = port.type === 'bridge' ? port.bridge : port.router;
   if ((id as string | undefined) === undefined) return [{ path: device, message: 'is required' }];
-  const faults = [...bindingFaults(port, view), ...linkFaults(port, view)];
+  const faults = [
+    ...bindingFaults(port, view),
+    ...linkFaults(port, view),
+    ...filterFaults(next, ['inboundFilter', 'outboundFilter'], view),
+  ];
   const owner = view.get(device, id);
   if (owner !== undefined && port.tenant !== owner.tenant)
     faults.push({ path: 'tenant', message: `must be the tenant of the ${device}` });
   if (port.type === 'router')
     return [...faults, ...networkFaults(port, view), ...gatewayFaults(port, view)];
-  return [...faults, ...vlanFaults(port, view), ...seedFaults(port, view)];
+  return [...faults, ...securityFaults(port), ...vlanFaults(port, view), ...seedFaults(port, view)];
 }

@@ -5,6 +5,7 @@ import { parseNetwork, type Prefix } from '#net/prefix.ts';
 import type { ObjectOf } from '../kinds.ts';
 import type { ReadyPort } from '../ready.ts';
 import type { PortView } from '../view.ts';
+import { allowedOf } from './allowed.ts';
 
 type PortRow = ObjectOf<'port'>;
 
@@ -17,10 +18,21 @@ function networkOf(text: string): Prefix {
 /** `peer`: the port it is linked to, where the other end agrees. */
 export function viewOf(row: PortRow, peer: PortRow | undefined, ready: ReadyPort): PortView {
   const { id, name, adminStateUp } = row;
-  const common = { id, ready, name, adminStateUp, peer: peer?.id, peerType: peer?.type };
+  const { inboundFilter, outboundFilter } = row;
+  const filters = { inboundFilter, outboundFilter };
+  const common = {
+    id,
+    ready,
+    name,
+    adminStateUp,
+    peer: peer?.id,
+    peerType: peer?.type,
+    ...filters,
+  };
   if (row.type === 'bridge') {
     const { bridge, hairpin, vlan = 0 } = row;
-    return { ...common, type: 'bridge', bridge, hairpin, vlan };
+    const allowed = allowedOf(row, peer !== undefined);
+    return { ...common, type: 'bridge', bridge, hairpin, vlan, allowed };
   }
   const mac = parseMac(row.mac);
   if (mac === undefined) throw new Error(`port ${id}: ${row.mac} is stored but not valid`);
@@ -34,8 +46,14 @@ export function differ(a: PortView | undefined, b: PortView | undefined): boolea
   if (a === undefined || b === undefined) return a !== b;
   if (a.peer !== b.peer || a.peerType !== b.peerType || a.adminStateUp !== b.adminStateUp)
     return true;
+  if (a.inboundFilter !== b.inboundFilter || a.outboundFilter !== b.outboundFilter) return true;
   if (a.type === 'bridge')
-    return a.bridge !== b.bridge || a.hairpin !== b.hairpin || a.vlan !== b.vlan;
+    return (
+      a.bridge !== b.bridge ||
+      a.hairpin !== b.hairpin ||
+      a.vlan !== b.vlan ||
+      a.allowed?.text !== b.allowed?.text
+    );
   if (b.type === 'bridge' || a.router !== b.router || a.mac !== b.mac || a.mtu !== b.mtu)
     return true;
   const text = ({ networks }: typeof a): string =>
@@ -51,6 +69,7 @@ export const sameMember = (a: PortView | undefined, b: PortView | undefined): bo
   a.adminStateUp === b.adminStateUp &&
   a.peer === b.peer &&
   a.peerType === b.peerType &&
+  a.outboundFilter === b.outboundFilter &&
   a.vlan === b.vlan;
 
 /** The device of a port. */

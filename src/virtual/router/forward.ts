@@ -22,6 +22,8 @@ import { isGroup, type Mac } from '#net/mac.ts';
 import { ETHER_TYPE } from '#net/packet/ethernet.ts';
 import { decodeFrame } from '#net/frame.ts';
 import type { RouterId } from '../ids.ts';
+import { filter } from '../chain/filter.ts';
+import { neighbourType } from '../nd.ts';
 import type { Verdict } from '../outcome.ts';
 import { bridgeTag, portTag, routerPortsTag, routerTag } from '../tags.ts';
 import type { BridgeView, RouterPortView, RouterView, RouteView } from '../view.ts';
@@ -52,7 +54,20 @@ export function enterRouter(walk: Walk, router: RouterView, from: RouterPortView
   if (!ip || !mine) return listen(walk, router, from);
   // A priority tag ends where its bridge does: IEEE 802.1Q §6.9.1.
   if (vlan !== 0) match.set('vlan', 0);
-  return forwardIp(walk, router, from);
+  return filterIn(walk, router, from) ?? forwardIp(walk, router, from);
+}
+
+/**
+ * The filters of what a router takes. Who asks for one of its addresses, or tells his own, is heard
+ * without: that is as little theirs in IPv6 as it is in ARP.
+ */
+function filterIn(walk: Walk, router: RouterView, from: RouterPortView): Verdict | undefined {
+  const { localFilter, inboundFilter, ready } = router;
+  if (localFilter === undefined && inboundFilter === undefined) return undefined;
+  const { match } = walk;
+  if (match.get('ethType') === ETHER_TYPE.IPV6)
+    if (isOwn(from, match.get('ipDst')) && neighbourType(match) !== undefined) return undefined;
+  return filter(walk, ready.at, localFilter) ?? filter(walk, ready.at, inboundFilter);
 }
 
 /** Not a packet to forward: at most a question or news about a neighbour. */
@@ -128,6 +143,10 @@ function sendOn(walk: Walk, { router, from, route }: Way): Next {
   const out = id === undefined ? undefined : topology.port(id);
   if (id !== undefined) tags.push(out?.ready.tag ?? portTag(id));
   if (out?.type !== 'router') return drop(walk, router.ready.at, 'no-port');
+  const { at } = router.ready;
+  walk.outPort = out.id;
+  const kept = filter(walk, at, router.forwardFilter) ?? filter(walk, at, router.outboundFilter);
+  if (kept !== undefined) return kept;
   if (!fits(walk, out)) {
     const cause = { tooBig: out.mtu ?? 0 };
     return refuse(walk, router, from, { cause, reason: 'too-big' });
@@ -142,6 +161,7 @@ function sendOn(walk: Walk, { router, from, route }: Way): Next {
     const cause: ErrorCause = route.gateway === undefined ? 'host-unreachable' : 'net-unreachable';
     return refuse(walk, router, from, { cause, reason: 'neighbour-unreachable' });
   }
+  if (out.outboundFilter !== undefined) walk.entered = match.rewrites();
   match.set('ethSrc', out.mac);
   match.set('ethDst', mac);
   walk.steps.push(out.ready.neighbour(next).send(mac));

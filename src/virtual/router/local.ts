@@ -7,7 +7,7 @@
  */
 import { IPV4_MTU_MIN, IPV6_MTU_MIN } from '#net/fragment.ts';
 import { formatIp, isIp6 } from '#net/ip.ts';
-import { ETHERNET_SIZE, TAG_SIZE } from '#net/packet/ethernet.ts';
+import { ETHERNET_SIZE } from '#net/packet/ethernet.ts';
 import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { echoReply, tcpReset } from '#net/reply.ts';
 import { errorsTag } from '../tags.ts';
@@ -15,6 +15,7 @@ import type { RouterPortView, RouterView } from '../view.ts';
 import { drop, type Next, type Walk } from '../walk.ts';
 import { hear } from './hear.ts';
 import { refuse } from './refuse.ts';
+import { untagged } from './untagged.ts';
 
 /** `tpSrc` of echo requests: type and code. */
 const ECHO = 8 << 8;
@@ -43,15 +44,6 @@ export function deliverLocal(walk: Walk, router: RouterView, from: RouterPortVie
   if (proto === IP_PROTOCOL.TCP) return reset(walk, router, from);
   const cause = proto === IP_PROTOCOL.UDP ? 'port-unreachable' : 'protocol-unreachable';
   return refuse(walk, router, from, { cause, reason: 'local-refused' });
-}
-
-/** The frame without its tag, which at a router is at most one of priority. */
-function untagged(bytes: Uint8Array): Uint8Array {
-  if (bytes[12] !== 0x81 || bytes[13] !== 0) return bytes;
-  const out = new Uint8Array(bytes.length - TAG_SIZE);
-  out.set(bytes.subarray(0, 12));
-  out.set(bytes.subarray(12 + TAG_SIZE), 12);
-  return out;
 }
 
 function echo(walk: Walk, { id }: RouterView, from: RouterPortView): Next {

@@ -8,28 +8,13 @@
  * network itself bring about none.
  */
 import { errorAbout, type ErrorCause } from '#net/icmp-error.ts';
-import { formatIp, isIp6, type Ip } from '#net/ip.ts';
+import { formatIp, isIp6 } from '#net/ip.ts';
 import type { DropReason } from '../drop.ts';
 import type { Verdict } from '../outcome.ts';
-import { errorsTag, portTag, routerPortsTag } from '../tags.ts';
+import { errorsTag } from '../tags.ts';
 import type { RouterPortView, RouterView } from '../view.ts';
 import { drop, type Walk } from '../walk.ts';
-
-/** The address an error about a packet that came in by `port` is sent from. */
-function speaker(walk: Walk, router: RouterView, port: RouterPortView, six: boolean) {
-  const of = ({ networks }: RouterPortView): Ip | undefined =>
-    networks.find(({ address }) => isIp6(address) === six)?.address;
-  const own = of(port);
-  if (own !== undefined) return own;
-  walk.tags.push(routerPortsTag(router.id));
-  for (const id of [...router.ports].sort()) {
-    const other = walk.topology.port(id);
-    walk.tags.push(portTag(id));
-    const found = other?.type === 'router' ? of(other) : undefined;
-    if (found !== undefined) return found;
-  }
-  return six ? port.linkLocal : undefined;
-}
+import { speaker } from './speaker.ts';
 
 export interface Refusal {
   readonly cause: ErrorCause;

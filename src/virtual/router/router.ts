@@ -1,6 +1,7 @@
 /** A virtual router: its schema, its words, its references. Data only; the web may import it. */
 import { z } from 'zod';
 import { FLOOD_KEY_BIT } from '../bridge/bridge.ts';
+import { FILTER, filter, filterFaults } from '../chain/chain.ts';
 import { id, labels, name, objectName } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 
@@ -14,6 +15,10 @@ export const Router = z
       .boolean()
       .default(true)
       .describe('Down: it forwards nothing and answers "administratively prohibited".'),
+    localFilter: filter('The chain that every packet meets first, before `inboundFilter`.'),
+    inboundFilter: filter('The chain that decides about every packet that enters the router.'),
+    forwardFilter: filter('The chain that routed packets meet before `outboundFilter`.'),
+    outboundFilter: filter('The chain that decides about every packet that is to leave it.'),
     networkKey: z
       .int()
       .min(FLOOD_KEY_BIT + 1)
@@ -23,15 +28,32 @@ export const Router = z
   .meta({ id: 'Router', description: 'A virtual router, IPv4 and IPv6.' });
 export type Router = z.output<typeof Router>;
 
+const FILTERS = ['localFilter', 'inboundFilter', 'forwardFilter', 'outboundFilter'];
+
 export const routerKind = {
   name: 'router',
   path: 'routers',
   about: 'A virtual router, IPv4 and IPv6.',
   schema: Router,
-  references: {},
-  columns: ['name', 'tenant', 'adminStateUp', 'networkKey', 'labels', 'id'],
+  references: {
+    localFilter: FILTER,
+    inboundFilter: FILTER,
+    forwardFilter: FILTER,
+    outboundFilter: FILTER,
+  },
+  columns: [
+    'name',
+    'tenant',
+    'adminStateUp',
+    'inboundFilter',
+    'outboundFilter',
+    'networkKey',
+    'labels',
+    'id',
+  ],
   assigned: ['networkKey'],
   immutable: ['tenant'],
   writer: 'tenant',
   operatorFields: [],
+  check: (next, view) => filterFaults(next, FILTERS, view),
 } as const satisfies Kind;

@@ -7,7 +7,7 @@
  */
 import { isIp6, parseIp, type Ip } from '#net/ip.ts';
 import { bitsOf, contains, networkOf, parsePrefix } from '#net/prefix.ts';
-import type { PortId, RouteId, RouterId } from '../ids.ts';
+import type { ChainId, PortId, RouteId, RouterId } from '../ids.ts';
 import type { ObjectOf } from '../kinds.ts';
 import { ReadyRouter, type ReadyRoom } from '../ready.ts';
 import type { ConsideredRoute, RouterPortView, RouterView, RouteView } from '../view.ts';
@@ -84,6 +84,18 @@ export class RouterState implements RouterView {
   }
   get adminStateUp(): boolean {
     return this.row?.adminStateUp ?? false;
+  }
+  get localFilter(): ChainId | undefined {
+    return this.row?.localFilter;
+  }
+  get inboundFilter(): ChainId | undefined {
+    return this.row?.inboundFilter;
+  }
+  get forwardFilter(): ChainId | undefined {
+    return this.row?.forwardFilter;
+  }
+  get outboundFilter(): ChainId | undefined {
+    return this.row?.outboundFilter;
   }
   get networkKey(): number {
     return this.row?.networkKey ?? 0;

@@ -1,0 +1,117 @@
+/** What the schema of a rule cannot say: which fields go together, and what its chain allows. */
+import { isIp6 } from '#net/ip.ts';
+import { jumpFaults, rulesOf, RULES_PER_CHAIN_MAX } from '../chain/jumps.ts';
+import type { Fault, KindName, StoredObject, View } from '../kind.ts';
+import { asksTransport, CONDITION_FIELDS, type ConditionField } from './condition.ts';
+import type { Rule } from './rule.ts';
+import { prefixOf } from './values.ts';
+
+/** The references of a condition, and what they name. */
+const NAMED = [
+  ['jump', 'chain'],
+  ['inPorts', 'port'],
+  ['outPorts', 'port'],
+  ['inPortGroup', 'port-group'],
+  ['outPortGroup', 'port-group'],
+  ['portGroup', 'port-group'],
+  ['traversedBridge', 'bridge'],
+  ['traversedRouter', 'router'],
+  ['sourceGroup', 'address-group'],
+  ['destinationGroup', 'address-group'],
+] as const satisfies [keyof Rule, KindName][];
+
+/** Which protocols have what a field asks for. */
+const PROTOCOLS: { readonly [F in ConditionField]?: readonly string[] } = {
+  sourcePorts: ['tcp', 'udp'],
+  destinationPorts: ['tcp', 'udp'],
+  icmpType: ['icmp', 'icmp6'],
+  icmpCode: ['icmp', 'icmp6'],
+};
+
+/** What the rule says by itself. */
+function ownFaults(rule: Rule): Fault[] {
+  const faults: Fault[] = [];
+  if (rule.action === 'jump' && rule.jump === undefined)
+    faults.push({ path: 'jump', message: 'is required for a rule with action jump' });
+  if (rule.action !== 'jump' && rule.jump !== undefined) {
+    const message = `has no meaning in a rule with action ${rule.action}`;
+    faults.push({ path: 'jump', message });
+  }
+  for (const [i, field] of (rule.not ?? []).entries())
+    if (rule[field] === undefined)
+      faults.push({ path: `not.${i}`, message: `names ${field}, which the rule does not give` });
+  if (asksTransport(rule) && ['any', 'later'].includes(rule.fragments ?? 'header')) {
+    const message = 'must be header or whole: later fragments have no ports and no ICMP type';
+    faults.push({ path: 'fragments', message });
+  }
+  return [...faults, ...neverFaults(rule)];
+}
+
+/** A condition that no packet meets is a mistake, unless a field of it is inverted. */
+function neverFaults(rule: Rule): Fault[] {
+  const faults: Fault[] = [];
+  const plain = (field: ConditionField): string | undefined =>
+    rule.not?.includes(field) === true ? undefined : (rule[field] as string | undefined);
+  const protocol = plain('protocol');
+  for (const field of CONDITION_FIELDS) {
+    const allowed = PROTOCOLS[field];
+    if (protocol === undefined || allowed === undefined || plain(field) === undefined) continue;
+    if (!allowed.includes(protocol)) {
+      const message = `has a meaning only with protocol ${allowed.join(' or ')}, not ${protocol}`;
+      faults.push({ path: field, message });
+    }
+  }
+  const [source, destination] = [plain('source'), plain('destination')];
+  const family = (text: string): boolean => isIp6(prefixOf(text).address);
+  if (source !== undefined && destination !== undefined && family(source) !== family(destination))
+    faults.push({ path: 'destination', message: 'must be of the same family as the source' });
+  return faults;
+}
+
+/** A rule names what its own tenant has; one of no tenant may name anything but their chains. */
+function ownerFaults(rule: Rule, view: View): Fault[] {
+  const faults: Fault[] = [];
+  const chain = view.get('chain', rule.chain);
+  if (chain !== undefined && chain.tenant !== rule.tenant)
+    faults.push({ path: 'tenant', message: 'must be the tenant of the chain' });
+  for (const [field, kind] of NAMED) {
+    const given = rule[field] as string | readonly string[] | undefined;
+    const ids = given === undefined ? [] : [given].flat();
+    for (const [i, id] of ids.entries()) {
+      const object = view.get(kind, id);
+      if (object === undefined || object.tenant === rule.tenant) continue;
+      if (rule.tenant === undefined && kind !== 'chain') continue;
+      const path = Array.isArray(given) ? `${field}.${i}` : field;
+      faults.push({ path, message: 'must be of the tenant of the rule' });
+    }
+  }
+  return faults;
+}
+
+function placeFaults(rule: Rule, view: View): Fault[] {
+  if (rule.position === undefined) return [];
+  const { ids, positions } = rulesOf(view, rule.chain);
+  const faults: Fault[] = [];
+  if (ids.length > RULES_PER_CHAIN_MAX) {
+    const message = `has ${RULES_PER_CHAIN_MAX} rules, and cannot have more`;
+    faults.push({ path: 'chain', message });
+  }
+  const other = positions.get(rule.position)?.find((id) => id !== rule.id);
+  if (other === undefined) return faults;
+  const name = view.get('rule', other)?.name;
+  const called = name === undefined ? other : `${name} (${other})`;
+  return [
+    ...faults,
+    { path: 'position', message: `is that of rule ${called} of the chain already` },
+  ];
+}
+
+export function check(next: StoredObject, view: View): Fault[] {
+  const rule = next as unknown as Rule;
+  return [
+    ...ownFaults(rule),
+    ...ownerFaults(rule, view),
+    ...placeFaults(rule, view),
+    ...jumpFaults(rule, view),
+  ];
+}
