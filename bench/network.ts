@@ -70,11 +70,35 @@ function bridge(net: number): TopologyObject[] {
   ];
 }
 
-/** `routes`: static routes beside the connected ones. */
-export const objectsOf = (routes: number): TopologyObject[] => [
+/**
+ * A chain at port 0 of bridge 1: a rule for each of other ports of UDP, which drops, and one that
+ * lets the rest pass.
+ */
+function filter(rules: number): TopologyObject[] {
+  if (rules === 0) return [];
+  const chain = id(7, 1);
+  const rule = (n: number, fields: object): TopologyObject =>
+    object('rule', { id: id(8, n), chain, position: n + 1, ...fields });
+  const drops = Array.from({ length: rules - 1 }, (_, n) =>
+    rule(n, { action: 'drop', protocol: 'udp', destinationPorts: String(10_000 + n) }),
+  );
+  return [
+    object('chain', { id: chain, name: 'c' }),
+    ...drops,
+    rule(rules - 1, { action: 'accept' }),
+  ];
+}
+
+/** `routes`: static routes beside the connected ones. `rules`: of the filter at the first port. */
+export const objectsOf = (routes: number, rules = 0): TopologyObject[] => [
+  ...filter(rules),
   object('host', { id: HOST, name: 'h1' }),
   object('router', { id: id(5, 1), name: 'r', networkKey: 0x800009 }),
-  ...bridge(1),
+  ...bridge(1).map((each) =>
+    rules > 0 && each.object.id === portId(1, 0)
+      ? object('port', { ...each.object, inboundFilter: id(7, 1) })
+      : each,
+  ),
   ...bridge(2),
   ...Array.from({ length: routes }, (_, n) =>
     object('route', {
@@ -92,9 +116,9 @@ export const objectsOf = (routes: number): TopologyObject[] => [
   ),
 ];
 
-export function topologyOf(routes: number): Topology {
+export function topologyOf(routes: number, rules = 0): Topology {
   const topology = new Topology();
-  topology.reset(1, objectsOf(routes));
+  topology.reset(1, objectsOf(routes, rules));
   return topology;
 }
 

@@ -16,6 +16,8 @@ import type { Client } from '#client/types.ts';
 import { networkDocuments, yamlOf } from './documents.ts';
 
 const SEED = Number(process.env['SEED'] ?? 1);
+/** More than one transaction takes. */
+const RULES = 130;
 const OBJECTS = Number(process.env['OBJECTS'] ?? 600);
 
 const files = filesOf({
@@ -124,6 +126,41 @@ test('pruning leaves what the documents say, and what has not the label', async 
   for (const name of ['somebody-elses', 'of-another-label'])
     await ok(operator, `bridge delete ${name}`);
   assert.equal(await exported(node), await exported(fresh));
+});
+
+test('no port is bound or linked before the rules that filter it are there', async () => {
+  await using node = openNode();
+  await ok(node.operator, 'host create h1');
+  const rule = (at: number) =>
+    `kind: rule\nchain: web\nposition: ${at}\naction: drop\ninPorts: [vm]`;
+  const documents = [
+    'kind: bridge\nname: b1',
+    'kind: router\nname: r1',
+    'kind: chain\nname: web',
+    'kind: port\nname: vm\nbridge: b1\nhost: h1\ninterface: tap0\ninboundFilter: web',
+    'kind: port\nname: b1-r1\nbridge: b1\npeer: r1-b1\ninboundFilter: web',
+    'kind: port\nname: r1-b1\nrouter: r1\nnetworks: [10.0.0.1/24]',
+    ...Array.from({ length: RULES }, (_, i) => rule(i + 1)),
+  ];
+  let early = 0;
+  const { operator } = node;
+  const transact: Client['transact'] = async (...args) => {
+    const written = await operator.transact(...args);
+    const ports = (await operator.listAll('port')) as { host?: string; peer?: string }[];
+    const rules = (await operator.listAll('rule')).length;
+    if (rules < RULES && ports.some(({ host, peer }) => host !== undefined || peer !== undefined))
+      early += 1;
+    return written;
+  };
+  const text = documents.join('\n---\n');
+  const ran = await mn({ ...operator, transact }, 'apply -f -', { files: filesOf({ '-': text }) });
+  assert.equal(ran.code, EXIT.ok, ran.err);
+  assert.equal(early, 0, 'a firewall that is not there yet lets everything pass');
+  const ports = (await operator.listAll('port')) as { host?: string; peer?: string }[];
+  assert.equal(ports.filter(({ host }) => host !== undefined).length, 1);
+  assert.equal(ports.filter(({ peer }) => peer !== undefined).length, 2);
+  const again = await mn(operator, 'apply -f -', { files: filesOf({ '-': text }) });
+  assert.equal(summary(again.out), `${documents.length} unchanged`);
 });
 
 test('a rollback undoes an apply, whole, also when it is asked for twice', async (t) => {

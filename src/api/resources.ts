@@ -11,6 +11,7 @@ import { commit, DRY_RUN, dryRun, isDryRun, sweep } from './commit.ts';
 import { topologyOf } from './history-routes.ts';
 import { find, list, PAGE_LIMIT, PAGE_LIMIT_MAX, sightOf, sortedOf } from './lists.ts';
 import type { Node } from './node.ts';
+import { operationsBody } from './operation-body.ts';
 import {
   EVERY_ROLE,
   ifRevisionOf,
@@ -23,22 +24,9 @@ import {
 } from './route.ts';
 import type { Call, Role, Route } from './route.ts';
 
-const body = z.record(z.string(), z.unknown());
-const kind = z.enum(KIND_NAMES);
-const id = z.string().min(1, 'must be an id or a unique name');
-const ifRevision = z.int().min(0).optional();
 export const TransactionBody = z
   .strictObject({
-    operations: z
-      .array(
-        z.discriminatedUnion('op', [
-          z.strictObject({ op: z.literal('create'), kind, body }),
-          z.strictObject({ op: z.literal('update'), kind, id, body, ifRevision }),
-          z.strictObject({ op: z.literal('delete'), kind, id, ifRevision }),
-        ]),
-      )
-      .min(1, 'must hold an operation')
-      .max(TRANSACTION_ROWS_MAX, `must hold at most ${TRANSACTION_ROWS_MAX} operations`),
+    operations: operationsBody(TRANSACTION_ROWS_MAX),
   })
   .meta({ id: 'Transaction', description: 'Operations that happen together or not at all.' });
 

@@ -26,6 +26,7 @@ import { hostWord, portsByHost } from './flow-routes.ts';
 import { flowRow, type Reader, readerOf } from './flow-rows.ts';
 import { sightOf } from './lists.ts';
 import type { Node } from './node.ts';
+import { operationsBody } from './operation-body.ts';
 import { Refusal } from './problems.ts';
 import { type Call, json, NOT_HOSTS, readBody, type Route } from './route.ts';
 import * as trace from './trace-text.ts';
@@ -35,22 +36,9 @@ import { propose, type ChangedObject } from './what-if-plan.ts';
 /** At a time on one node: each holds two copies of the topology. */
 export const WHAT_IFS_MAX = 2;
 
-const body = z.record(z.string(), z.unknown());
-const kind = z.enum(KIND_NAMES);
-const id = z.string().min(1, 'must be an id or a unique name');
-const ifRevision = z.int().min(0).optional();
 export const WhatIfBody = z
   .strictObject({
-    operations: z
-      .array(
-        z.discriminatedUnion('op', [
-          z.strictObject({ op: z.literal('create'), kind, body }),
-          z.strictObject({ op: z.literal('update'), kind, id, body, ifRevision }),
-          z.strictObject({ op: z.literal('delete'), kind, id, ifRevision }),
-        ]),
-      )
-      .min(1, 'must hold an operation')
-      .max(WHAT_IF_OPERATIONS_MAX, `must hold at most ${WHAT_IF_OPERATIONS_MAX} operations`),
+    operations: operationsBody(WHAT_IF_OPERATIONS_MAX),
     flows: z
       .int()
       .min(1, 'must be at least 1')
@@ -61,6 +49,7 @@ export const WhatIfBody = z
   .meta({ id: 'WhatIfRequest', description: 'Operations that are not carried out.' });
 
 const text = z.string();
+const kind = z.enum(KIND_NAMES);
 const count = z.int();
 const fate = z.object({
   effect: z.enum(['delivered', 'answered', 'waits', 'dropped', 'gone']),

@@ -34,7 +34,8 @@ export interface How {
   readonly format: OutputFormat;
 }
 
-const pause = async (io: CliIo, ms: number, signal: AbortSignal): Promise<void> => {
+/** For `ms`, or until the signal. */
+export const pause = async (io: CliIo, ms: number, signal?: AbortSignal): Promise<void> => {
   if (io.sleep !== undefined) return io.sleep(ms, signal);
   await timeout(ms, undefined, { signal }).catch(() => undefined);
 };

@@ -4,11 +4,10 @@
  *
  * Invariant: the packets of all rows are all that were counted; hosts that did not answer are said.
  */
-import { setTimeout as timeout } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { Unavailable } from '#client/errors.ts';
 import type { DropRow } from '#client/sight.ts';
 import { examples } from '../examples.ts';
+import { followLooks } from '../following.ts';
 import { harmless, styled } from '../format.ts';
 import { UsageError } from '../io.ts';
 import {
@@ -22,9 +21,6 @@ import {
 import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
 import { select } from '../where.ts';
 import { tellMissing } from './flows.ts';
-
-/** Between two looks of `--follow`. */
-const FOLLOW_MS = 1_000;
 
 const COLUMNS: readonly ListColumn<DropRow>[] = [
   { name: 'host', title: 'HOST', value: ({ host }) => host },
@@ -71,28 +67,21 @@ async function follow(session: Session, options: Options): Promise<void> {
   const told = new Set<string>();
   let left = (options['count'] as number | undefined) ?? Infinity;
   let last: Map<string, number> | undefined;
-  while (left > 0 && io.signal?.aborted !== true) {
-    try {
-      const rows = select(COLUMNS, conditions, await load(session, options, told));
-      if (last === undefined)
-        io.err(`${styled(io, 'dim', 'note:')} what is dropped from now on follows\n`);
-      for (const row of rows) {
-        const more = row.packets - (last?.get(keyOf(row)) ?? 0);
-        if (last === undefined || more <= 0 || left <= 0) continue;
-        left -= 1;
-        const { packets: _all, ...rest } = row;
-        io.out(json ? `${JSON.stringify({ ...rest, packets: more })}\n` : followLine(row, more));
-      }
-      last = new Map(rows.map((row) => [keyOf(row), row.packets]));
-    } catch (error) {
-      // The first look tells what is wrong; later ones wait for the API to come back.
-      if (last === undefined || !(error instanceof Unavailable)) throw error;
-      io.err(`${styled(io, 'yellow', 'note:')} ${error.message}; trying again\n`);
+  if (left <= 0) return;
+  await followLooks(io, async () => {
+    const rows = select(COLUMNS, conditions, await load(session, options, told));
+    if (last === undefined)
+      io.err(`${styled(io, 'dim', 'note:')} what is dropped from now on follows\n`);
+    for (const row of rows) {
+      const more = row.packets - (last?.get(keyOf(row)) ?? 0);
+      if (last === undefined || more <= 0 || left <= 0) continue;
+      left -= 1;
+      const { packets: _all, ...rest } = row;
+      io.out(json ? `${JSON.stringify({ ...rest, packets: more })}\n` : followLine(row, more));
     }
-    if (left <= 0) return;
-    if (io.sleep !== undefined) await io.sleep(FOLLOW_MS, io.signal);
-    else await timeout(FOLLOW_MS, undefined, { signal: io.signal }).catch(() => undefined);
-  }
+    last = new Map(rows.map((row) => [keyOf(row), row.packets]));
+    return left > 0;
+  });
 }
 
 export function addDrops(session: Session, program: Command): void {

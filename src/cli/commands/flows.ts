@@ -4,11 +4,10 @@
  *
  * Invariant: what is not shown is said: hosts that did not answer, and that there are more.
  */
-import { setTimeout as timeout } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { Unavailable } from '#client/errors.ts';
 import { FLOWS_PER_ASK_MAX, type FlowRow, type MissingHost } from '#client/flows.ts';
 import { examples } from '../examples.ts';
+import { followLooks } from '../following.ts';
 import { count, styled, type Style } from '../format.ts';
 import { UsageError } from '../io.ts';
 import {
@@ -25,8 +24,6 @@ import { select } from '../where.ts';
 /** Flows shown unless told, and at most: agents are asked for all that are shown. */
 const SHOWN = 1_000;
 const SHOWN_MAX = 100_000;
-/** Between two looks of `--follow`. */
-const FOLLOW_MS = 1_000;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -168,26 +165,17 @@ async function follow(session: Session, options: Options): Promise<void> {
     const change = mark === '+' ? 'new' : 'gone';
     io.out(json ? `${JSON.stringify({ change, row })}\n` : followLine(mark, row));
   };
-  while (left > 0 && io.signal?.aborted !== true) {
-    try {
-      const rows = select(FLOW_COLUMNS, conditions, await loadFlows(session, options, told));
-      const now = new Map(rows.map((row) => [row.id, row]));
-      for (const [id, row] of last ?? []) if (!now.has(id)) tell('-', row);
-      if (last !== undefined) for (const [id, row] of now) if (!last.has(id)) tell('+', row);
-      if (last === undefined)
-        io.err(
-          `${styled(io, 'dim', 'note:')} ${rows.length} flows now; new and gone ones follow\n`,
-        );
-      last = now;
-    } catch (error) {
-      // The first look tells what is wrong; later ones wait for the API to come back.
-      if (last === undefined || !(error instanceof Unavailable)) throw error;
-      io.err(`${styled(io, 'yellow', 'note:')} ${error.message}; trying again\n`);
-    }
-    if (left <= 0) return;
-    if (io.sleep !== undefined) await io.sleep(FOLLOW_MS, io.signal);
-    else await timeout(FOLLOW_MS, undefined, { signal: io.signal }).catch(() => undefined);
-  }
+  if (left <= 0) return;
+  await followLooks(io, async () => {
+    const rows = select(FLOW_COLUMNS, conditions, await loadFlows(session, options, told));
+    const now = new Map(rows.map((row) => [row.id, row]));
+    for (const [id, row] of last ?? []) if (!now.has(id)) tell('-', row);
+    if (last !== undefined) for (const [id, row] of now) if (!last.has(id)) tell('+', row);
+    if (last === undefined)
+      io.err(`${styled(io, 'dim', 'note:')} ${rows.length} flows now; new and gone ones follow\n`);
+    last = now;
+    return left > 0;
+  });
 }
 
 export function addFlows(session: Session, program: Command): void {

@@ -62,6 +62,8 @@ export interface Prune {
 
 /** The reference that shows at both ends: to set it at one is enough. */
 const MUTUAL = { kind: 'port', field: 'peer' } as const;
+/** What makes a port carry frames. */
+const PLACES = [MUTUAL.field, 'host', 'interface'] as const;
 
 const valueOf = (object: StoredObject | undefined, field: string): unknown =>
   (object as Fields | undefined)?.[field];
@@ -248,12 +250,18 @@ function namesOf(kind: KindName, body: Fields): Map<string, string[]> {
 }
 
 /** Creations, what is named before what names it; what cannot be so is set by an update after. */
+/**
+ * Ports that come with rules are put to their places last: of several transactions the first would
+ * let pass what the rules of later ones are there to keep.
+ */
 function creations(aims: readonly Aim[]): Step[] {
   const made = new Map<string, Aim>();
   for (const aim of aims) if (aim.deed === 'create') made.set(aim.id, aim);
   const placed = new Set<string>();
   const steps: Step[] = [];
   const later: Step[] = [];
+  const placing: Step[] = [];
+  const isFiltered = [...made.values()].some(({ kind }) => kind === 'rule');
   for (const kind of KINDS_IN_ORDER)
     for (const aim of made.values()) {
       if (aim.kind !== kind) continue;
@@ -268,13 +276,24 @@ function creations(aims: readonly Aim[]): Step[] {
         if (isMutual && made.get(other)?.changes[field] === aim.id) continue;
         deferred[field] = aim.changes[field];
       }
+      if (isFiltered && kind === MUTUAL.kind)
+        for (const field of PLACES)
+          if (field in body) {
+            deferred[field] = body[field];
+            delete body[field];
+          }
       placed.add(aim.id);
       const step = { kind, id: aim.id, aim };
       steps.push({ ...step, op: 'create', body, rows: rowsOf(kind, body) });
       if (Object.keys(deferred).length > 0)
-        later.push({ ...step, op: 'update', body: deferred, rows: rowsOf(kind, deferred) });
+        (kind === MUTUAL.kind ? placing : later).push({
+          ...step,
+          op: 'update',
+          body: deferred,
+          rows: rowsOf(kind, deferred),
+        });
     }
-  return [...steps, ...later];
+  return [...steps, ...later, ...placing];
 }
 
 /** `stays`: what else each update says, of what was taken from the object before. */
