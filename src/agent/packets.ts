@@ -8,6 +8,7 @@
  * ports or interfaces are never put together. What one frame brings about (answers, questions,
  * errors, and what these bring about) is done before the next is looked at, and bounded.
  */
+import { NO_CONNECTIONS } from '#virtual/connection.ts';
 import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import { Turns } from '#datapath/turns.ts';
@@ -140,7 +141,11 @@ export class PacketPath {
     this.flows = new FlowCache(options.datapath, options.table);
     this.#topology = options.topology;
     this.#state = options.state;
-    this.#view = { ...options.state, isHere: (port) => options.bindings.isHere(port) };
+    this.#view = {
+      ...options.state,
+      connections: NO_CONNECTIONS,
+      isHere: (port) => options.bindings.isHere(port),
+    };
     this.#table = options.table;
     this.#bindings = options.bindings;
     this.#learning = options.learning;

@@ -2,6 +2,7 @@
  * `POST /v1/trace`: what the virtual network would do with a frame, by the same walk as the
  * agents'.
  */
+import { NO_CONNECTIONS } from '#virtual/connection.ts';
 import { z } from 'zod';
 import type { TraceResult } from '#client/trace.ts';
 import type { DpPort } from '#flow/flow.ts';
@@ -127,6 +128,7 @@ function decideHere(
       macs: node.learned,
       neighbours: node.learned,
       errors: { mayTell: () => true },
+      connections: NO_CONNECTIONS,
       isHere: () => true,
     },
     headers,

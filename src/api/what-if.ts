@@ -8,6 +8,7 @@
  * decided otherwise are told, never passed over; a caller is told of the flows that `mn flows`
  * shows it; the node goes on serving, and a caller that goes ends it.
  */
+import { NO_CONNECTIONS } from '#virtual/connection.ts';
 import { setImmediate } from 'node:timers/promises';
 import type { AskOf, PartOf } from '#client/asks.ts';
 import { FLOWS_PER_ASK_MAX, type MissingHost, PORTS_PER_ASK_MAX } from '#client/flows.ts';
@@ -160,7 +161,12 @@ async function flowsOf(
 }
 
 function stateOf({ learned }: Node): Side['state'] {
-  return { macs: learned, neighbours: learned, errors: { mayTell: () => true } };
+  return {
+    macs: learned,
+    neighbours: learned,
+    errors: { mayTell: () => true },
+    connections: NO_CONNECTIONS,
+  };
 }
 
 /** What is learned once the change is made. */
@@ -168,7 +174,12 @@ function stateAfter({ learned }: Node, { after, changed }: Proposal): Side['stat
   const rows = changed.map(({ kind, id, after: put }) => (put ? { kind, id, put } : { kind, id }));
   const before: (StoredObject | undefined)[] = changed.map((one) => one.before);
   const known = learnedWithout(learned, learned.forgottenBy(after, { rows, before }));
-  return { macs: known, neighbours: known, errors: { mayTell: () => true } };
+  return {
+    macs: known,
+    neighbours: known,
+    errors: { mayTell: () => true },
+    connections: NO_CONNECTIONS,
+  };
 }
 
 class Comparing {

@@ -32,10 +32,11 @@ export interface Upcall {
   readonly gsoSize: number;
   /**
    * `stale`: a flow matched, but it had been invalidated. `ttl`: a flow would have used up the TTL.
-   * `too-big`: the packet, or a segment of it, is larger than the MTU of a flow. Both count as
+   * `too-big`: the packet, or a segment of it, is larger than the MTU of a flow. `connection`: a
+   * segment of TCP that opens a flow's connection anew, or has flags no stack sends. All count as
    * misses only, and not in the flow's statistics.
    */
-  readonly reason: 'miss' | 'stale' | 'ttl' | 'too-big';
+  readonly reason: 'miss' | 'stale' | 'ttl' | 'too-big' | 'connection';
 }
 
 export interface FlowStats {

@@ -35,6 +35,7 @@ const outcome = (
   claims: [],
   sends: [],
   tells: [],
+  connection: undefined,
   confirms: [],
   steps: [],
 });

@@ -4,6 +4,7 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
+import type { Direction } from '#virtual/connection.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
 
@@ -82,6 +83,17 @@ export interface Actions extends Rewrites {
    * MTU_MIN to MTU_MAX. Larger ones are handed up as `too-big`, also by a flow that drops.
    */
   readonly mtu?: number;
+  /**
+   * The frames are of one direction of a connection: the datapath stamps its half with the time,
+   * and with the flags of TCP. A segment that opens a connection anew (SYN without ACK, where this
+   * half has seen FIN or RST) is handed up as `connection`, also by a flow that drops.
+   */
+  readonly connection?: { readonly slot: number; readonly direction: Direction };
+  /**
+   * TCP segments whose flags no stack sends (`net/packet/tcp-flags.ts`) are handed up as
+   * `connection`, also by a flow that drops.
+   */
+  readonly soundTcp?: true;
   /** Set the 802.1Q VID (pushing a tag when there is none); 0 pops the tag. */
   readonly vlan?: number;
   readonly outputs: readonly Output[];

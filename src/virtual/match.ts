@@ -78,6 +78,8 @@ export interface Guards {
   readonly decTtl: number;
   /** The IP packet has at most so many bytes; undefined: any. */
   readonly mtu: number | undefined;
+  /** A TCP segment has flags that some stack sends (`net/packet/tcp-flags.ts`). */
+  readonly soundTcp?: true;
 }
 
 const NO_REWRITES: Rewrites = Object.freeze({});

@@ -2,6 +2,7 @@
  * For tests of the walk: a network said in names, frames in text, and what came of them as text.
  * Tables of learned MACs and neighbours, and the budget of errors, are the real ones.
  */
+import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { parseIp, type Ip } from '#net/ip.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
@@ -141,6 +142,7 @@ export class Network {
     return {
       macs: this.macs,
       errors: this.errors,
+      connections: NO_CONNECTIONS,
       isHere: (port) => this.here(port),
       neighbours: {
         neighbour: (port, address) =>

@@ -1,4 +1,5 @@
 /** Looking on changes nothing, and sees everything that the decision depended on. */
+import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -25,7 +26,13 @@ test('an observed walk is the walk: same outcome, and every field seen is noted'
       packets,
       ingresses,
       (topology, macs, neighbours, { headers, bytes, size }, ingress) => {
-        const state = { macs, neighbours, errors: { mayTell: () => true }, isHere: () => true };
+        const state = {
+          macs,
+          neighbours,
+          errors: { mayTell: () => true },
+          connections: NO_CONNECTIONS,
+          isHere: () => true,
+        };
         const request = { topology, state, headers, bytes, size, ingress };
         const { outcome, notes } = observe(request);
         assert.deepEqual(outcome, simulate(request));

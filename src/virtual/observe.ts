@@ -361,7 +361,10 @@ function observedTopology(
   };
 }
 
-function observedState(notes: Notes, { macs, neighbours, errors, isHere }: StateView): StateView {
+function observedState(
+  notes: Notes,
+  { macs, neighbours, errors, connections, isHere }: StateView,
+): StateView {
   const learned: LearnedView = {
     port: (bridge, vlan, mac) => {
       const place = macs.port(bridge, vlan, mac);
@@ -383,7 +386,7 @@ function observedState(notes: Notes, { macs, neighbours, errors, isHere }: State
     },
     mayHear: (port, by) => neighbours.mayHear(port, by),
   };
-  return { macs: learned, neighbours: heard, errors, isHere };
+  return { macs: learned, neighbours: heard, errors, connections, isHere };
 }
 
 const triedBy =

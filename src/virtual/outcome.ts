@@ -4,6 +4,7 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
+import type { ConnectionKey, ConnectionState, FoundConnection } from './connection.ts';
 import type { DropReason } from './drop.ts';
 import type { AnyId, BridgeId, PortId, RouterId } from './ids.ts';
 import type { FieldSet, Guards, Rewrites } from './match.ts';
@@ -122,6 +123,24 @@ export interface Step {
   readonly detail?: string;
 }
 
+/** What a walk made of the packet's connection, because a rule asked for its state. */
+export interface Tracked {
+  readonly state: ConnectionState;
+  /** The key it was looked up by: as the packet entered; of a related one, the key it quotes. */
+  readonly key: ConnectionKey;
+  readonly found: FoundConnection | undefined;
+  /**
+   * Of a packet in the opening direction that is forwarded: the record that there must be before
+   * it leaves; one for each key that answers may have. Empty for every other packet.
+   */
+  readonly opens: readonly Opening[];
+}
+/** `returns`: the key of the answers, where they enter. `to`: the port it leaves by, if it is one. */
+export interface Opening {
+  readonly returns: ConnectionKey;
+  readonly to: PortId | undefined;
+}
+
 export interface Outcome {
   readonly verdict: Verdict;
   readonly rewrites: Rewrites;
@@ -142,6 +161,8 @@ export interface Outcome {
    * that whoever asked need not wait for the store.
    */
   readonly tells: readonly Tell[];
+  /** Undefined: no rule asked. */
+  readonly connection: Tracked | undefined;
   /** Neighbours that answered a router port as it knew them. */
   readonly confirms: readonly { readonly port: PortId; readonly ip: Ip }[];
   /** Always kept: it is the cause of the flow. */

@@ -1,4 +1,5 @@
 /** The laws of the walk, on random topologies, learned tables, packets and changes. */
+import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
@@ -53,7 +54,12 @@ type Known = Omit<StateView, 'isHere'>;
 type State = Known & { readonly macs: MacTable };
 const states: fc.Arbitrary<State> = fc
   .tuple(macTables, neighbourViews, fc.boolean())
-  .map(([macs, neighbours, may]) => ({ macs, neighbours, errors: { mayTell: () => may } }));
+  .map(([macs, neighbours, may]) => ({
+    macs,
+    neighbours,
+    errors: { mayTell: () => may },
+    connections: NO_CONNECTIONS,
+  }));
 
 const walk = (
   topology: Topology,
@@ -247,7 +253,7 @@ test('tags: what is heard, forgotten or spent and alters an outcome is named by 
         },
         mayHear: (port: PortId, by?: PortId) => table.mayHear(port, by),
       };
-      const state = { macs, neighbours, errors };
+      const state = { macs, neighbours, errors, connections: NO_CONNECTIONS };
       const before = walk(topology, state, packet, ingress);
       const at = { ...entry, ...(aim !== undefined && asked[aim % asked.length]) };
       const payer = 'port' in ingress && aim !== undefined ? ingress.port : entry.port;

@@ -1,4 +1,5 @@
 /** Every branch of the walk, one by one: verdict, fields seen, tags, claims, answers, steps. */
+import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeFrame, encodeFrame, type Layers } from '#net/frame.ts';
@@ -86,6 +87,7 @@ const stateOf = (macs: MacTable): StateView => ({
   macs,
   neighbours: { neighbour: () => undefined, mayHear: () => true },
   errors: { mayTell: () => true },
+  connections: NO_CONNECTIONS,
   isHere: () => true,
 });
 const macTable = (): MacTable => new MacTable({ perPortMax: 2, ageMs: 10 });

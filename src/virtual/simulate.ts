@@ -138,6 +138,7 @@ export function simulate(request: SimulateRequest): Outcome {
     sends: walk.sends,
     charge: walk.charge,
     tells: walk.tells,
+    connection: undefined,
     confirms: walk.confirms,
     steps: walk.steps,
   };

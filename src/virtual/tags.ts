@@ -8,6 +8,7 @@
 import type { Ip, Ip4, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import { contains, networkOf, type Prefix } from '#net/prefix.ts';
+import { hashOfConnection, type ConnectionKey } from './connection.ts';
 import type {
   AddressGroupId,
   BridgeId,
@@ -67,6 +68,12 @@ export const hostTag = (host: HostId): Tag => tag(`host/${host}`);
 export const isHostTag = (of: Tag): boolean => of.startsWith('host/');
 /** The interface of this host that carries a port here. */
 export const bindingTag = (port: PortId): Tag => tag(`binding/${port}`);
+
+/**
+ * Whether a connection has this key: it came, went, or is another one. By a hash, since a flow
+ * shall hold little: two keys with one tag are decided anew together.
+ */
+export const connectionTag = (key: ConnectionKey): Tag => tag(`c${hashOfConnection(key)}`);
 
 /** The rules of a chain: that it is there, which they are, in what order, and what they say. */
 export const chainTag = (chain: ChainId): Tag => tag(`chain/${chain}`);

@@ -5,6 +5,7 @@
 import type { Ip, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { Prefix } from '#net/prefix.ts';
+import type { ConnectionsView } from './connection.ts';
 import type {
   AddressGroupId,
   BridgeId,
@@ -199,6 +200,7 @@ export interface StateView {
   readonly macs: LearnedView;
   readonly neighbours: NeighbourView;
   readonly errors: ErrorBudgetView;
+  readonly connections: ConnectionsView;
   /** Whether a port is bound to this host, up or not; changes with its tag and `floodTag`. */
   isHere(port: PortId): boolean;
 }

@@ -434,7 +434,7 @@ const REASONS = {
   ttl: UPCALL_REASON.TTL,
   'too-big': UPCALL_REASON.TOO_BIG,
 } as const;
-const reasonCode = ({ reason }: Upcall): number => REASONS[reason];
+const reasonCode = ({ reason }: Upcall): number => REASONS[reason as keyof typeof REASONS];
 const upcallText = ({ reason, key, frame }: Upcall): string =>
   `${reason}: ${hex(finished(frame.slice()))} ${hex(key)}`;
 

@@ -1,0 +1,52 @@
+/**
+ * The bytes of a connection record: one slot of a pinned array that the agent and the kernel share.
+ *
+ * The agent writes a record; the kernel stamps the half of the direction that it carries (`seen`,
+ * `tcp`) and touches nothing else. Invariant: `generation` is written last when a record is made
+ * and set to 0 first when it goes, so a slot is a record exactly while its generation is not 0, and
+ * whoever finds the array after a crash finds whole records only.
+ */
+import type { FieldRow } from './layout.ts';
+
+/**
+ * struct connection. `tcp`, `seen`: of each direction, forward first: all flags of TCP that were
+ * seen (TCP_FLAG), and when the last packet was (nanoseconds, as `last_used` of a flow; 0: never).
+ * `flags`: CONNECTION_FLAG. `created`: nanoseconds, the same clock. Zones: where forward packets,
+ * and answers, enter. Addresses and ports: as in a flow's key. `in_port`, `out_port`: ids of the
+ * ports where it entered and left, as 16 bytes; 0 where it is not one.
+ */
+export const CONNECTION = [
+  { name: 'generation', type: 'u32' },
+  { name: 'flags', type: 'u32' },
+  { name: 'seen', type: 'u64', count: 2 },
+  { name: 'tcp', type: 'u32', count: 2 },
+  { name: 'created', type: 'u64' },
+  { name: 'zone', type: 'u32' },
+  { name: 'return_zone', type: 'u32' },
+  { name: 'protocol', type: 'u8' },
+  { name: 'six', type: 'u8' },
+  { name: 'spare_bytes', type: 'u16' },
+  { name: 'spare_word', type: 'u32' },
+  { name: 'src', type: 'net8', count: 16 },
+  { name: 'dst', type: 'net8', count: 16 },
+  { name: 'return_src', type: 'net8', count: 16 },
+  { name: 'return_dst', type: 'net8', count: 16 },
+  { name: 'src_port', type: 'net16' },
+  { name: 'dst_port', type: 'net16' },
+  { name: 'return_src_port', type: 'net16' },
+  { name: 'return_dst_port', type: 'net16' },
+  { name: 'in_port', type: 'net8', count: 16 },
+  { name: 'out_port', type: 'net8', count: 16 },
+  { name: 'spare', type: 'u64', count: 4 },
+] as const satisfies readonly FieldRow[];
+
+/** Flags of TCP in `tcp` (RFC 9293 §3.1). */
+export const TCP_FLAG = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32 } as const;
+
+/** The array: `slots` records of `CONNECTION_BYTES` each. Written by the agent, stamped by others. */
+export interface ConnectionMemory {
+  readonly slots: number;
+  readonly bytes: Uint8Array;
+}
+/** Three cache lines. */
+export const CONNECTION_BYTES = 192;

@@ -1,0 +1,93 @@
+/**
+ * Connections, as rules and walks know them.
+ *
+ * A connection is what goes on between two ends of one protocol: packets of one tuple in the
+ * direction of whoever opened it, and of the reversed tuple back. It is known by one record for
+ * both directions, in the zone where its packets enter: the virtual device, never a port or an
+ * interface. Invariant: what a packet's state is does not change while its record is the same, so a
+ * flow that was decided by it stays right until the record comes, or goes.
+ */
+import type { Ip } from '#net/ip.ts';
+
+/**
+ * The device where packets enter the virtual network, by its number as a network: the flood key of
+ * a bridge, the network key of a router.
+ */
+export type Zone = number & { readonly brand: 'Zone' };
+
+/**
+ * One direction of a connection. `protocol`: of IP. Ports: of TCP and UDP; of an echo the
+ * identifier is the port of who asks, and the port of who is asked is 0; of every other protocol
+ * both are 0.
+ */
+export interface Tuple {
+  readonly protocol: number;
+  readonly src: Ip;
+  readonly dst: Ip;
+  readonly srcPort: number;
+  readonly dstPort: number;
+}
+export const reversed = ({ protocol, src, dst, srcPort, dstPort }: Tuple): Tuple => ({
+  protocol,
+  src: dst,
+  dst: src,
+  srcPort: dstPort,
+  dstPort: srcPort,
+});
+
+/** By what a record is found. */
+export interface ConnectionKey {
+  readonly zone: Zone;
+  readonly tuple: Tuple;
+}
+
+/**
+ * 53 bits of a key as text, short. No secret is in it: whoever finds keys that collide has flows of
+ * his own decided anew more often, nothing else.
+ */
+export function hashOfConnection({ zone, tuple }: ConnectionKey): string {
+  const { protocol, src, dst, srcPort, dstPort } = tuple;
+  let [a, b] = [zone ^ 0x9e3779b9, protocol ^ 0x85ebca6b];
+  const mix = (word: number): void => {
+    a = Math.imul(a ^ word, 0x9e3779b1);
+    a ^= a >>> 15;
+    b = Math.imul(b ^ a ^ (word >>> 16), 0x85ebca77);
+    b ^= b >>> 13;
+  };
+  for (const ip of [src, dst])
+    if (typeof ip === 'number') mix(ip | 0);
+    else for (let at = 0; at < 32; at += 8) mix(Number.parseInt(ip.slice(at, at + 8), 16) | 0);
+  mix((srcPort << 16) | dstPort);
+  mix(protocol);
+  return ((a >>> 0) * 2 ** 21 + ((b >>> 0) & 0x1fffff)).toString(36);
+}
+
+/**
+ * `new`: in the direction of who opens it, its first packet and all later ones: they are held
+ * against the rules of today. `established`: an answer to packets that were let through. `related`:
+ * an ICMP error about a packet of a known connection. `invalid`: no stack sends such a packet.
+ */
+export const CONNECTION_STATES = ['new', 'established', 'related', 'invalid'] as const;
+export type ConnectionState = (typeof CONNECTION_STATES)[number];
+
+/** `forward`: of who opened it. `return`: back. */
+export type Direction = 'forward' | 'return';
+
+/** Names one record: the slot is reused, the generation tells its tenants apart. */
+export interface ConnectionRef {
+  readonly slot: number;
+  readonly generation: number;
+}
+export interface FoundConnection {
+  readonly ref: ConnectionRef;
+  readonly direction: Direction;
+}
+
+/** What the simulation may ask of records; `flow/connections.ts` is the body. */
+export interface ConnectionsView {
+  /** The record that has this key, of either direction. Changes with `connectionTag`. */
+  find(zone: Zone, tuple: Tuple): FoundConnection | undefined;
+}
+
+/** Where nobody keeps records: whatever is asked about is new. */
+export const NO_CONNECTIONS: ConnectionsView = { find: () => undefined };
