@@ -7,6 +7,7 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
+import { isSoundTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 
 /**
  * The header fields a datapath can match, in host byte order.
@@ -95,6 +96,7 @@ export class Match {
   #beyondKey = false;
   #decTtl = 0;
   #mtu: number | undefined;
+  #soundTcp = false;
   readonly #now: { -readonly [F in Field]: Headers[F] };
   readonly #bytes: Uint8Array;
   readonly #size: number;
@@ -150,6 +152,18 @@ export class Match {
     return true;
   }
 
+  /**
+   * Whether a TCP segment has flags that some stack sends; where it has, that is a guard. A walk
+   * without bytes is about those that have.
+   */
+  soundTcp(): boolean {
+    const flags = this.#bytes.length === 0 ? undefined : tcpFlagsOf(this.#bytes);
+    const sound = this.#bytes.length === 0 || (flags !== undefined && isSoundTcp(flags));
+    if (sound) this.#soundTcp = true;
+    else this.#beyondKey = true;
+    return sound;
+  }
+
   /** Bytes of its IP packet, of the largest part it came in. The walk cannot be cached. */
   get size(): number {
     this.#beyondKey = true;
@@ -185,7 +199,8 @@ export class Match {
     return this.#seen | this.#written;
   }
   get guards(): Guards {
-    return { decTtl: this.#decTtl, mtu: this.#mtu };
+    const guards = { decTtl: this.#decTtl, mtu: this.#mtu };
+    return this.#soundTcp ? { ...guards, soundTcp: true } : guards;
   }
   /** False when the outcome depends on bytes that the datapath cannot match. */
   get cacheable(): boolean {

@@ -126,8 +126,11 @@ export interface Step {
 /** What a walk made of the packet's connection, because a rule asked for its state. */
 export interface Tracked {
   readonly state: ConnectionState;
-  /** The key it was looked up by: as the packet entered; of a related one, the key it quotes. */
-  readonly key: ConnectionKey;
+  /**
+   * The key it was looked up by: as the packet entered; of a related one, what it quotes turned
+   * round. Undefined where nothing was looked up.
+   */
+  readonly key: ConnectionKey | undefined;
   readonly found: FoundConnection | undefined;
   /**
    * Of a packet in the opening direction that is forwarded: the record that there must be before

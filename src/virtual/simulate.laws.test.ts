@@ -1,4 +1,5 @@
 /** The laws of the walk, on random topologies, learned tables, packets and changes. */
+import { connectionViews } from './connections.arbitrary.ts';
 import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
@@ -33,6 +34,7 @@ import type { PortView, StateView } from './view.ts';
 const seed = Number(process.env['SEED'] ?? 1);
 const numRuns = Number(process.env['RUNS'] ?? 20_000);
 
+const NO_BYTES = new Uint8Array(0);
 function law<Ts extends [unknown, ...unknown[]]>(
   t: TestContext,
   arbitraries: { [K in keyof Ts]: fc.Arbitrary<Ts[K]> },
@@ -53,12 +55,12 @@ const ingresses: fc.Arbitrary<Ingress> = fc.oneof(
 type Known = Omit<StateView, 'isHere'>;
 type State = Known & { readonly macs: MacTable };
 const states: fc.Arbitrary<State> = fc
-  .tuple(macTables, neighbourViews, fc.boolean())
-  .map(([macs, neighbours, may]) => ({
+  .tuple(macTables, neighbourViews, fc.boolean(), connectionViews)
+  .map(([macs, neighbours, may, connections]) => ({
     macs,
     neighbours,
     errors: { mayTell: () => may },
-    connections: NO_CONNECTIONS,
+    connections,
   }));
 
 const walk = (
@@ -89,7 +91,9 @@ function alike(outcome: Outcome, a: Packet, b: Packet): Packet {
     return { headers: { ...headers, ipTtl: a.headers.ipTtl }, bytes: a.bytes, size: a.size };
   const { decTtl, mtu } = outcome.guards;
   const ipTtl = decTtl > 0 ? Math.max(headers.ipTtl, decTtl + 1) : headers.ipTtl;
-  return { headers: { ...headers, ipTtl }, bytes: b.bytes, size: Math.min(b.size, mtu ?? b.size) };
+  // Whose flags are sound is what a walk without bytes is about.
+  const bytes = outcome.guards.soundTcp === true ? NO_BYTES : b.bytes;
+  return { headers: { ...headers, ipTtl }, bytes, size: Math.min(b.size, mtu ?? b.size) };
 }
 
 test('mask: packets that agree on the fields seen have one outcome', (t) => {

@@ -17,6 +17,7 @@ import { leaveLeg } from './port/leg.ts';
 import { deviceOf } from './port/view.ts';
 import { enterHeard, enterRouter } from './router/forward.ts';
 import { bridgeTag, portTag, routerTag } from './tags.ts';
+import { trackedOf } from './track.ts';
 import type { StateView, TopologyView } from './view.ts';
 import { drop, recipient, type Next, type Tried, type Walk } from './walk.ts';
 
@@ -112,6 +113,8 @@ export function simulate(request: SimulateRequest): Outcome {
     state,
     match,
     from: 'port' in ingress ? ingress.port : undefined,
+    ingress,
+    look: undefined,
     inPort: undefined,
     outPort: undefined,
     crossed: [],
@@ -138,7 +141,7 @@ export function simulate(request: SimulateRequest): Outcome {
     sends: walk.sends,
     charge: walk.charge,
     tells: walk.tells,
-    connection: undefined,
+    connection: trackedOf(walk, verdict),
     confirms: walk.confirms,
     steps: walk.steps,
   };

@@ -5,9 +5,10 @@
 import type { Ip } from '#net/ip.ts';
 import type { DeviceId, PortId } from './ids.ts';
 import type { Match, Rewrites } from './match.ts';
-import type { Claim, Recipient, Send, Step, Tell, Verdict } from './outcome.ts';
+import type { Claim, Ingress, Recipient, Send, Step, Tell, Verdict } from './outcome.ts';
 import type { DropReason } from './drop.ts';
 import type { Tag } from './tags.ts';
+import type { Look } from './track.ts';
 import type { ChainView, RuleView, StateView, TopologyView } from './view.ts';
 
 export interface Walk {
@@ -19,6 +20,9 @@ export interface Walk {
    * for frames of other hosts and of the network itself.
    */
   readonly from: PortId | undefined;
+  readonly ingress: Ingress;
+  /** What is known of its connection; undefined: no rule has asked yet. */
+  look: Look | undefined;
   /** The port by which the frame entered the device where it is; undefined: none of this host's. */
   inPort: PortId | undefined;
   /** The port by which it is to leave that; undefined: not known yet, or more than one. */

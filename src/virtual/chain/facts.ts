@@ -7,27 +7,27 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
+import type { ConnectionState } from '../connection.ts';
 import type { AddressGroupId, DeviceId, PortGroupId, PortId } from '../ids.ts';
-import { hasField, type Field, type FieldSet, type Match } from '../match.ts';
-import { addressGroupTag, portGroupTag, type Tag } from '../tags.ts';
-import type { TopologyView } from '../view.ts';
+import { fieldSet, type Field, type FieldSet } from '../match.ts';
+import { addressGroupTag, portGroupTag } from '../tags.ts';
+import { stateOf, type Trackable } from '../track.ts';
 
 /** '' where the packet has no such port. */
-export type Value = number | Mac | Ip | boolean | PortId | '';
+export type Value = number | Mac | Ip | boolean | PortId | ConnectionState | '';
 
 /** One thing that can be known. Facts are told apart by their key. */
 export interface Fact {
   readonly key: string;
   /** The header field that it is, or that it reads. */
   readonly field?: Field;
+  /** The header fields that it reads, whatever the answer; absent: none. */
+  readonly reads?: FieldSet;
   ask(subject: Subject): Value;
 }
 
 /** The part of a walk that rules are about. */
-export interface Asked {
-  readonly match: Match;
-  readonly topology: TopologyView;
-  readonly tags: Tag[];
+export interface Asked extends Trackable {
   /** The port of this host by which the packet first entered; undefined: it did not. */
   readonly from: PortId | undefined;
   /** The device's port that it came by; undefined for what the network itself sends. */
@@ -63,6 +63,7 @@ export class Subject {
 const header = (field: Field): Fact => ({
   key: field,
   field,
+  reads: fieldSet([field]),
   ask: ({ of }) => of.match.get(field) as Value,
 });
 export const FACTS = {
@@ -79,11 +80,19 @@ export const FACTS = {
   tpDst: header('tpDst'),
   inPort: { key: 'in', ask: ({ of }) => of.inPort ?? '' },
   outPort: { key: 'out', ask: ({ of }) => of.outPort ?? '' },
+  /** '' where it has none that could be asked about. To be asked of IP packets with ports only. */
+  connection: {
+    key: 'connection',
+    reads: fieldSet(['ipSrc', 'ipDst', 'tpSrc', 'tpDst']),
+    ask: ({ of }) => stateOf(of),
+  },
 } as const satisfies Record<string, Fact>;
 
+/** The header fields that asking reads. */
+export const readsOf = ({ reads }: Fact): FieldSet => reads ?? 0;
+
 /** Whether asking leaves the mask as it is. */
-export const isFree = ({ field }: Fact, free: FieldSet): boolean =>
-  field === undefined || hasField(free, field);
+export const isFree = (fact: Fact, free: FieldSet): boolean => (readsOf(fact) & ~free) === 0;
 
 /** Whether a port is in a group; `''` is in none. */
 export const inPortGroup = (which: 'inPort' | 'outPort' | 'from', group: PortGroupId): Fact => ({
@@ -99,6 +108,7 @@ export const inPortGroup = (which: 'inPort' | 'outPort' | 'from', group: PortGro
 export const inAddressGroup = (field: 'ipSrc' | 'ipDst', group: AddressGroupId): Fact => ({
   key: `${field} ${group}`,
   field,
+  reads: fieldSet([field]),
   ask: ({ of }) => {
     const ip = of.match.get(field);
     of.tags.push(addressGroupTag(group, ip));

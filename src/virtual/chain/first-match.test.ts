@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { parseIp } from '#net/ip.ts';
 import { parseFrameText } from '#net/text.ts';
 import { contains, spanOf, parsePrefix } from '#net/prefix.ts';
-import { PORT_IDS, ROUTER_IDS } from '../ids.arbitrary.ts';
+import { PORT_IDS, BRIDGE_IDS, ROUTER_IDS } from '../ids.arbitrary.ts';
 import type { AddressGroupId, ChainId, PortGroupId, PortId, RuleId } from '../ids.ts';
 import { fieldsOf, FIELDS, Match, type Field } from '../match.ts';
 import { headersOf, packets, scramble, type Packet } from '../packet.arbitrary.ts';
@@ -24,6 +24,7 @@ import {
 } from '../rule/condition.ts';
 import type { Tag } from '../tags.ts';
 import type { ChainView, TopologyView } from '../view.ts';
+import { connectionsOf } from '../connections.arbitrary.ts';
 import { Subject, type Asked } from './facts.ts';
 import { FirstMatch } from './first-match.ts';
 
@@ -50,6 +51,7 @@ const chainOf = (rules: readonly Stored[]): ChainView => {
 
 /** Groups hold every other member. */
 const groups = {
+  bridge: () => ({ floodKey: 8_388_609 }),
   inPortGroup: (group: PortGroupId, port: PortId) =>
     (PORT_GROUP_IDS.indexOf(group) + PORT_IDS.indexOf(port)) % 2 === 0,
   inAddressGroup: (group: AddressGroupId, ip: unknown) =>
@@ -70,6 +72,9 @@ const subjectOf = (packet: Packet, way: Walked, before: readonly Field[]) => {
     match,
     tags,
     topology: groups,
+    state: { connections: connectionsOf(way.in) },
+    ingress: { flood: BRIDGE_IDS[0]! },
+    look: undefined,
     from: PORT_IDS[way.in],
     inPort: PORT_IDS[way.in],
     outPort: PORT_IDS[way.out],

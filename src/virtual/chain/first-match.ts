@@ -10,11 +10,11 @@
  * TREE_ENTRIES_MAX entries besides those of one path, and is begun anew when it is full.
  */
 import type { ChainId } from '../ids.ts';
-import { fieldSet, type FieldSet } from '../match.ts';
+import type { FieldSet } from '../match.ts';
 import type { Step } from '../outcome.ts';
 import type { ConditionField } from '../rule/condition.ts';
 import type { ChainView, RuleView } from '../view.ts';
-import type { Fact, Subject, Value } from './facts.ts';
+import { readsOf, type Fact, type Subject, type Value } from './facts.ts';
 import {
   answerOf,
   testsOf,
@@ -216,7 +216,7 @@ export class FirstMatch {
   /** What is left when one more fact is known. */
   #below(node: Node, fact: Fact, value: Value): Node {
     const { known, free, otherwise } = node;
-    const more = fact.field === undefined ? free : free | fieldSet([fact.field]);
+    const more = free | readsOf(fact);
     const all = new Map(known).set(fact.key, value);
     return this.#node({ known: all, free: more }, possible(node, value), otherwise);
   }

@@ -11,6 +11,7 @@ import { macUnder, type Mac } from '#net/mac.ts';
 import { ETHER_TYPE } from '#net/packet/ethernet.ts';
 import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { contains, spanOf, type Prefix } from '#net/prefix.ts';
+import type { ConnectionState } from '../connection.ts';
 import type { FieldSet } from '../match.ts';
 import type { ConditionField, ConditionValues, ConditionView } from '../rule/condition.ts';
 import type { MaskedMac, Range } from '../rule/values.ts';
@@ -80,6 +81,7 @@ const ofTransport = (
     });
   });
 const hasPorts = (_type: Value, protocol: Value): boolean => protocol === TCP || protocol === UDP;
+const always = (): boolean => true;
 const hasMessage = (type: Value, protocol: Value): boolean =>
   protocol === (type === IPV4 ? ICMP : ICMPV6);
 
@@ -171,6 +173,12 @@ const COMPARE: {
   sourceMac: (masked) => mac(FACTS.ethSrc, masked),
   destinationMac: (masked) => mac(FACTS.ethDst, masked),
   sourcePorts: (ports) => range(FACTS.tpSrc, ports),
+  connection: (states) => ({
+    answer: (known) =>
+      ofTransport(known, always, () =>
+        knowing(known, FACTS.connection, (is) => states.has(is as ConnectionState)),
+      ),
+  }),
 };
 const ORDER = Object.keys(COMPARE) as readonly ConditionField[];
 

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { formatMac } from '#net/mac.ts';
 import { formatPrefix, type Prefix } from '#net/prefix.ts';
 import { id } from '../fields.ts';
+import { CONNECTION_STATES, type ConnectionState } from '../connection.ts';
 import type { AddressGroupId, BridgeId, PortGroupId, PortId, RouterId } from '../ids.ts';
 import type { Field } from '../match.ts';
 import {
@@ -55,6 +56,7 @@ export interface ConditionValues {
   readonly destinationPorts: Range;
   readonly icmpType: number;
   readonly icmpCode: number;
+  readonly connection: ReadonlySet<ConnectionState>;
 }
 export type ConditionField = keyof ConditionValues;
 
@@ -95,6 +97,10 @@ const portList = z
   .array(id('port'))
   .max(PORTS_PER_RULE_MAX, `must name at most ${PORTS_PER_RULE_MAX} ports: use a port group`)
   .refine((ports) => new Set(ports).size === ports.length, 'names a port twice');
+const connectionStates = z
+  .array(z.enum(CONNECTION_STATES))
+  .min(1, 'must name at least one state')
+  .refine((states) => new Set(states).size === states.length, 'names a state twice');
 const ports = {
   schema: portList,
   reads: [],
@@ -181,6 +187,15 @@ export const CONDITION: { readonly [F in ConditionField]: Row<ConditionValues[F]
   icmpCode: {
     ...number([0, 255], [...PORTS, 'tpSrc'], 'The code of an ICMP or ICMPv6 message.'),
     transport: true,
+  },
+  connection: {
+    schema: connectionStates.describe(
+      'The state of its connection: new (the direction of who opens it, later packets too), established (answers), related (ICMP errors about it), invalid.',
+    ),
+    reads: [...PORTS, 'ipSrc', 'ipDst', 'tpSrc', 'tpDst'],
+    transport: true,
+    view: (stored: readonly ConnectionState[]) => new Set(stored),
+    text: (states) => [...states].join(','),
   },
 };
 export const CONDITION_FIELDS = Object.keys(CONDITION) as readonly ConditionField[];

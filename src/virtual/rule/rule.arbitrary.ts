@@ -3,6 +3,7 @@
  * validated ones lead nowhere twice; everything else may name what is not there.
  */
 import fc from 'fast-check';
+import { CONNECTION_STATES } from '../connection.ts';
 import { formatIp } from '#net/ip.ts';
 import { formatMac } from '#net/mac.ts';
 import { bitsOf, formatPrefix } from '#net/prefix.ts';
@@ -54,6 +55,7 @@ const VALUES: { readonly [F in ConditionField]: fc.Arbitrary<unknown> } = {
   destinationPorts: portRanges,
   icmpType: one([0, 8, 128]),
   icmpCode: one([0, 1]),
+  connection: fc.subarray([...CONNECTION_STATES], { minLength: 1 }),
 };
 
 /** A condition of few fields, some inverted. */
