@@ -1,0 +1,77 @@
+/**
+ * How far a connection is, by what was seen of its two directions, and how long it lives without
+ * another packet.
+ *
+ * Invariant: it depends on the stamps of both halves alone, so hosts that know the same halves
+ * agree on it.
+ */
+import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
+import { TCP_FLAG } from './connection-layout.ts';
+
+export const CONNECTION_PHASES = [
+  'opening',
+  'established',
+  'closing',
+  'closed',
+  'unanswered',
+  'answered',
+] as const;
+/**
+ * `opening`, `unanswered`: nothing came back yet; half-open. `established`: of TCP, both directions
+ * were seen. `closing`: one said that it sends no more. `closed`: both did, or one broke off.
+ * `answered`: of other protocols, both directions were seen.
+ */
+export type ConnectionPhase = (typeof CONNECTION_PHASES)[number];
+
+/** What was seen of one direction. `seenMs` 0: nothing. `tcp`: all flags (TCP_FLAG). */
+export interface Half {
+  readonly seenMs: number;
+  readonly tcp: number;
+}
+
+/** Milliseconds without a packet of either direction after which a record goes. */
+export const CONNECTION_TIMEOUTS = {
+  /** TCP that nobody has answered: more than the SYNs of one attempt of Linux and BSD take. */
+  tcpOpening: 60_000,
+  /** RFC 5382 REQ-5 asks for at least 2 h 4 min; a day, so that quiet sessions live. */
+  tcpEstablished: 86_400_000,
+  /** One direction is closed: RFC 5382 REQ-5 asks for at least 4 min. */
+  tcpClosing: 240_000,
+  /** Both are closed, or one broke off: late segments find their way (RFC 9293 §3.4.2: 2 MSL). */
+  tcpClosed: 60_000,
+  /** RFC 4787 REQ-5 asks for at least 2 min where there are answers. */
+  udpUnanswered: 30_000,
+  udpAnswered: 180_000,
+  /** RFC 5508 REQ-1 asks for at least 60 s. */
+  echo: 60_000,
+  /** Whatever else goes over IP: tunnels, mostly. */
+  other: 600_000,
+} as const;
+export type ConnectionTimeouts = { readonly [T in keyof typeof CONNECTION_TIMEOUTS]: number };
+
+export function phaseOf(protocol: number, forward: Half, back: Half): ConnectionPhase {
+  const both = forward.seenMs > 0 && back.seenMs > 0;
+  if (protocol !== IP_PROTOCOL.TCP) return both ? 'answered' : 'unanswered';
+  if (((forward.tcp | back.tcp) & TCP_FLAG.RST) !== 0) return 'closed';
+  const fins = (forward.tcp & TCP_FLAG.FIN) + (back.tcp & TCP_FLAG.FIN);
+  if (fins > 0) return fins === 2 ? 'closed' : 'closing';
+  return both ? 'established' : 'opening';
+}
+
+export const isHalfOpen = (phase: ConnectionPhase): boolean =>
+  phase === 'opening' || phase === 'unanswered';
+
+/** Milliseconds that a connection lives on from its last packet. */
+export function timeoutOf(
+  protocol: number,
+  phase: ConnectionPhase,
+  timeouts: ConnectionTimeouts = CONNECTION_TIMEOUTS,
+): number {
+  const { TCP, UDP, ICMP, ICMPV6 } = IP_PROTOCOL;
+  if (protocol === UDP) return phase === 'answered' ? timeouts.udpAnswered : timeouts.udpUnanswered;
+  if (protocol === ICMP || protocol === ICMPV6) return timeouts.echo;
+  if (protocol !== TCP) return timeouts.other;
+  if (phase === 'opening') return timeouts.tcpOpening;
+  if (phase === 'closing') return timeouts.tcpClosing;
+  return phase === 'closed' ? timeouts.tcpClosed : timeouts.tcpEstablished;
+}

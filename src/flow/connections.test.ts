@@ -1,0 +1,229 @@
+/** The table of connections against a slow and obvious one, under any order of what may happen. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Ip } from '#net/ip.ts';
+import { reversed, type ConnectionKey, type Tuple, type Zone } from '#virtual/connection.ts';
+import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
+import type { PortId } from '#virtual/ids.ts';
+import { CONNECTION_BYTES, TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
+import { CONNECTION_TIMEOUTS, phaseOf, timeoutOf } from './connection-timeouts.ts';
+import { Connections, CONNECTION_SHARE, HALF_OPEN_SHARE } from './connections.ts';
+
+const seed = Number(process.env['SEED'] ?? 1);
+const numRuns = Number(process.env['RUNS'] ?? 400);
+const memoryOf = (slots: number): ConnectionMemory => ({
+  slots,
+  bytes: new Uint8Array(slots * CONNECTION_BYTES),
+});
+const open = (memory: ConnectionMemory) => new Connections(memory, { seed: 7 });
+const TCP = 6;
+const UDP = 17;
+
+const tuple = (n: number, protocol = TCP): Tuple => ({
+  protocol,
+  src: (n % 2 === 0 ? 0x0a000001 : 'fd000000000000000000000000000001') as Ip,
+  dst: (n % 2 === 0 ? 0x0a000002 : 'fd000000000000000000000000000002') as Ip,
+  srcPort: 1024 + n,
+  dstPort: 80,
+});
+const key = (zone: number, of: Tuple): ConnectionKey => ({ zone: zone as Zone, tuple: of });
+const wanted = (n: number, nowMs: number, port = 0, zones: readonly [number, number] = [1, 2]) => ({
+  forward: key(zones[0], tuple(n)),
+  returns: key(zones[1], reversed(tuple(n))),
+  inPort: PORT_IDS[port],
+  outPort: PORT_IDS[9],
+  createdMs: nowMs,
+});
+const text = ({ zone, tuple: of }: ConnectionKey): string =>
+  [zone, of.protocol, of.src, of.dst, of.srcPort, of.dstPort].join(' ');
+
+test('a record is found by both keys, in every family, and read as it was written', () => {
+  const table = open(memoryOf(16));
+  for (const n of [0, 1]) {
+    const record = wanted(n, 1_000.5 + n);
+    const { ref, fresh, changed } = table.commit(record)!;
+    assert.ok(fresh);
+    assert.deepEqual(changed, [record.returns]);
+    assert.deepEqual(table.find(record.forward.zone, record.forward.tuple), {
+      ref,
+      direction: 'forward',
+    });
+    assert.deepEqual(table.find(record.returns.zone, record.returns.tuple), {
+      ref,
+      direction: 'return',
+    });
+    assert.equal(table.find(record.returns.zone, record.forward.tuple), undefined);
+    const { halves, ...rest } = table.record(ref)!;
+    assert.deepEqual(rest, record);
+    assert.equal(halves[0].seenMs, 1_000.5 + n);
+    assert.deepEqual(table.commit(record), { ref, fresh: false, changed: [] });
+  }
+});
+
+test('answers come back elsewhere: the record has the new key, and the old one is told of', () => {
+  const table = open(memoryOf(16));
+  const before = wanted(0, 1);
+  table.commit(before);
+  const after = wanted(0, 2, 0, [1, 3]);
+  const { fresh, changed } = table.commit(after)!;
+  assert.ok(fresh);
+  assert.ok(changed.map(text).includes(text(before.returns)));
+  assert.ok(changed.map(text).includes(text(after.returns)));
+  assert.equal(table.find(before.returns.zone, before.returns.tuple), undefined);
+  assert.equal(table.counters().live, 1);
+});
+
+test('phases and lives follow from both halves', () => {
+  const none = { seenMs: 0, tcp: 0 };
+  const at = (tcp: number) => ({ seenMs: 5, tcp });
+  const { SYN, ACK, FIN, RST } = TCP_FLAG;
+  assert.equal(phaseOf(TCP, at(SYN), none), 'opening');
+  assert.equal(phaseOf(TCP, at(SYN | ACK), at(SYN | ACK)), 'established');
+  assert.equal(phaseOf(TCP, at(SYN | ACK | FIN), at(SYN | ACK)), 'closing');
+  assert.equal(phaseOf(TCP, at(SYN | ACK | FIN), at(SYN | ACK | FIN)), 'closed');
+  assert.equal(phaseOf(TCP, at(SYN), at(RST | ACK)), 'closed');
+  assert.equal(phaseOf(UDP, at(0), none), 'unanswered');
+  assert.equal(phaseOf(UDP, at(0), at(0)), 'answered');
+  assert.equal(timeoutOf(TCP, 'established'), CONNECTION_TIMEOUTS.tcpEstablished);
+  assert.equal(timeoutOf(UDP, 'unanswered'), CONNECTION_TIMEOUTS.udpUnanswered);
+});
+
+test('a record ends when both halves are idle, and not before', () => {
+  const table = open(memoryOf(16));
+  const { ref } = table.commit(wanted(0, 1))!;
+  const life = CONNECTION_TIMEOUTS.tcpOpening;
+  assert.deepEqual(table.sweep(life, 16).ended, []);
+  table.touch(ref, 1, { seenMs: life, tcp: TCP_FLAG.SYN | TCP_FLAG.ACK });
+  assert.deepEqual(table.sweep(life + 1, 16).ended, []);
+  const day = CONNECTION_TIMEOUTS.tcpEstablished;
+  assert.deepEqual(table.sweep(life + day - 1, 16).ended, []);
+  assert.equal(table.sweep(life + day, 16).ended.length, 2);
+  assert.equal(table.counters().live, 0);
+});
+
+test('what went on here is told: at a third of its life, and an end at once', () => {
+  const table = open(memoryOf(16));
+  const { ref } = table.commit(wanted(0, 1))!;
+  table.told(ref);
+  assert.deepEqual(table.sweep(2, 16).told, []);
+  table.touch(ref, 1, { seenMs: 3, tcp: TCP_FLAG.ACK });
+  assert.deepEqual(table.sweep(4, 16).told, [], 'who told it knows it');
+  // A stamp of the kernel.
+  table.commit(wanted(0, 2 + CONNECTION_TIMEOUTS.tcpEstablished / 3));
+  assert.deepEqual(table.sweep(CONNECTION_TIMEOUTS.tcpEstablished / 3 + 3, 16).told, [ref]);
+  assert.deepEqual(table.endings(), []);
+});
+
+test('a port at its limit pays itself, and half-open records go first', () => {
+  const slots = 64;
+  const table = open(memoryOf(slots));
+  for (let n = 0; n < 200; n++) table.commit(wanted(n * 2, n + 1, 0));
+  const { live, halfOpen, evictedHalfOpen } = table.counters();
+  assert.equal(live, slots * HALF_OPEN_SHARE);
+  assert.equal(halfOpen, live);
+  assert.equal(evictedHalfOpen, 200 - live);
+  for (let n = 0; n < 200; n++) {
+    const { ref } = table.commit(wanted(n * 2, n + 1_000, 1))!;
+    table.touch(ref, 1, { seenMs: n + 1_000, tcp: 0 });
+  }
+  assert.equal(table.largest().live, slots * CONNECTION_SHARE);
+  assert.equal(table.byPort(PORT_IDS[0]!).length, slots * HALF_OPEN_SHARE, 'the other lost none');
+});
+
+test('of a full table only who has more than an equal share pays', () => {
+  const slots = 60;
+  const table = open(memoryOf(slots));
+  const established = (n: number, port: number, at: number): void => {
+    const { ref } = table.commit(wanted(n * 2, at, port))!;
+    table.touch(ref, 1, { seenMs: at, tcp: 0 });
+  };
+  for (let port = 0; port < 3; port++)
+    for (let n = 0; n < 30; n++) established(port * 100 + n, port, port * 100 + n + 1);
+  assert.equal(table.counters().live, slots);
+  for (let port = 0; port < 3; port++)
+    assert.ok(table.byPort(PORT_IDS[port]!).length >= slots / 3 - 1, `port ${port}`);
+  for (let n = 0; n < 500; n++) established(1_000 + n, 2, 10_000 + n);
+  for (let port = 0; port < 2; port++)
+    assert.ok(table.byPort(PORT_IDS[port]!).length >= slots / 3 - 1, `port ${port} lost its share`);
+});
+
+type Step = readonly [what: string, n: number, port: number, zone: number];
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.tuple(
+    fc.constantFrom('commit', 'commit', 'commit', 'answer', 'reopen', 'remove', 'sweep', 'restart'),
+    fc.nat(11),
+    fc.nat(2),
+    fc.integer({ min: 1, max: 3 }),
+  ),
+  { minLength: 1, maxLength: 60 },
+);
+
+test('any order of events: index, memory and a naive table agree; pairs are never torn', () => {
+  fc.assert(
+    fc.property(steps, (sequence) => {
+      const memory = memoryOf(8);
+      let table = open(memory);
+      let now = 1;
+      /** By forward key: the return key. */
+      const model = new Map<string, string>();
+      const dropKey = (gone: string): void => {
+        for (const [forward, back] of model)
+          if (forward === gone || back === gone) model.delete(forward);
+      };
+      for (const [what, n, port, zone] of sequence) {
+        now += 1_000;
+        const record = wanted(n, now, port, [1, zone]);
+        const found = table.find(record.forward.zone, record.forward.tuple);
+        if (what === 'commit') {
+          const result = table.commit(record);
+          assert.ok(result);
+          for (const each of result.changed)
+            if (table.find(each.zone, each.tuple) === undefined) dropKey(text(each));
+          if (result.fresh) {
+            dropKey(text(record.forward));
+            dropKey(text(record.returns));
+          }
+          model.set(text(record.forward), text(record.returns));
+        } else if (what === 'answer' && found !== undefined)
+          table.touch(found.ref, 1, { seenMs: now, tcp: TCP_FLAG.ACK });
+        else if (what === 'reopen' && found !== undefined) table.reopen(found.ref, now);
+        else if (what === 'remove' && found !== undefined)
+          for (const each of table.remove([found.ref])) dropKey(text(each));
+        else if (what === 'sweep')
+          for (const each of table.sweep(now + n * 20_000, 8).ended) dropKey(text(each));
+        else if (what === 'restart') table = open(memory);
+        const all = [...table.refs()].map((ref) => table.record(ref)!);
+        assert.deepEqual(
+          new Map(all.map(({ forward, returns }) => [text(forward), text(returns)] as const)),
+          new Map([...model].toSorted()),
+        );
+        assert.equal(table.counters().live, model.size);
+        for (const { forward, returns } of all) {
+          const [there, back] = [forward, returns].map((each) => table.find(each.zone, each.tuple));
+          assert.deepEqual(there?.ref, back?.ref);
+          assert.deepEqual([there?.direction, back?.direction], ['forward', 'return']);
+        }
+      }
+    }),
+    { seed, numRuns },
+  );
+});
+
+test('damaged memory: whatever is in it, what is read of it holds together', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 8 * CONNECTION_BYTES, maxLength: 8 * CONNECTION_BYTES }),
+      (bytes) => {
+        const table = open({ slots: 8, bytes: bytes.slice() });
+        for (const ref of table.refs()) {
+          const { forward, returns } = table.record(ref)!;
+          assert.deepEqual(table.find(forward.zone, forward.tuple)?.ref, ref);
+          assert.deepEqual(table.find(returns.zone, returns.tuple)?.ref, ref);
+        }
+        for (let n = 0; n < 20; n++) assert.ok(table.commit(wanted(n, n + 1, n % 3)));
+      },
+    ),
+    { seed, numRuns: Math.min(numRuns, 200) },
+  );
+});

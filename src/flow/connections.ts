@@ -1,0 +1,472 @@
+/**
+ * The table of connections: one record for both directions of each, found by either key.
+ *
+ * The records are in memory that outlives this process and that the kernel stamps; the index is
+ * made of them. Invariants: no two records have a key in common; both keys of a record come and go
+ * together; whoever has no more than an equal share of a full table loses none to another; a change
+ * names the keys whose flows are to be decided anew.
+ */
+import type {
+  ConnectionKey,
+  ConnectionRef,
+  ConnectionsView,
+  FoundConnection,
+  Tuple,
+  Zone,
+} from '#virtual/connection.ts';
+import type { PortId } from '#virtual/ids.ts';
+import { NONE } from './column.ts';
+import { TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
+import {
+  ConnectionRecords,
+  idWords,
+  KEY_WORDS,
+  type ConnectionRecord,
+  type NewRecord,
+  type Side,
+} from './connection-records.ts';
+import { ConnectionShares } from './connection-shares.ts';
+import {
+  CONNECTION_TIMEOUTS,
+  isHalfOpen,
+  phaseOf,
+  timeoutOf,
+  type ConnectionTimeouts,
+  type Half,
+} from './connection-timeouts.ts';
+
+/** What part of all records one port may have, and of these half-open ones. */
+export const CONNECTION_SHARE = 1 / 2;
+export const HALF_OPEN_SHARE = 1 / 8;
+/** Records looked at for the one that has been idle longest, when room is to be made. */
+const EVICTION_LOOKS = 64;
+/** A half that another host stamped, or was told of, is told again after this part of its life. */
+const TELL_PART = 1 / 3;
+
+export interface ConnectionsOptions {
+  /** A number nobody outside knows: packets cannot be made to collide in the index. */
+  readonly seed: number;
+  readonly timeouts?: ConnectionTimeouts;
+}
+
+/** The record of a packet, as it is by now. */
+export interface Committed {
+  readonly ref: ConnectionRef;
+  /** The record was made, or has other keys now: whoever may see answers is to be told. */
+  readonly fresh: boolean;
+  /** Keys of which something changed that a flow may hold; those of evicted records too. */
+  readonly changed: readonly ConnectionKey[];
+}
+/** What looking at records has found. */
+export interface Swept {
+  /** Keys of records that ended. */
+  readonly ended: readonly ConnectionKey[];
+  readonly refs: readonly ConnectionRef[];
+  /** Records of which this host knows more than it has told: a half that went on, or ended. */
+  readonly told: readonly ConnectionRef[];
+}
+
+export interface ConnectionCounters {
+  readonly live: number;
+  readonly halfOpen: number;
+  readonly opened: number;
+  readonly expired: number;
+  /** To make room: of a full table, of a port at its limit, of its half-open ones. */
+  readonly evictedFull: number;
+  readonly evictedShare: number;
+  readonly evictedHalfOpen: number;
+  /** Another record was to have one of its keys. */
+  readonly replaced: number;
+}
+
+const ENDS = TCP_FLAG.FIN | TCP_FLAG.RST;
+
+export class Connections implements ConnectionsView {
+  readonly slots: number;
+  readonly #records: ConnectionRecords;
+  readonly #seed: number;
+  readonly #timeouts: ConnectionTimeouts;
+  readonly #heads: Int32Array;
+  /** By slot and side: the next in its bucket. */
+  readonly #next: Int32Array;
+  readonly #shares: ConnectionShares;
+  /** By slot and side: the stamp that others know of, in milliseconds. */
+  readonly #told: Float64Array;
+  /** By slot and side: the flags that end it, as others know of them. */
+  readonly #toldEnds: Uint8Array;
+  readonly #free: Int32Array;
+  #freeCount = 0;
+  #cursor = 0;
+  /** Slots from here on were never used. */
+  #used = 0;
+  readonly #count = {
+    opened: 0,
+    expired: 0,
+    evictedFull: 0,
+    evictedShare: 0,
+    evictedHalfOpen: 0,
+    replaced: 0,
+  };
+
+  constructor(
+    memory: ConnectionMemory,
+    { seed, timeouts = CONNECTION_TIMEOUTS }: ConnectionsOptions,
+  ) {
+    const { slots } = memory;
+    this.slots = slots;
+    this.#records = new ConnectionRecords(memory);
+    this.#seed = seed | 1;
+    this.#timeouts = timeouts;
+    this.#heads = new Int32Array(2 ** Math.ceil(Math.log2(slots * 2))).fill(NONE);
+    this.#next = new Int32Array(slots * 2).fill(NONE);
+    this.#shares = new ConnectionShares(slots);
+    this.#told = new Float64Array(slots * 2);
+    this.#toldEnds = new Uint8Array(slots * 2);
+    this.#free = new Int32Array(slots);
+    this.#restore();
+  }
+
+  /** The index of what an earlier process has left. Records whose keys are taken are dropped. */
+  #restore(): void {
+    const records = this.#records;
+    for (let slot = this.slots - 1; slot >= 0; slot--) {
+      if (records.generation(slot) !== 0 && this.#isSound(slot)) {
+        this.#used = Math.max(this.#used, slot + 1);
+        this.#link(slot);
+        continue;
+      }
+      records.setGeneration(slot, 0);
+      this.#free[this.#freeCount++] = slot;
+    }
+  }
+  /** Whether both keys are as they are written, and nobody has them yet. */
+  #isSound(slot: number): boolean {
+    const records = this.#records;
+    for (const side of [0, 1] as const) {
+      const { zone, tuple } = records.keyOf(slot, side);
+      records.encode(zone, tuple);
+      if (!records.has(slot, side) || this.#search() !== NONE) return false;
+    }
+    return !records.has(slot, 0);
+  }
+
+  find(zone: Zone, tuple: Tuple): FoundConnection | undefined {
+    this.#records.encode(zone, tuple);
+    const at = this.#search();
+    if (at === NONE) return undefined;
+    const slot = at >> 1;
+    return { ref: this.#ref(slot), direction: (at & 1) === 0 ? 'forward' : 'return' };
+  }
+
+  /**
+   * The record of a packet in the opening direction: made where there is none, given other keys
+   * where answers have others by now. Undefined: there is no room, and none can be made.
+   */
+  commit(wanted: NewRecord): Committed | undefined {
+    const records = this.#records;
+    const { forward, returns } = wanted;
+    records.encode(forward.zone, forward.tuple);
+    const at = this.#search();
+    const changed: ConnectionKey[] = [];
+    if (at !== NONE && (at & 1) === 0) {
+      const slot = at >> 1;
+      records.encode(returns.zone, returns.tuple);
+      if (records.has(slot, 1)) {
+        records.stamp(slot, 0, { seenMs: wanted.createdMs, tcp: 0 });
+        return { ref: this.#ref(slot), fresh: false, changed };
+      }
+    }
+    this.#clash(forward, changed);
+    this.#clash(returns, changed);
+    const slot = this.#slotFor(wanted.inPort, changed);
+    if (slot === undefined) return undefined;
+    records.put(slot, wanted);
+    records.stamp(slot, 0, { seenMs: wanted.createdMs, tcp: 0 });
+    return { ref: this.#publish(slot), fresh: true, changed: [...changed, returns] };
+  }
+
+  /** A record of another host, with the halves as they are known there. */
+  receive({ halves, ...wanted }: ConnectionRecord): Committed | undefined {
+    const committed = this.commit(wanted);
+    if (committed === undefined) return undefined;
+    for (const side of [0, 1] as const) this.touch(committed.ref, side, halves[side]);
+    // Who takes a record in may hold flows of both keys that were decided without.
+    const changed = committed.fresh ? [...committed.changed, wanted.forward] : committed.changed;
+    return { ...committed, changed };
+  }
+
+  /** What another host saw of one direction. It need not be told of that. */
+  touch(ref: ConnectionRef, side: Side, half: Half): void {
+    if (!this.#is(ref)) return;
+    const { slot } = ref;
+    this.#records.stamp(slot, side, half);
+    const at = slot * 2 + side;
+    this.#told[at] = Math.max(this.#told[at]!, half.seenMs);
+    this.#toldEnds[at]! |= half.tcp & ENDS;
+    this.#notice(slot);
+  }
+
+  /** The same ends begin anew (RFC 9293 §3.6.1): nothing was seen of it yet. */
+  reopen(ref: ConnectionRef, nowMs: number): void {
+    if (!this.#is(ref)) return;
+    const { slot } = ref;
+    this.#records.clear(slot);
+    this.#records.stamp(slot, 0, { seenMs: nowMs, tcp: 0 });
+    this.#told.fill(0, slot * 2, slot * 2 + 2);
+    this.#toldEnds.fill(0, slot * 2, slot * 2 + 2);
+    this.#shares.setHalfOpen(slot, true);
+  }
+
+  /** Looks at the next `slots` records in turn: which ended, and which went on. */
+  sweep(nowMs: number, slots: number): Swept {
+    const ended: ConnectionKey[] = [];
+    const refs: ConnectionRef[] = [];
+    const told: ConnectionRef[] = [];
+    for (let n = Math.min(slots, this.#used); n > 0; n--) {
+      const slot = this.#cursor;
+      this.#cursor = slot + 1 < this.#used ? slot + 1 : 0;
+      if (this.#records.generation(slot) === 0) continue;
+      if (this.#isOver(slot, nowMs)) {
+        refs.push(this.#ref(slot));
+        this.#count.expired += 1;
+        ended.push(...this.#drop(slot));
+      } else if (this.#hasNews(slot)) told.push(this.#ref(slot));
+    }
+    return { ended, refs, told };
+  }
+  #isOver(slot: number, nowMs: number): boolean {
+    const idle = nowMs - Math.max(this.#records.seenMs(slot, 0), this.#records.seenMs(slot, 1));
+    return idle >= this.#timeout(slot);
+  }
+  #timeout(slot: number): number {
+    this.#notice(slot);
+    const protocol = this.#records.protocol(slot);
+    return timeoutOf(protocol, this.#phase(slot), this.#timeouts);
+  }
+  /** Whether a half that this host stamps has gone so far that others would let it end. */
+  #hasNews(slot: number): boolean {
+    const life = this.#timeout(slot) * TELL_PART;
+    for (const side of [0, 1] as const) {
+      const at = slot * 2 + side;
+      if (this.#records.seenMs(slot, side) - this.#told[at]! >= life) return true;
+      if ((this.#records.tcp(slot, side) & ENDS & ~this.#toldEnds[at]!) !== 0) return true;
+    }
+    return false;
+  }
+  /** Others know of the halves as they are. */
+  told({ slot }: ConnectionRef): void {
+    for (const side of [0, 1] as const) {
+      this.#told[slot * 2 + side] = this.#records.seenMs(slot, side);
+      this.#toldEnds[slot * 2 + side] = this.#records.tcp(slot, side) & ENDS;
+    }
+  }
+
+  /**
+   * Records of which a direction ended since others were told: to be told at once. Costs a look at
+   * two words of each record there is.
+   */
+  endings(): ConnectionRef[] {
+    const found: ConnectionRef[] = [];
+    const records = this.#records;
+    for (let at = 0; at < this.#used * 2; at++) {
+      const slot = at >> 1;
+      const ends = records.tcp(slot, (at & 1) as Side) & ENDS & ~this.#toldEnds[at]!;
+      if (ends !== 0 && records.generation(slot) !== 0 && found.at(-1)?.slot !== slot)
+        found.push(this.#ref(slot));
+    }
+    return found;
+  }
+
+  record(ref: ConnectionRef): ConnectionRecord | undefined {
+    return this.#is(ref) ? this.#records.read(ref.slot) : undefined;
+  }
+  *refs(): Generator<ConnectionRef> {
+    for (let slot = 0; slot < this.#used; slot++)
+      if (this.#records.generation(slot) !== 0) yield this.#ref(slot);
+  }
+  /** Those that entered or left by a port. Costs a look at each record. */
+  byPort(port: PortId): ConnectionRef[] {
+    const id = idWords(port);
+    const found: ConnectionRef[] = [];
+    for (let slot = 0; slot < this.#used; slot++)
+      if (this.#records.generation(slot) !== 0 && this.#records.concerns(slot, id))
+        found.push(this.#ref(slot));
+    return found;
+  }
+  isAlive(ref: ConnectionRef): boolean {
+    return this.#is(ref);
+  }
+  /** What there is in a slot; undefined: nothing. */
+  at(slot: number): ConnectionRef | undefined {
+    if (slot < 0 || slot >= this.slots || this.#records.generation(slot) === 0) return undefined;
+    return this.#ref(slot);
+  }
+
+  /** Ends records; answers their keys. */
+  remove(refs: Iterable<ConnectionRef>): ConnectionKey[] {
+    const changed: ConnectionKey[] = [];
+    for (const ref of refs) if (this.#is(ref)) changed.push(...this.#drop(ref.slot));
+    return changed;
+  }
+  /** Ends what entered or answered in zones that are not any more. Costs a look at each record. */
+  keepZones(isZone: (zone: Zone) => boolean): ConnectionKey[] {
+    const gone: ConnectionRef[] = [];
+    for (const ref of this.refs()) {
+      const { forward, returns } = this.#records.read(ref.slot);
+      if (!isZone(forward.zone) || !isZone(returns.zone)) gone.push(ref);
+    }
+    return this.remove(gone);
+  }
+
+  counters(): ConnectionCounters {
+    const { live, halfOpen } = this.#shares;
+    return { live, halfOpen, ...this.#count };
+  }
+  /** Of the port that has the most. */
+  largest(): { readonly live: number; readonly halfOpen: number } {
+    return this.#shares.largest();
+  }
+
+  /** Whether something came back is seen in the stamps only. */
+  #notice(slot: number): void {
+    if (this.#shares.isHalfOpen(slot) && !isHalfOpen(this.#phase(slot)))
+      this.#shares.setHalfOpen(slot, false);
+  }
+  #phase(slot: number) {
+    const records = this.#records;
+    return phaseOf(records.protocol(slot), records.half(slot, 0), records.half(slot, 1));
+  }
+
+  /** A key that another record has is taken from it, and its other one with it. */
+  #clash({ zone, tuple }: ConnectionKey, changed: ConnectionKey[]): void {
+    this.#records.encode(zone, tuple);
+    const at = this.#search();
+    if (at === NONE) return;
+    this.#count.replaced += 1;
+    changed.push(...this.#drop(at >> 1));
+  }
+
+  #slotFor(inPort: PortId | undefined, changed: ConnectionKey[]): number | undefined {
+    const share = inPort ?? '';
+    const { live, halfOpen } = this.#shares.of(share);
+    if (halfOpen >= Math.max(1, this.slots * HALF_OPEN_SHARE))
+      this.#evict(share, 'evictedHalfOpen', changed);
+    else if (live >= Math.max(1, this.slots * CONNECTION_SHARE))
+      this.#evict(share, 'evictedShare', changed);
+    else if (this.#freeCount === 0) {
+      const crowd = this.#shares.crowd(share);
+      if (crowd === undefined) return undefined;
+      this.#evict(crowd, 'evictedFull', changed);
+    }
+    if (this.#freeCount === 0) return undefined;
+    return this.#free[--this.#freeCount]!;
+  }
+  /** Of one share's oldest records, half-open ones first, the one that has been idle longest goes. */
+  #evict(
+    share: string,
+    why: 'evictedFull' | 'evictedShare' | 'evictedHalfOpen',
+    changed: ConnectionKey[],
+  ): void {
+    let best = NONE;
+    let bestIdle = Infinity;
+    let bestHalfOpen = false;
+    let looks = 0;
+    for (const slot of this.#shares.oldest(share)) {
+      if (looks++ === EVICTION_LOOKS) break;
+      this.#notice(slot);
+      const halfOpen = this.#shares.isHalfOpen(slot);
+      if (why === 'evictedHalfOpen' && !halfOpen) {
+        looks -= 1;
+        continue;
+      }
+      const seen = Math.max(this.#records.seenMs(slot, 0), this.#records.seenMs(slot, 1));
+      if (bestHalfOpen && !halfOpen) continue;
+      if (halfOpen !== bestHalfOpen || seen < bestIdle) {
+        best = slot;
+        bestIdle = seen;
+        bestHalfOpen = halfOpen;
+      }
+    }
+    if (best === NONE) return;
+    this.#count[why] += 1;
+    changed.push(...this.#drop(best));
+  }
+
+  #publish(slot: number): ConnectionRef {
+    const generation = (this.#lastGeneration = (this.#lastGeneration + 1) >>> 0 || 1);
+    this.#records.setGeneration(slot, generation);
+    this.#used = Math.max(this.#used, slot + 1);
+    this.#told.fill(0, slot * 2, slot * 2 + 2);
+    this.#toldEnds.fill(0, slot * 2, slot * 2 + 2);
+    this.#link(slot);
+    this.#count.opened += 1;
+    return { slot, generation };
+  }
+  /** One count for all slots: a name is never given twice while anybody may hold it. */
+  #lastGeneration = (Math.random() * 2 ** 31) >>> 0;
+
+  #link(slot: number): void {
+    for (const side of [0, 1] as const) {
+      this.#records.load(slot, side);
+      const bucket = this.#bucket();
+      this.#next[slot * 2 + side] = this.#heads[bucket]!;
+      this.#heads[bucket] = slot * 2 + side;
+    }
+    this.#shares.add(slot, this.#records.inPort(slot) ?? '', isHalfOpen(this.#phase(slot)));
+  }
+  /** Ends a record: its memory first. Answers its keys. */
+  #drop(slot: number): [ConnectionKey, ConnectionKey] {
+    const records = this.#records;
+    const keys = [records.keyOf(slot, 0), records.keyOf(slot, 1)] as [ConnectionKey, ConnectionKey];
+    records.setGeneration(slot, 0);
+    for (const side of [0, 1] as const) {
+      records.load(slot, side);
+      this.#unlink(this.#bucket(), slot * 2 + side);
+    }
+    this.#shares.remove(slot);
+    this.#free[this.#freeCount++] = slot;
+    return keys;
+  }
+  #unlink(bucket: number, entry: number): void {
+    let at = this.#heads[bucket]!;
+    if (at === entry) {
+      this.#heads[bucket] = this.#next[entry]!;
+      return;
+    }
+    while (at !== NONE) {
+      const next = this.#next[at]!;
+      if (next === entry) {
+        this.#next[at] = this.#next[entry]!;
+        return;
+      }
+      at = next;
+    }
+  }
+  /** The entry (slot and side) of the key that was encoded; NONE: there is none. */
+  #search(): number {
+    for (let at = this.#heads[this.#bucket()]!; at !== NONE; at = this.#next[at]!)
+      if (this.#records.has(at >> 1, (at & 1) as Side)) return at;
+    return NONE;
+  }
+  #bucket(): number {
+    const { key } = this.#records;
+    let h = this.#seed;
+    for (let i = 0; i < KEY_WORDS; i++) {
+      h = Math.imul(h ^ key[i]!, 0x9e3779b1);
+      h ^= h >>> 15;
+    }
+    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+    return ((h ^ (h >>> 16)) >>> 0) & (this.#heads.length - 1);
+  }
+  #ref(slot: number): ConnectionRef {
+    return { slot, generation: this.#records.generation(slot) };
+  }
+  #is({ slot, generation }: ConnectionRef): boolean {
+    return (
+      slot >= 0 &&
+      slot < this.slots &&
+      this.#records.generation(slot) === generation &&
+      generation !== 0
+    );
+  }
+}
