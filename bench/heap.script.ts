@@ -3,6 +3,7 @@
  * keeps nothing itself. Run with --expose-gc in a process of its own; prints one line of JSON:
  * bytes of heap and of typed arrays with so many flows and with twice as many.
  */
+import { CONNECTION_BYTES } from '#flow/connection-layout.ts';
 import { MemorySights } from '#datapath/memory-sights.ts';
 import { Edge } from '#agent/edge.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
@@ -27,6 +28,7 @@ const post = (): void => {};
 
 /** Hands up one frame at a time, and forgets whatever it is told. */
 class Nowhere implements Datapath {
+  readonly connections = { slots: 2, bytes: new Uint8Array(2 * CONNECTION_BYTES) };
   readonly tunnelPort = 0x7fffffff as DpPort;
   readonly slots = SLOTS;
   readonly upcallFd = undefined;

@@ -7,6 +7,7 @@
  * interface never talks to the host's own stack. All calls are synchronous and are made from one
  * thread.
  */
+import type { ConnectionMemory } from '#flow/connection-layout.ts';
 import type { Actions, DpPeer, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
 import type { Note } from '#flow/layout.ts';
 import type { Ip } from '#net/ip.ts';
@@ -190,6 +191,11 @@ export interface Datapath extends Disposable {
   upcalls(take: (upcall: Upcall) => void, max: number): number;
   /** A file descriptor that polls readable when upcalls wait; undefined for bodies without one. */
   readonly upcallFd: number | undefined;
+  /**
+   * Records of connections: written by the caller, stamped by flows that name them; they outlive
+   * it as flows do. The first slot is never one.
+   */
+  readonly connections: ConnectionMemory;
   /** Frames are shown to who looks, and go where they would have gone. */
   readonly sights: Sights;
   counters(): DatapathCounters;

@@ -7,6 +7,8 @@
  * that a flow sends to a port which is not there is lost as in the kernel: at that interface, not
  * here.
  */
+import { CONNECTION_BYTES, type ConnectionMemory } from '#flow/connection-layout.ts';
+import { ConnectionRecords } from '#flow/connection-records.ts';
 import type {
   Actions,
   DpPeer,
@@ -38,8 +40,9 @@ import type {
   Sender,
   Upcall,
 } from './datapath.ts';
-import { expires, tooBig } from './guards.ts';
+import { expires, handedUp, stamp } from './guards.ts';
 import { MemoryDrops } from './memory-drops.ts';
+import type { MemoryOptions, MemoryProbe } from './memory-options.ts';
 import { MemorySights, whereOf } from './memory-sights.ts';
 import type { Becoming } from './memory-sights.ts';
 import { PeerNumbers, type Peer } from './peers.ts';
@@ -50,38 +53,10 @@ import type { Sighting } from './sight.ts';
  * `upcall-share`.
  */
 export const UPCALLS_WAITING_MAX = 12_288;
+/** Records of connections of tests, which have few. */
+const MEMORY_CONNECTIONS = 1_024;
 const TUNNEL_PORT = 0x7fffffff as DpPort;
 const NS_PER_MS = 1e6;
-
-export interface MemoryOptions {
-  readonly slots: number;
-  /** The number of the tunnel device. */
-  readonly tunnelPort?: DpPort;
-  /** A monotonic clock in milliseconds. */
-  readonly clock: () => number;
-  /** What each entry may hand up; UPCALL_BUDGET unless told. */
-  readonly upcallBudget?: UpcallBudget;
-  /** This host's tunnel address, for whoever wires several of these together. */
-  readonly address?: Ip;
-}
-
-/** The wires of a memory datapath. */
-export interface MemoryProbe {
-  readonly address: Ip | undefined;
-  /**
-   * A frame arrives at an interface. Ignored when that was not added. The frame is copied if kept.
-   */
-  receive(port: DpPort, frame: Uint8Array): void;
-  /** A frame arrives through the tunnel. */
-  receiveTunnel(from: Ip, key: TunnelKey, frame: Uint8Array): void;
-  /**
-   * Who gets what leaves by interfaces; the last call wins. Frames must be copied if kept or
-   * changed.
-   */
-  onTransmit(take: (port: DpPort, frame: Uint8Array) => void): void;
-  /** Who gets what leaves by the tunnel; the last call wins. */
-  onTunnel(take: (remote: Ip, key: TunnelKey, frame: Uint8Array) => void): void;
-}
 
 interface Slot {
   readonly ref: FlowRef;
@@ -119,6 +94,8 @@ class Memory implements Datapath, MemoryProbe {
   readonly address: Ip | undefined;
   readonly upcallFd = undefined;
   readonly sights: MemorySights;
+  readonly connections: ConnectionMemory;
+  readonly #records: ConnectionRecords;
   readonly #clock: () => number;
   readonly #budgets: Budgets;
   readonly #shares = new Shares(UPCALLS_WAITING_MAX);
@@ -149,6 +126,9 @@ class Memory implements Datapath, MemoryProbe {
     this.address = options.address;
     this.#clock = options.clock;
     this.sights = new MemorySights(options.clock);
+    const slots = options.connections ?? MEMORY_CONNECTIONS;
+    this.connections = { slots, bytes: new Uint8Array(slots * CONNECTION_BYTES) };
+    this.#records = new ConnectionRecords(this.connections);
     this.#budgets = new Budgets(options.upcallBudget ?? UPCALL_BUDGET);
   }
 
@@ -412,16 +392,14 @@ class Memory implements Datapath, MemoryProbe {
 
   #hit(slot: Slot, entry: Entry, frame: Uint8Array): void {
     const { actions } = slot.flow;
-    if (expires(this.#key, actions)) {
-      this.#handUp(entry, frame, 'ttl');
-      return;
-    }
-    if (tooBig(frame, actions)) {
-      this.#handUp(entry, frame, 'too-big');
+    const up = handedUp(this.#key, frame, actions, this.#records);
+    if (up !== undefined) {
+      this.#handUp(entry, frame, up);
       return;
     }
     this.#touch(slot, frame);
     const reason = dropped(frame, actions);
+    if (reason === undefined) stamp(this.#key, frame, actions, this.#records, this.now());
     this.#show(whereOf(entry), frame, reason ?? actions, slot.ref);
     if (reason !== undefined) return this.#drop(reason, entry);
     this.#hits++;
@@ -484,6 +462,8 @@ class Memory implements Datapath, MemoryProbe {
     else {
       if (slot !== undefined) this.#touch(slot, frame);
       reason = dropped(frame, what);
+      if (slot !== undefined && reason === undefined)
+        stamp(this.#key, frame, what, this.#records, this.now());
     }
     if (slot !== undefined) writeEntry(this.#key, entryOf(slot.flow.key));
     if (keyed) this.#show('inject', frame, reason ?? what!, ref);

@@ -5,16 +5,16 @@ import fc from 'fast-check';
 import type { Ip } from '#net/ip.ts';
 import { reversed, type ConnectionKey, type Tuple, type Zone } from '#virtual/connection.ts';
 import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
-import type { PortId } from '#virtual/ids.ts';
 import { CONNECTION_BYTES, TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
 import { CONNECTION_TIMEOUTS, phaseOf, timeoutOf } from './connection-timeouts.ts';
 import { Connections, CONNECTION_SHARE, HALF_OPEN_SHARE } from './connections.ts';
 
 const seed = Number(process.env['SEED'] ?? 1);
 const numRuns = Number(process.env['RUNS'] ?? 400);
-const memoryOf = (slots: number): ConnectionMemory => ({
-  slots,
-  bytes: new Uint8Array(slots * CONNECTION_BYTES),
+/** The first slot is never a record. */
+const memoryOf = (records: number): ConnectionMemory => ({
+  slots: records + 1,
+  bytes: new Uint8Array((records + 1) * CONNECTION_BYTES),
 });
 const open = (memory: ConnectionMemory) => new Connections(memory, { seed: 7 });
 const TCP = 6;
@@ -120,15 +120,15 @@ test('a port at its limit pays itself, and half-open records go first', () => {
   const table = open(memoryOf(slots));
   for (let n = 0; n < 200; n++) table.commit(wanted(n * 2, n + 1, 0));
   const { live, halfOpen, evictedHalfOpen } = table.counters();
-  assert.equal(live, slots * HALF_OPEN_SHARE);
+  assert.ok(Math.abs(live - slots * HALF_OPEN_SHARE) <= 1);
   assert.equal(halfOpen, live);
   assert.equal(evictedHalfOpen, 200 - live);
   for (let n = 0; n < 200; n++) {
     const { ref } = table.commit(wanted(n * 2, n + 1_000, 1))!;
     table.touch(ref, 1, { seenMs: n + 1_000, tcp: 0 });
   }
-  assert.equal(table.largest().live, slots * CONNECTION_SHARE);
-  assert.equal(table.byPort(PORT_IDS[0]!).length, slots * HALF_OPEN_SHARE, 'the other lost none');
+  assert.ok(Math.abs(table.largest().live - slots * CONNECTION_SHARE) <= 1);
+  assert.equal(table.byPort(PORT_IDS[0]!).length, live, 'the other lost none');
 });
 
 test('of a full table only who has more than an equal share pays', () => {

@@ -82,6 +82,7 @@ export interface ConnectionCounters {
 const ENDS = TCP_FLAG.FIN | TCP_FLAG.RST;
 
 export class Connections implements ConnectionsView {
+  /** The first is never a record: no flow names it. */
   readonly slots: number;
   readonly #records: ConnectionRecords;
   readonly #seed: number;
@@ -94,6 +95,8 @@ export class Connections implements ConnectionsView {
   readonly #told: Float64Array;
   /** By slot and side: the flags that end it, as others know of them. */
   readonly #toldEnds: Uint8Array;
+  /** One count for all slots: a name is never given twice while anybody may hold it. */
+  #lastGeneration = 0;
   readonly #free: Int32Array;
   #freeCount = 0;
   #cursor = 0;
@@ -122,14 +125,15 @@ export class Connections implements ConnectionsView {
     this.#shares = new ConnectionShares(slots);
     this.#told = new Float64Array(slots * 2);
     this.#toldEnds = new Uint8Array(slots * 2);
-    this.#free = new Int32Array(slots);
+    this.#free = new Int32Array(slots - 1);
     this.#restore();
   }
 
   /** The index of what an earlier process has left. Records whose keys are taken are dropped. */
   #restore(): void {
     const records = this.#records;
-    for (let slot = this.slots - 1; slot >= 0; slot--) {
+    for (let slot = this.slots - 1; slot > 0; slot--) {
+      this.#lastGeneration = Math.max(this.#lastGeneration, records.generation(slot));
       if (records.generation(slot) !== 0 && this.#isSound(slot)) {
         this.#used = Math.max(this.#used, slot + 1);
         this.#link(slot);
@@ -298,7 +302,7 @@ export class Connections implements ConnectionsView {
   }
   /** What there is in a slot; undefined: nothing. */
   at(slot: number): ConnectionRef | undefined {
-    if (slot < 0 || slot >= this.slots || this.#records.generation(slot) === 0) return undefined;
+    if (slot < 1 || slot >= this.slots || this.#records.generation(slot) === 0) return undefined;
     return this.#ref(slot);
   }
 
@@ -402,9 +406,6 @@ export class Connections implements ConnectionsView {
     this.#count.opened += 1;
     return { slot, generation };
   }
-  /** One count for all slots: a name is never given twice while anybody may hold it. */
-  #lastGeneration = (Math.random() * 2 ** 31) >>> 0;
-
   #link(slot: number): void {
     for (const side of [0, 1] as const) {
       this.#records.load(slot, side);
@@ -463,7 +464,7 @@ export class Connections implements ConnectionsView {
   }
   #is({ slot, generation }: ConnectionRef): boolean {
     return (
-      slot >= 0 &&
+      slot > 0 &&
       slot < this.slots &&
       this.#records.generation(slot) === generation &&
       generation !== 0

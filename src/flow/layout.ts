@@ -11,7 +11,9 @@
  * carried). MARK_SENT never changes: while links are swapped, programs of both versions pass on to
  * each other.
  */
-export const LAYOUT_VERSION = 5;
+import { CONNECTION } from './connection-layout.ts';
+
+export const LAYOUT_VERSION = 6;
 
 /** A field: its C type, or bytes copied from the frame (`net`), and how many. */
 export interface FieldRow {
@@ -102,7 +104,7 @@ export const FLOW_KEY = [
  * struct action: one slot. `flags`: ACTION bits. A live slot is never edited, except for
  * ACTION.STALE. `in_port`, `in_key`: the entry of its flow, which every mask holds; 0 in scratch
  * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none. `ip_src`, `ip_dst`: as in a
- * key. Bits of `tos_mask` in the type of service or traffic class are set to those of `tos`.
+ * key. `connection`: the slot of its record, 0: none. Bits of `tos_mask` in the type of service or traffic class are set to those of `tos`.
  */
 export const ACTION_STRUCT = [
   { name: 'flags', type: 'u32' },
@@ -123,9 +125,10 @@ export const ACTION_STRUCT = [
   { name: 'ip_dst', type: 'net8', count: 16 },
   { name: 'tp_src', type: 'net16' },
   { name: 'tp_dst', type: 'net16' },
+  { name: 'connection', type: 'u32' },
   { name: 'tos', type: 'u8' },
   { name: 'tos_mask', type: 'u8' },
-  { name: 'spare', type: 'u16', count: 11 },
+  { name: 'spare', type: 'u16', count: 9 },
 ] as const satisfies readonly FieldRow[];
 
 export const ACTION = {
@@ -151,6 +154,10 @@ export const ACTION = {
    * flag that comes and goes while a slot lives; the way is right either way.
    */
   REDIRECT_PEER: 4096,
+  /** The frames are answers of `connection`; else of the direction of who opened it. */
+  CONNECTION_RETURN: 8192,
+  /** TCP segments with flags that no stack sends are handed up. */
+  SOUND_TCP: 16384,
 } as const;
 
 /**
@@ -392,7 +399,7 @@ export const UPCALL_CLASS = { FRAMES: 0, GROUPS: 1, CONTROL: 2, GUARDS: 3, STALE
 /** In config.tunnel_tos: the DSCP of the packet inside. */
 export const TUNNEL_TOS_COPY = 0x100;
 
-export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4 } as const;
+export const UPCALL_REASON = { MISS: 1, STALE: 2, TTL: 3, TOO_BIG: 4, CONNECTION: 5 } as const;
 
 /** Slots of the per-CPU counter array; drops follow by code. */
 export const COUNTER = { HIT: 0, MISS: 1, TUNNEL_HIT: 2, DROP: 8 } as const;
@@ -425,6 +432,7 @@ export const STRUCTS = {
   config: CONFIG,
   sight: SIGHT,
   sighting: SIGHTING,
+  connection: CONNECTION,
 } as const satisfies Readonly<Record<string, readonly FieldRow[]>>;
 export type StructName = keyof typeof STRUCTS;
 
@@ -455,45 +463,3 @@ export function sizeOf(rows: readonly FieldRow[]): number {
 
 export const KEY = offsets(FLOW_KEY);
 export const KEY_SIZE = sizeOf(FLOW_KEY);
-
-const C_TYPE = {
-  u8: '__u8',
-  u16: '__u16',
-  u32: '__u32',
-  u64: '__u64',
-  net8: '__u8',
-  net16: '__be16',
-  net32: '__be32',
-};
-
-const struct = (name: string, rows: readonly FieldRow[]): string => {
-  const fields = rows.map(
-    (row) => `\t${C_TYPE[row.type]} ${row.name}${'count' in row ? `[${row.count}]` : ''};`,
-  );
-  return `struct ${name} {\n${fields.join('\n')}\n} __attribute__((aligned(8)));\n_Static_assert(sizeof(struct ${name}) == ${sizeOf(rows)}, "${name}");\n`;
-};
-const defines = (prefix: string, values: Readonly<Record<string, number>>): string =>
-  Object.entries(values)
-    .map(([name, value]) => `#define ${prefix}${name} ${value}u\n`)
-    .join('');
-
-/** The C header, whole. */
-export const headerText = (): string =>
-  [
-    '/* SPDX-License-Identifier: Apache-2.0 */\n/* Printed by src/flow/layout.ts; do not edit. */\n#pragma once\n',
-    `#define LAYOUT_VERSION ${LAYOUT_VERSION}u\n`,
-    defines('', LIMITS),
-    defines('ACTION_', ACTION),
-    defines('KEY_', KEY_FLAG),
-    defines('VLAN_', VLAN),
-    defines('UPCALL_', UPCALL_REASON),
-    defines('CLASS_', UPCALL_CLASS),
-    defines('COUNTER_', COUNTER),
-    defines('PEER_', PEER_FAMILY),
-    defines('WHERE_', SIGHT_WHERE),
-    defines('FATE_', SIGHT_FATE),
-    `#define NO_SLOT ${NO_SLOT}u\n`,
-    `#define COUNTERS_MAX ${COUNTERS_MAX}u\n#define MARK_SENT ${MARK_SENT}u\n#define MARK_SLOT_BITS ${MARK_SLOT_BITS}u\n`,
-    `#define NETWORK_NO_PORT ${NETWORK_NO_PORT}u\n#define HASH_SECRET_WORDS ${HASH_SECRET_WORDS}\n#define TUNNEL_TOS_COPY ${TUNNEL_TOS_COPY}u\n`,
-    ...Object.entries(STRUCTS).map(([name, rows]) => struct(name, rows)),
-  ].join('\n');

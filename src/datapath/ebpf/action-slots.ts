@@ -32,8 +32,10 @@ export interface SlotHead {
   readonly vlan: number;
   readonly dropCode: number;
   readonly group: number;
+  /** The slot of its record; 0: none. */
+  readonly connection: number;
 }
-type NumberField = 'in_port' | 'in_key' | 'group' | 'ifindex' | 'tun_key' | 'peer';
+type NumberField = 'in_port' | 'in_key' | 'group' | 'ifindex' | 'tun_key' | 'peer' | 'connection';
 type ShortField = 'dec_ttl' | 'mtu' | 'vlan' | 'drop_code';
 
 export class ActionSlots {
@@ -90,6 +92,7 @@ export class ActionSlots {
     view.setUint16(base + AT.vlan, head.vlan, true);
     view.setUint16(base + AT.drop_code, head.dropCode, true);
     view.setUint32(base + AT.group, head.group, true);
+    view.setUint32(base + AT.connection, head.connection, true);
   }
 
   /** The only output, or none; answers its flags. */

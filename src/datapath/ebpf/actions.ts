@@ -103,9 +103,12 @@ export class ActionArray {
       vlan: vlanWord(only?.vlan ?? actions.vlan),
       dropCode,
       group: sent.group ?? 0,
+      connection: actions.connection?.slot ?? 0,
     });
     let flags = slots.putRewrites(slot, actions) | slots.putOutput(slot, only) | sent.flags;
     if (dropCode !== 0) flags |= ACTION.DROP;
+    if (actions.soundTcp === true) flags |= ACTION.SOUND_TCP;
+    if (actions.connection?.direction === 'return') flags |= ACTION.CONNECTION_RETURN;
     if (only !== undefined && 'port' in only)
       flags |= this.#crossing(only.port, actions.ethDst ?? entry.ethDst);
     slots.publish(slot, flags);
@@ -151,8 +154,19 @@ export class ActionArray {
       ...slots.rewrites(slot),
       ...(decTtl === 0 ? {} : { decTtl }),
       ...(mtu === 0 ? {} : { mtu }),
+      ...this.#connection(slot),
       ...vlanOf(slots.u16(slot, 'vlan')),
       outputs: drops ? [] : this.#outputs(slot),
+    };
+  }
+
+  #connection(slot: number): Pick<Actions, 'connection' | 'soundTcp'> {
+    const flags = this.#slots.flags(slot);
+    const record = this.#slots.u32(slot, 'connection');
+    const direction = (flags & ACTION.CONNECTION_RETURN) === 0 ? 'forward' : 'return';
+    return {
+      ...(record !== 0 && { connection: { slot: record, direction } }),
+      ...((flags & ACTION.SOUND_TCP) !== 0 && { soundTcp: true }),
     };
   }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { headerText } from '#flow/layout.ts';
+import { headerText } from '#flow/layout-header.ts';
 import { DROPS } from '#virtual/drop.ts';
 import { compileObject, hasCompiler, HEADER, OBJECT } from './build.ts';
 

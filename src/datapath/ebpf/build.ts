@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { headerText } from '#flow/layout.ts';
+import { headerText } from '#flow/layout-header.ts';
 
 export const HEADER = join(import.meta.dirname, 'layout.h');
 export const OBJECT = join(import.meta.dirname, 'datapath.bpf.o');

@@ -56,7 +56,12 @@ export const ROWS = {
   members: { value: 'member', carry: 'records', refers: { peer: 'peers' }, marks: ['rewrite'] },
   groups: { value: 'group', carry: 'groups' },
   masks: { value: 'flow_key', carry: 'masks' },
-  actions: { value: 'action', carry: 'with flows', refers: { peer: 'peers' } },
+  connections: { value: 'connection', carry: 'records' },
+  actions: {
+    value: 'action',
+    carry: 'with flows',
+    refers: { peer: 'peers', connection: 'connections' },
+  },
   stats: { value: 'flow_stats', carry: 'with flows' },
   flows: { key: 'flow_key', value: 'flow_value', carry: 'flows', refers: { tun_src: 'peers' } },
   hints: { carry: 'anew' },

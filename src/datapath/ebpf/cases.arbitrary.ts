@@ -122,10 +122,12 @@ function build(draw: Draw): Case {
   const small = big.frame.slice(0, BIG_BYTES_WITHOUT_SEGMENTS);
   const frame = !offload ? bytes : offloaded(draw.whole ? big.frame.slice() : shortened(small));
   const six = isIp6Frame(frame) !== (misfit === 0);
-  const { mtu, decTtl, ...fields } = fitted(draw.actions, six);
+  const { mtu, decTtl, soundTcp, connection, ...fields } = fitted(draw.actions, six);
   const guards = {
     ...(decTtl !== undefined && misfit % 2 === 0 && { decTtl }),
     // How large a segment is, another test looks at.
+    ...(soundTcp !== undefined && misfit % 3 !== 1 && { soundTcp }),
+    ...(connection !== undefined && { connection }),
     ...(mtu !== undefined && misfit % 2 === 1 && !offload && { mtu: MTU_MIN + (misfit >> 2) }),
   };
   const outputs = fields.outputs.map((output) => outputFitted(output, six));

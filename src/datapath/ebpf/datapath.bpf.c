@@ -26,6 +26,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "connection.h"
 #include "decide.h"
 #include "entry.h"
 #include "layout.h"
@@ -183,6 +184,8 @@ INLINE int classify(struct __sk_buff *skb, struct config *config, struct flow_ke
 		decide(DECIDE_HIT, slot, 0, 0);
 		account(skb, slot);
 		code = refused(skb, &action);
+		if (action.connection && !code)
+			stamp(skb, key, frame, &action);
 	}
 	if (looked_at(config))
 		show_decided(skb, config, key, where, slot, &action, up, code);
@@ -320,6 +323,8 @@ INLINE int send_injected(struct __sk_buff *skb)
 		decide(DECIDE_HIT, slot, 0, 0);
 		account(skb, slot);
 		code = refused(skb, &action);
+		if (action.connection && !code)
+			stamp(skb, &key, &frame, &action);
 	}
 	if (looked_at(config)) {
 		key.in_port = action.in_port;

@@ -12,6 +12,8 @@
 import assert from 'node:assert/strict';
 import type { DpPeer, DpPort, FlowRef, Output, TunnelKey } from '#flow/flow.ts';
 import { OUTPUTS_PER_FLOW_MAX } from '#flow/flow.ts';
+import { TCP_FLAG } from '#flow/connection-layout.ts';
+import { ConnectionRecords, type Side } from '#flow/connection-records.ts';
 import { KEY_SIZE, LIMITS, UPCALL_REASON } from '#flow/layout.ts';
 import { maskKey } from '#flow/mask.ts';
 import { parseKey, writeEntry } from '#flow/parse.ts';
@@ -103,6 +105,8 @@ export class Differential implements Disposable {
   readonly #decisions = Decisions.open();
   readonly #kernel;
   readonly #memory;
+  readonly #kernelRecords: ConnectionRecords;
+  readonly #memoryRecords: ConnectionRecords;
   readonly #ports: readonly DpPort[];
   readonly #ends: readonly PacketSocket[];
   readonly #far: PacketSocket;
@@ -125,7 +129,9 @@ export class Differential implements Disposable {
     this.#virtio = inNetns(netnsPath(bed.guest), () => new Injector(linkByName('g1')!.index));
     this.#inject = linkByName(INJECT_DEVICE)!.index;
     const { slots, tunnelPort } = this.#kernel;
-    this.#memory = openMemory({ slots, tunnelPort, clock: () => 0, upcallBudget: AMPLE_BUDGET });
+    this.#memory = openMemory({ slots, tunnelPort, clock: () => 1, upcallBudget: AMPLE_BUDGET });
+    this.#kernelRecords = new ConnectionRecords(this.#kernel.connections);
+    this.#memoryRecords = new ConnectionRecords(this.#memory.connections);
     for (const dp of [this.#kernel, this.#memory]) {
       for (const port of this.#ports) dp.addPort(port);
       // The same numbers in both, as each is told the same.
@@ -162,13 +168,17 @@ export class Differential implements Disposable {
     const decoded = decodeFrame(frame);
     // By chance: the agent would ask the kernel to complete it.
     const partial = decoded !== undefined && isPartial(frame, decoded);
-    const own = each.way === 'inject' || each.way === 'execute';
+    const ownWay = each.way === 'inject' || each.way === 'execute';
     // The tunnel device takes only what it sends.
     const tunnel = each.way === 'flood' || each.way === 'key';
     const lost = tunnel && !carried({ remote: PEER.allowed }, frame, FRAME_BYTES_MIN);
-    const way = (partial && own) || lost ? 'port' : each.way;
+    const way = (partial && ownWay) || lost ? 'port' : each.way;
     const ref = { slot, generation: this.#generation + 1 };
-    return { ...each, frame, way, id, ref, fields: fields[id % fields.length]! };
+    const { connection } = each.actions;
+    // A record for each case, so that what is stamped is its own.
+    const own = connection && { connection: { ...connection, slot: slot + 1 } };
+    const actions = { ...each.actions, ...own };
+    return { ...each, actions, frame, way, id, ref, fields: fields[id % fields.length]! };
   }
 
   /** Until frames pass every cable both ways, and nothing is on the way any more. */
@@ -211,6 +221,7 @@ export class Differential implements Disposable {
       dp.commit();
       dp.invalidate(stale);
     }
+    for (const each of batch) this.#begin(each);
     const want = nothing();
     for (const each of batch) this.#expect(each, want);
     for (const each of batch) this.#send(each);
@@ -219,6 +230,25 @@ export class Differential implements Disposable {
     this.#compare(batch, want, got);
     for (const each of batch) this.#record(each, want.decisions.get(each.id) ?? []);
     for (const dp of [this.#kernel, this.#memory]) dp.remove(flows.map(({ ref }) => ref));
+  }
+
+  /** What was seen of the connection before: of some, that a direction has ended. */
+  #begin({ ref, id }: Ready): void {
+    const tcp = id % 3 === 0 ? TCP_FLAG.FIN : id % 5 === 0 ? TCP_FLAG.RST : 0;
+    for (const records of [this.#kernelRecords, this.#memoryRecords]) {
+      records.clear(ref.slot + 1);
+      records.stamp(ref.slot + 1, (id % 2) as Side, { seenMs: 0, tcp });
+    }
+  }
+  #compareRecords(each: Ready): void {
+    const [a, b] = [this.#kernelRecords, this.#memoryRecords].map((records) =>
+      ([0, 1] as const).map((side) => {
+        const { seenMs, tcp } = records.half(each.ref.slot + 1, side);
+        return { seen: seenMs > 0, tcp };
+      }),
+    );
+    // Frames that are segmented later have the flags of their first segment here.
+    if (each.way !== 'offload') assert.deepEqual(a, b, describe(each));
   }
 
   #entryOf({ way, whence }: Ready): Parameters<typeof writeEntry>[1] {
@@ -333,6 +363,7 @@ export class Differential implements Disposable {
       if (at >= 0 || a.length !== b.length) assert.deepEqual(a[at], b[at], message);
       assert.equal(a.length, b.length, what);
     }
+    for (const each of batch) this.#compareRecords(each);
     for (const each of batch) {
       if (each.way === 'offload') continue;
       const [a, b] = [this.#kernel.stats(each.ref), this.#memory.stats(each.ref)];
@@ -433,8 +464,9 @@ const REASONS = {
   stale: UPCALL_REASON.STALE,
   ttl: UPCALL_REASON.TTL,
   'too-big': UPCALL_REASON.TOO_BIG,
+  connection: UPCALL_REASON.CONNECTION,
 } as const;
-const reasonCode = ({ reason }: Upcall): number => REASONS[reason as keyof typeof REASONS];
+const reasonCode = ({ reason }: Upcall): number => REASONS[reason];
 const upcallText = ({ reason, key, frame }: Upcall): string =>
   `${reason}: ${hex(finished(frame.slice()))} ${hex(key)}`;
 

@@ -1,6 +1,7 @@
 /**
  * For tests: frames of every sort that the parser tells apart, whole and damaged, from a seed.
  */
+import type { Direction } from '#virtual/connection.ts';
 import fc from 'fast-check';
 import type { Actions, Output, Rewrites } from '#flow/flow.ts';
 import { MTU_MAX, MTU_MIN } from '#flow/flow.ts';
@@ -191,6 +192,10 @@ export const actionsTo = (places: readonly Output[]): fc.Arbitrary<Actions> =>
         decTtl: fc.integer({ min: 1, max: 5 }),
         mtu: fc.integer({ min: MTU_MIN, max: MTU_MAX }),
         vlan,
+        soundTcp: fc.constant<true>(true),
+        connection: fc
+          .constantFrom<Direction>('forward', 'return')
+          .map((direction) => ({ slot: 1, direction })),
       }),
       rewrites,
       outputsAmong(places),

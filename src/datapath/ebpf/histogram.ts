@@ -61,10 +61,12 @@ const ownCode = ({ drop }: Actions): number | undefined =>
 
 /** What actions say. */
 function actionsOf(actions: Actions): string[] {
-  const { decTtl, mtu, outputs } = actions;
+  const { decTtl, mtu, soundTcp, connection, outputs } = actions;
   const said = fieldsOf(actions, '');
   if (decTtl !== undefined) said.push('decTtl');
   if (mtu !== undefined) said.push('mtu');
+  if (soundTcp === true) said.push('soundTcp');
+  if (connection !== undefined) said.push(`connection ${connection.direction}`);
   said.push(...vlanText(actions.vlan), outputs.length > 1 ? 'several outputs' : 'one output');
   for (const output of outputs) {
     said.push('remote' in output ? 'output: tunnel' : 'output: port');

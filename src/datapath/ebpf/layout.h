@@ -2,7 +2,7 @@
 /* Printed by src/flow/layout.ts; do not edit. */
 #pragma once
 
-#define LAYOUT_VERSION 5u
+#define LAYOUT_VERSION 6u
 
 #define MASKS_MAX 32u
 #define ENTRY_MASKS_MAX 8u
@@ -43,6 +43,8 @@
 #define ACTION_SET_TP_DST 1024u
 #define ACTION_IP6 2048u
 #define ACTION_REDIRECT_PEER 4096u
+#define ACTION_CONNECTION_RETURN 8192u
+#define ACTION_SOUND_TCP 16384u
 
 #define KEY_REDIRECT_PEER 1u
 
@@ -53,6 +55,14 @@
 #define UPCALL_STALE 2u
 #define UPCALL_TTL 3u
 #define UPCALL_TOO_BIG 4u
+#define UPCALL_CONNECTION 5u
+
+#define TCP_FLAG_FIN 1u
+#define TCP_FLAG_SYN 2u
+#define TCP_FLAG_RST 4u
+#define TCP_FLAG_PSH 8u
+#define TCP_FLAG_ACK 16u
+#define TCP_FLAG_URG 32u
 
 #define CLASS_FRAMES 0u
 #define CLASS_GROUPS 1u
@@ -126,9 +136,10 @@ struct action {
 	__u8 ip_dst[16];
 	__be16 tp_src;
 	__be16 tp_dst;
+	__u32 connection;
 	__u8 tos;
 	__u8 tos_mask;
-	__u16 spare[11];
+	__u16 spare[9];
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct action) == 112, "action");
 
@@ -268,3 +279,29 @@ struct sighting {
 	__u16 vlan_present;
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct sighting) == 64, "sighting");
+
+struct connection {
+	__u32 generation;
+	__u32 flags;
+	__u64 seen[2];
+	__u32 tcp[2];
+	__u64 created;
+	__u32 zone;
+	__u32 return_zone;
+	__u8 protocol;
+	__u8 six;
+	__u16 spare_bytes;
+	__u32 spare_word;
+	__u8 src[16];
+	__u8 dst[16];
+	__u8 return_src[16];
+	__u8 return_dst[16];
+	__be16 src_port;
+	__be16 dst_port;
+	__be16 return_src_port;
+	__be16 return_dst_port;
+	__u8 in_port[16];
+	__u8 out_port[16];
+	__u64 spare[4];
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct connection) == 192, "connection");

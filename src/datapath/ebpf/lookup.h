@@ -12,6 +12,7 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "connection.h"
 #include "layout.h"
 #include "entry.h"
 #include "maps.h"
@@ -147,5 +148,7 @@ INLINE __u32 consult(struct __sk_buff *skb, struct config *config, struct flow_k
 		return UPCALL_TTL;
 	if (action->mtu && packet_size(skb, key, frame) > action->mtu)
 		return UPCALL_TOO_BIG;
+	if ((action->connection || action->flags & ACTION_SOUND_TCP) && breaks(skb, key, frame, action))
+		return UPCALL_CONNECTION;
 	return 0;
 }

@@ -50,6 +50,7 @@ MAP(tails);
 MAP(work);
 MAP(sights);
 MAP(sightings);
+MAP(connections);
 
 INLINE struct config *configuration(void)
 {

@@ -10,6 +10,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { CONNECTION_BYTES } from '#flow/connection-layout.ts';
 import {
   ACTION_STRUCT,
   CONFIG,
@@ -66,12 +67,19 @@ export const RING_BYTES_MIN = 2 ** 18;
 /** The largest queue of first packets that can be made; an agent makes one of 8 MiB. */
 export const RING_BYTES_MAX = 2 ** 30;
 
+/** Records of connections that there are room for unless told: 24 MiB. */
+export const CONNECTIONS_DEFAULT = 131_072;
+/** 768 MiB. */
+export const CONNECTIONS_MAX = 4_194_304;
+
 export interface MapSizes {
   readonly slots: number;
   readonly ringBytes: number;
+  /** Connection records; the first slot is never one. */
+  readonly connections: number;
 }
 
-function specs({ slots, ringBytes }: MapSizes) {
+function specs({ slots, ringBytes, connections }: MapSizes) {
   const array = (name: string, valueSize: number, entries: number) => ({
     name,
     type: MAP_TYPE.array,
@@ -138,6 +146,7 @@ function specs({ slots, ringBytes }: MapSizes) {
       valueSize: 0,
       entries: SIGHTINGS_BYTES,
     },
+    connections: array('connections', CONNECTION_BYTES, connections),
   } as const satisfies Readonly<Record<string, MapSpec>>;
 }
 export type MapName = keyof ReturnType<typeof specs>;
@@ -151,13 +160,15 @@ type Mapped =
   | 'entries'
   | 'notes'
   | 'peers'
-  | 'sights';
+  | 'sights'
+  | 'connections';
 
 export interface Maps extends Disposable {
   readonly fds: Readonly<Record<MapName, number>>;
   /** As the maps have it, which is what was asked for only when they are new. */
   readonly slots: number;
   readonly ringBytes: number;
+  readonly connections: number;
   /** Whether they, or those of another layout that they were filled from, were there before. */
   readonly adopted: boolean;
   /** The bytes of the arrays, shared with the kernel. */
@@ -175,10 +186,12 @@ export interface Maps extends Disposable {
 const OWN_TEXT = JSON.stringify(OWN_LAYOUT);
 
 /** Throws with the field's name when a size is not possible. */
-export function checkSizes({ slots, ringBytes }: MapSizes): void {
+export function checkSizes({ slots, ringBytes, connections }: MapSizes): void {
   if (!Number.isInteger(slots) || slots < 1 || slots > SLOTS_MAX) {
     throw new RangeError(`slots must be a whole number from 1 to ${SLOTS_MAX}`);
   }
+  if (!Number.isInteger(connections) || connections < 2 || connections > CONNECTIONS_MAX)
+    throw new RangeError(`connections must be a whole number from 2 to ${CONNECTIONS_MAX}`);
   const power = Number.isInteger(Math.log2(ringBytes));
   if (!power || ringBytes < RING_BYTES_MIN || ringBytes > RING_BYTES_MAX) {
     throw new RangeError(
@@ -274,6 +287,7 @@ class OpenMaps implements Maps {
   readonly fds: Readonly<Record<MapName, number>>;
   readonly slots: number;
   readonly ringBytes: number;
+  readonly connections: number;
   readonly adopted: boolean;
   readonly memory: Readonly<Record<Mapped, ArrayBuffer>>;
   readonly #mappings: Mapping[] = [];
@@ -284,6 +298,7 @@ class OpenMaps implements Maps {
     this.adopted = adopted;
     this.slots = mapInfo(fds.flows).entries;
     this.ringBytes = mapInfo(fds.upcalls).entries;
+    this.connections = mapInfo(fds.connections).entries;
     const map = (name: Mapped): ArrayBuffer => {
       const mapping = mapShared(fds[name], mappedBytes(fds[name]), { writable: true });
       this.#mappings.push(mapping);
@@ -300,6 +315,7 @@ class OpenMaps implements Maps {
       notes: map('notes'),
       peers: map('peers'),
       sights: map('sights'),
+      connections: map('connections'),
     };
     this.#config = new DataView(this.memory.config);
     this.#config.setUint32(CONFIG_AT.ring_bytes, this.ringBytes, true);

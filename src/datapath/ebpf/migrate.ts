@@ -85,8 +85,11 @@ class Records implements Disposable {
 }
 
 /** The sizes that an operator chose, which stay; undefined when they are not to be found. */
-export function sizesOf({ dir }: Source): MapSizes | undefined {
-  const [flows, upcalls] = ['flows', 'upcalls'].map((name) => {
+export function sizesOf(
+  { dir }: Source,
+  { connections: wanted }: Pick<MapSizes, 'connections'>,
+): MapSizes | undefined {
+  const [flows, upcalls, connections = wanted] = ['flows', 'upcalls', 'connections'].map((name) => {
     const fd = openPinned(`${dir}/${name}`);
     if (fd === undefined) return undefined;
     const { entries } = mapInfo(fd);
@@ -94,7 +97,7 @@ export function sizesOf({ dir }: Source): MapSizes | undefined {
     return entries;
   });
   if (flows === undefined || upcalls === undefined) return undefined;
-  return { slots: flows, ringBytes: upcalls };
+  return { slots: flows, ringBytes: upcalls, connections };
 }
 
 /** Where a field of a row's value is. Throws when the row names none: it is wrong then. */

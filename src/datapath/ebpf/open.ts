@@ -9,6 +9,7 @@
  */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { ConnectionMemory } from '#flow/connection-layout.ts';
 import type { Actions, DpPeer, DpPort, Entry, Flow, FlowRef, TunnelKey } from '#flow/flow.ts';
 import { LIMITS, NOTES, TUNNEL_TOS_COPY } from '#flow/layout.ts';
 import type { Note } from '#flow/layout.ts';
@@ -45,7 +46,7 @@ import { Groups } from './groups.ts';
 import { isolateReturned } from './guard.ts';
 import { Injector } from './inject.ts';
 import { claimDevices, lockDatapath, lockRunDir, ownerOfDevices } from './lock.ts';
-import { checkSizes, openMaps } from './maps.ts';
+import { checkSizes, CONNECTIONS_DEFAULT, openMaps } from './maps.ts';
 import type { Maps } from './maps.ts';
 import { Masks } from './masks.ts';
 import { migrate, sizesOf } from './migrate.ts';
@@ -66,6 +67,8 @@ export interface EbpfOptions {
   readonly slots: number;
   /** The queue of first packets, a power of two; kept like `slots`. */
   readonly ringBytes: number;
+  /** Records of connections there can be; kept like `slots`. CONNECTIONS_DEFAULT unless told. */
+  readonly connections?: number;
   readonly tunnelUdpPort: number;
   /** What each entry may hand up; UPCALL_BUDGET unless told. Each process sets its own. */
   readonly upcallBudget?: UpcallBudget;
@@ -122,6 +125,7 @@ class Ebpf implements EbpfDatapath {
   readonly tunnelPort: DpPort;
   readonly slots: number;
   readonly upcallFd: number;
+  readonly connections: ConnectionMemory;
   readonly sights: KernelSights;
   readonly adopted: boolean;
   readonly attachment: Attachment;
@@ -159,6 +163,8 @@ class Ebpf implements EbpfDatapath {
     this.#maps = maps;
     this.migration = migration;
     this.slots = maps.slots;
+    const { connections: slots } = maps;
+    this.connections = { slots, bytes: new Uint8Array(maps.memory.connections) };
     this.adopted = maps.adopted;
     this.tunnelPort = devices.tunnel as DpPort;
     this.upcallFd = maps.fds.upcalls;
@@ -371,13 +377,19 @@ class Ebpf implements EbpfDatapath {
 /**
  * Our maps as they are pinned, or new ones, filled from those of another layout if there are any.
  */
-function mapsOf({ runDir, slots, ringBytes, secret }: EbpfOptions) {
+function mapsOf({
+  runDir,
+  slots,
+  ringBytes,
+  secret,
+  connections = CONNECTIONS_DEFAULT,
+}: EbpfOptions) {
   let migration: Migration | undefined;
   const source = describedLayout(runDir);
   const fill = (fds: Maps['fds']): void => {
     if (source !== undefined) migration = migrate(source, fds);
   };
-  const sizes = (source && sizesOf(source)) ?? { slots, ringBytes };
+  const sizes = (source && sizesOf(source, { connections })) ?? { slots, ringBytes, connections };
   const maps = openMaps(runDir, sizes, source === undefined ? { secret } : { secret, fill });
   return { maps, migration };
 }
@@ -387,7 +399,7 @@ function mapsOf({ runDir, slots, ringBytes, secret }: EbpfOptions) {
  * process has the run directory or the network namespace, or when the kernel refuses.
  */
 export function openEbpf(options: EbpfOptions): EbpfDatapath {
-  checkSizes(options);
+  checkSizes({ connections: CONNECTIONS_DEFAULT, ...options });
   checkBudget(options.upcallBudget ?? UPCALL_BUDGET);
   const { tunnelTos = 0 } = options;
   if (tunnelTos !== 'copy' && !(Number.isInteger(tunnelTos) && tunnelTos >= 0 && tunnelTos < 256))

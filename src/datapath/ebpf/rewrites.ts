@@ -17,6 +17,7 @@ const NOTHING = {
   inKey: 0,
   decTtl: 0,
   mtu: 0,
+  connection: 0,
   vlan: 0,
   dropCode: 0,
   group: 0,

@@ -24,6 +24,7 @@ export const REASONS: Readonly<Record<number, Upcall['reason']>> = {
   [UPCALL_REASON.STALE]: 'stale',
   [UPCALL_REASON.TTL]: 'ttl',
   [UPCALL_REASON.TOO_BIG]: 'too-big',
+  [UPCALL_REASON.CONNECTION]: 'connection',
 };
 
 /** The frame with its tag in place, written to `out`, of which a view is answered. */
