@@ -77,6 +77,7 @@ class Nowhere implements Datapath {
   install(): void {}
   invalidate(): void {}
   remove(): void {}
+  beforeFrames(): void {}
   commit(): void {}
   stats() {
     return { packets: 0, bytes: 0, lastUsedMs: 0 };

@@ -11,7 +11,8 @@ import { matchedFields } from '#flow/mask.ts';
 import { rewriteText } from '#flow/rewrite.ts';
 import type { FlowTable } from '#flow/table.ts';
 import { fieldsOf } from '#virtual/match.ts';
-import { causeOf, type Decision, type PacketPath } from './packets.ts';
+import { causeOf, type Decision } from './decider.ts';
+import type { PacketPath } from './packets.ts';
 
 export interface AdoptionOptions {
   readonly datapath: Datapath;
@@ -33,6 +34,8 @@ export function sameActions(a: Actions, b: Actions): boolean {
   if (a.drop !== b.drop || rewriteText(a) !== rewriteText(b)) return false;
   if (a.decTtl !== b.decTtl || a.mtu !== b.mtu || a.outputs.length !== b.outputs.length)
     return false;
+  if (a.soundTcp !== b.soundTcp || a.connection?.slot !== b.connection?.slot) return false;
+  if (a.connection?.direction !== b.connection?.direction) return false;
   const outputs = (of: Actions) =>
     of.outputs
       .map((each) => textOf(each, of))
@@ -75,7 +78,7 @@ export class Adoption {
     const { table, packets } = this.#options;
     const wrong: FlowRef[] = [];
     for (const { ref, flow } of this.#found.splice(0)) {
-      const now = packets.decide(flow.key, flow.fields);
+      const now = packets.decider.decide(flow.key, flow.fields);
       const right = now !== undefined && upToDate(flow, now);
       if (right && table.reconcile(ref, because(now))) this.counters.kept += 1;
       else wrong.push(ref);
@@ -92,7 +95,7 @@ export class Adoption {
     const wrong: string[] = [];
     for (const { ref, flow } of datapath.dump()) {
       if (table.cause(ref) === undefined) continue;
-      const now = packets.decide(flow.key, flow.fields);
+      const now = packets.decider.decide(flow.key, flow.fields);
       if (now !== undefined && upToDate(flow, now)) continue;
       const does = JSON.stringify({ fields: fieldsOf(flow.fields), ...flow.actions });
       const should = now && JSON.stringify({ fields: fieldsOf(now.fields), ...now.actions });

@@ -17,7 +17,7 @@ export function* decideAnswer(
   if (topology.port(port) === undefined)
     throw new Error('it has no part in the network of that port, so it decides nothing there');
   const ingress = { port };
-  const observed = packets.observe(Uint8Array.fromHex(frame), ingress);
+  const observed = packets.decider.observe(Uint8Array.fromHex(frame), ingress);
   if (observed === undefined) throw new Error('the frame is too short to be an Ethernet frame');
   const { outcome, notes, notesLeftOut } = observed;
   const { verdict, rewrites, guards, seen, cacheable, sends, steps } = outcome;

@@ -10,6 +10,7 @@
 import type { Limit, WatchEvent } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions } from '#flow/flow.ts';
+import { Connections } from '#flow/connections.ts';
 import { FlowTable } from '#flow/table.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -28,6 +29,7 @@ import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
 import type { PathMtu } from './peers.ts';
+import { Tracking, type Telling } from './tracking.ts';
 import { usageOf } from './usage.ts';
 
 export interface EdgeOptions {
@@ -42,12 +44,24 @@ export interface EdgeOptions {
 }
 type Post = (message: FromEdge) => void;
 
+/** A host that nobody is to be told of anything. */
+const ALONE: Telling = { opened: () => {}, reopened: () => {}, wentOn: () => {} };
+
+/** Whether bridges or routers may be gone after it. */
+const removesDevices = (event: WatchEvent): boolean =>
+  event.type === 'snapshot' ||
+  (event.type === 'change' &&
+    event.change.rows.some(
+      ({ kind, put }) => put === undefined && (kind === 'bridge' || kind === 'router'),
+    ));
+
 export class Edge {
   readonly #topology = new Topology();
   readonly #bindings: Bindings;
   readonly #learning: Learning;
   readonly #neighbours: Neighbours;
   readonly #errors = new ErrorBudget();
+  readonly #tracking: Tracking;
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
@@ -70,11 +84,16 @@ export class Edge {
     const bindings = new Bindings({ host, topology, datapath, pathMtu });
     const learning = new Learning({ host, topology, macs, now });
     const neighbours = new Neighbours({ host, topology, now });
-    const state = { macs, neighbours, errors: this.#errors };
+    const connections = new Connections(datapath.connections, { seed });
+    const clock = (): number => datapath.now();
+    const tracking = new Tracking({ connections, topology, telling: ALONE, now: clock });
+    this.#tracking = tracking;
+    const state = { macs, neighbours, errors: this.#errors, connections };
     this.#bindings = bindings;
     this.#learning = learning;
     this.#neighbours = neighbours;
-    const packets = new PacketPath({ datapath, topology, state, table, bindings, learning });
+    const path = { datapath, topology, state, table, bindings, learning, tracking };
+    const packets = new PacketPath(path);
     this.#packets = packets;
     this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours });
     this.#adoption = new Adoption({ datapath, table, packets });
@@ -130,6 +149,7 @@ export class Edge {
       this.#packets.invalidate(this.#learning.tick());
       this.#packets.invalidate(this.#errors.tick());
       this.#packets.invalidate(this.#neighbours.tick());
+      this.#packets.invalidate(this.#tracking.tick());
       this.#refreshPaths();
       this.#packets.settle();
       this.#retry();
@@ -167,8 +187,8 @@ export class Edge {
    * `actions`: what the flow would do, if there were one.
    */
   decide(key: Uint8Array, fields: FieldSet): { outcome: Outcome; actions?: Actions } | undefined {
-    const found = this.#packets.outcomeOf(key, fields);
-    const actions = this.#packets.decide(key, fields)?.actions;
+    const found = this.#packets.decider.outcomeOf(key, fields);
+    const actions = this.#packets.decider.decide(key, fields)?.actions;
     return found && { outcome: found.outcome, ...(actions && { actions }) };
   }
   /** Installed flows that would not be installed so now, as text: none, or there is a bug. */
@@ -202,6 +222,7 @@ export class Edge {
     }
     this.#packets.invalidate(changed);
     this.#packets.invalidate(this.#neighbours.follow());
+    if (removesDevices(event)) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
   }
 

@@ -204,7 +204,7 @@ export const why: EdgeAnswer<'why'> = function* ({ port: id, frame: hex }, conte
   const not = actions && beyond(key, frame, actions);
   if (flow !== undefined && not === undefined) return yield [{ revision, flow }];
   const ingress = { port };
-  const outcome = packets.observe(frame, ingress)?.outcome;
+  const outcome = packets.decider.observe(frame, ingress)?.outcome;
   if (outcome === undefined) throw new Error('the frame is too short to be an Ethernet frame');
   const carries = (each: PortId): boolean => bindings.dpPort(each) !== undefined;
   const drop = place(outcome, ingress, { host, topology, carries }).drop;

@@ -24,6 +24,8 @@ export const LIMITS = {
   flowAgeMs: 3_600_000,
   /** Slots looked at for expiry in one tick; a full turn over 256 k slots takes 32 ticks. */
   expirySlotsPerTick: 8_192,
+  /** Records of connections looked at for expiry in one tick. */
+  connectionsPerTick: 16_384,
   /**
    * What part of all flows one port, or one host behind the tunnel, may have. At its quota the
    * oldest idle ones of its own go for the new one; so they do at its equal share of a full table.

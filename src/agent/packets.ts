@@ -8,12 +8,12 @@
  * ports or interfaces are never put together. What one frame brings about (answers, questions,
  * errors, and what these bring about) is done before the next is looked at, and bounded.
  */
-import { NO_CONNECTIONS } from '#virtual/connection.ts';
 import type { AgentCounters } from '#client/types.ts';
 import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import { Turns } from '#datapath/turns.ts';
 import type { Cause } from '#flow/cause.ts';
 import { compile, compileTell, type Compiled } from '#flow/compile.ts';
+import type { Connections } from '#flow/connections.ts';
 import type { Actions, Entry, FlowRef } from '#flow/flow.ts';
 import { MTU_MAX } from '#flow/flow.ts';
 import { KEY, KEY_SIZE } from '#flow/layout.ts';
@@ -23,6 +23,7 @@ import type { FlowTable } from '#flow/table.ts';
 import { read16 } from '#net/bytes.ts';
 import { fragments, fragments6 } from '#net/fragment.ts';
 import { readMac } from '#net/mac.ts';
+import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import { Reassembly, type Whole } from '#net/reassembly.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import { hasField, type FieldSet, type Headers } from '#virtual/match.ts';
@@ -38,22 +39,14 @@ import type { Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { StateView } from '#virtual/view.ts';
 import type { Bindings } from './bindings.ts';
+import { causeOf, Decider, type Decision, type Packet } from './decider.ts';
 import { FlowCache } from './flow-cache.ts';
 import type { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { Neighbours } from './neighbours.ts';
 import { LargePackets } from './too-big.ts';
+import type { Tracking } from './tracking.ts';
 import type { Parked } from './waiting.ts';
-
-/** What a flow would be, decided now. */
-export interface Decision {
-  readonly outcome: Outcome;
-  readonly actions: Actions;
-  readonly fields: FieldSet;
-  readonly tags: readonly Tag[];
-  /** Of each output: see `Compiled`. */
-  readonly limits: Compiled['limits'];
-}
 
 export interface PacketPathOptions {
   readonly datapath: Datapath;
@@ -62,36 +55,19 @@ export interface PacketPathOptions {
     readonly macs: MacTable;
     readonly neighbours: Neighbours;
     readonly errors: ErrorBudget;
+    readonly connections: Connections;
   };
+  readonly tracking: Tracking;
   readonly table: FlowTable;
   readonly bindings: Bindings;
   readonly learning: Learning;
 }
 
-/** A frame under decision. `key`: of the frame as it is. `whole`: it was put together. */
-interface Packet {
-  readonly key: Uint8Array;
-  readonly frame: Uint8Array;
-  readonly gsoSize: number;
-  readonly ingress: Ingress;
-  readonly whole?: Whole;
-}
 /** What the network itself is to send out of a port: a frame, or all fragments of one. */
 interface Outgoing {
   readonly port: PortId;
   readonly frames: readonly Uint8Array[];
 }
-
-/** Why a flow is what it is. What the walk wrote is in the actions, unless the host drops it. */
-export function causeOf({ outcome, actions }: Decision): Cause {
-  const { steps, verdict, rewrites } = outcome;
-  const lost = verdict.kind === 'forward' && actions.drop !== undefined;
-  return { steps, verdict, ...(lost && { rewrites }) };
-}
-
-const NO_BYTES = new Uint8Array(0);
-/** A TTL that no walk uses up. */
-const TTL_AMPLE = 255;
 
 /**
  * An answer in fragments. `id`: that of the question's own, which its sender has chosen to be
@@ -99,6 +75,17 @@ const TTL_AMPLE = 255;
  */
 const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | undefined =>
   fragments(frame, mtu) ?? fragments6(frame, mtu, id);
+
+/** The kernel has looked at more than whether the flow matches. */
+const isGuarded = ({ reason }: Upcall): boolean =>
+  reason === 'ttl' || reason === 'too-big' || reason === 'connection';
+
+/** The packet goes nowhere for now, and nothing of that is kept. */
+const refusedFor = (decision: Decision, reason: DropReason): Decision => ({
+  ...decision,
+  outcome: { ...decision.outcome, cacheable: false },
+  actions: { drop: reason, outputs: [] },
+});
 
 export class PacketPath {
   /** From the arrival of first packets in the kernel until what was decided is carried out. */
@@ -110,11 +97,11 @@ export class PacketPath {
   readonly #datapath: Datapath;
   readonly #topology: Topology;
   readonly #state: PacketPathOptions['state'];
-  /** What walks may ask. */
-  readonly #view: StateView;
+  readonly decider: Decider;
   readonly #table: FlowTable;
   readonly #bindings: Bindings;
   readonly #learning: Learning;
+  readonly #tracking: Tracking;
   readonly #turns: Turns;
   readonly #drops: Partial<Record<DropReason, number>> = {};
   #upcalls = 0;
@@ -141,14 +128,13 @@ export class PacketPath {
     this.flows = new FlowCache(options.datapath, options.table);
     this.#topology = options.topology;
     this.#state = options.state;
-    this.#view = {
-      ...options.state,
-      connections: NO_CONNECTIONS,
-      isHere: (port) => options.bindings.isHere(port),
-    };
+    const { topology, bindings, state, table } = options;
+    const isHere = (port: PortId): boolean => bindings.isHere(port);
+    this.decider = new Decider(topology, { ...state, isHere }, bindings);
     this.#table = options.table;
     this.#bindings = options.bindings;
     this.#learning = options.learning;
+    this.#tracking = options.tracking;
     this.#large = new LargePackets(options);
   }
 
@@ -218,35 +204,6 @@ export class PacketPath {
     this.flows.expire(now, this.#lastUsedMs);
   }
 
-  /**
-   * Decides a flow anew by its masked key, with nothing committed. Undefined: nobody here owns its
-   * entry, or there would be no flow.
-   */
-  decide(key: Uint8Array, fields: FieldSet): Decision | undefined {
-    const found = this.outcomeOf(key, fields);
-    const kind = found?.outcome.verdict.kind;
-    return found !== undefined && (kind === 'forward' || kind === 'drop')
-      ? this.#decision(found.outcome, found.ingress, key)
-      : undefined;
-  }
-  /** The same, whatever the verdict is. */
-  outcomeOf(key: Uint8Array, fields: FieldSet): { outcome: Outcome; ingress: Ingress } | undefined {
-    const ingress = this.#ingressOf(entryOf(key));
-    if (ingress === undefined) return undefined;
-    const headers = headersOf(key);
-    // A TTL that is not matched is guarded: the flow serves those that are large enough.
-    const ample = hasField(fields, 'ipTtl') ? headers : { ...headers, ipTtl: TTL_AMPLE };
-    return { outcome: this.#simulate(ample, NO_BYTES, 0, ingress), ingress };
-  }
-
-  /** Decides a frame as if it came now, and tells what was looked at; nothing is committed. */
-  observe(bytes: Uint8Array, ingress: Ingress): Observed | undefined {
-    const key = new Uint8Array(KEY_SIZE);
-    if (!parseKey(bytes, key)) return undefined;
-    const [topology, state, headers] = [this.#topology, this.#view, headersOf(key)];
-    return observe({ topology, state, headers, bytes, size: packetSize(bytes, 0), ingress });
-  }
-
   counters(): AgentCounters {
     const { hits, misses, tunnelHits, drops } = this.#datapath.counters();
     const all: Record<string, number> = { ...drops };
@@ -272,42 +229,9 @@ export class PacketPath {
     this.#datapath.dropped(reason, this.#onBehalfOf);
   }
 
-  #ingressOf(entry: Entry): Ingress | undefined {
-    if (entry.tunnel === undefined) {
-      const port = this.#bindings.portAt(entry.port);
-      return port === undefined ? undefined : { port };
-    }
-    const { key } = entry.tunnel;
-    const flood = this.#topology.bridgeOfFloodKey(key);
-    if (flood !== undefined) return { flood };
-    const heard = this.#topology.routerOfNetworkKey(key);
-    return heard === undefined ? undefined : { heard };
-  }
-
-  #simulate(headers: Headers, bytes: Uint8Array, size: number, ingress: Ingress): Outcome {
-    return simulate({
-      topology: this.#topology,
-      state: this.#view,
-      headers,
-      bytes,
-      size,
-      ingress,
-    });
-  }
-  #walk({ key, frame, gsoSize, ingress, whole }: Packet): Outcome {
-    const size = whole?.largest ?? packetSize(frame, gsoSize);
-    return this.#simulate(headersOf(key), frame, size, ingress);
-  }
-
-  #decision(outcome: Outcome, ingress: Ingress, key: Uint8Array): Decision {
-    const tagged = read16(key, KEY.vlan) !== 0;
-    const { actions, tags, limits } = compile(outcome, ingress, this.#bindings, tagged);
-    return { outcome, actions, fields: outcome.seen, tags: [...outcome.tags, ...tags], limits };
-  }
-
   /** A claim changes what is known, so the walk is done again on that. */
   #settled(packet: Packet): Outcome {
-    const first = this.#walk(packet);
+    const first = this.decider.walk(packet);
     if (first.claims.length === 0) return first;
     for (const claim of first.claims)
       this.invalidate(
@@ -316,7 +240,7 @@ export class PacketPath {
           : this.#state.neighbours.claim(claim.hear),
       );
     // What was told by the claims is theirs: the second walk has none left.
-    return { ...this.#walk(packet), tells: first.tells };
+    return { ...this.decider.walk(packet), tells: first.tells };
   }
 
   readonly #take = (upcall: Upcall): void => {
@@ -327,12 +251,12 @@ export class PacketPath {
     // The workload sent it into the network that the interface belonged to then.
     if (this.#bindings.changedHandsSince(upcall.entry.port, upcall.timeMs))
       return this.#count('no-port');
-    const guarded = upcall.reason === 'ttl' || upcall.reason === 'too-big';
-    const known = guarded ? undefined : this.flows.carrying(upcall);
+    const known = isGuarded(upcall) ? undefined : this.flows.carrying(upcall);
     if (known !== undefined) {
       this.#injected += 1;
       return this.#datapath.inject(known, upcall.frame, upcall.gsoSize);
     }
+    if (upcall.reason === 'connection') this.#reopen(upcall);
     this.#decide(upcall, upcall.entry, upcall.timeMs);
     this.#work();
   };
@@ -343,7 +267,7 @@ export class PacketPath {
     entry: Entry,
     timeMs: number,
   ): void {
-    const ingress = this.#ingressOf(entry);
+    const ingress = this.decider.ingressOf(entry);
     if (ingress === undefined) return this.#count('no-port');
     const packet: Packet = { key, frame, gsoSize, ingress };
     const outcome = this.#settled(packet);
@@ -356,7 +280,27 @@ export class PacketPath {
       const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
       if (!this.#state.neighbours.park(verdict.port, verdict.ip, parked))
         this.#count('neighbour-limit');
-    } else this.#install(packet, this.#decision(outcome, ingress, key));
+    } else
+      this.#install(packet, this.#tracked(this.decider.decision(outcome, ingress, key), packet));
+  }
+
+  /** The flow that handed a segment up is of a connection that has ended: it begins anew. */
+  #reopen({ key, frame }: Upcall): void {
+    const flow = this.#table.lookup(key);
+    const connection = flow && this.#datapath.actions(flow)?.connection;
+    if (connection !== undefined && opensTcp(tcpFlagsOf(frame) ?? 0))
+      this.#tracking.reopen(connection.slot);
+  }
+
+  /** With the record that there must be before the packet leaves, or the drop for want of one. */
+  #tracked(decision: Decision, { ingress }: Packet): Decision {
+    const { outcome, actions } = decision;
+    const [opening] = outcome.connection?.opens ?? [];
+    if (opening === undefined || actions.drop !== undefined) return decision;
+    const opened = this.#tracking.open(outcome, ingress, opening);
+    if (opened === undefined) return refusedFor(decision, 'connection-limit');
+    this.invalidate(opened.tags);
+    return { ...decision, actions: { ...actions, connection: opened.connection } };
   }
 
   /** Keeps a fragment for a router, and decides about its datagram when that is whole. */
@@ -445,7 +389,7 @@ export class PacketPath {
         this.#count('neighbour-limit');
       return;
     }
-    const decision = this.#decision(outcome, packet.ingress, key);
+    const decision = this.decider.decision(outcome, packet.ingress, key);
     if (decision.actions.drop !== undefined) this.#count(decision.actions.drop);
     else this.#execute(packet, decision);
   }

@@ -162,6 +162,8 @@ export interface Datapath extends Disposable {
    * Sends queued frames, then installs queued flows: no frame overtakes an earlier one of its flow.
    */
   commit(): void;
+  /** `run` is called before frames that were queued leave, by `commit()` or before; one at a time. */
+  beforeFrames(run: () => void): void;
   stats(ref: FlowRef): FlowStats;
   /**
    * What a flow does, queued or installed; undefined: there is none of this name. As in a dump,

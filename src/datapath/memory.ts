@@ -119,6 +119,7 @@ class Memory implements Datapath, MemoryProbe {
   #transmit: (port: DpPort, frame: Uint8Array) => void = () => {};
   #tunnel: (remote: Ip, key: TunnelKey, frame: Uint8Array) => void = () => {};
   #closed = false;
+  #beforeFrames = (): void => {};
 
   constructor(options: MemoryOptions) {
     this.tunnelPort = options.tunnelPort ?? TUNNEL_PORT;
@@ -222,6 +223,7 @@ class Memory implements Datapath, MemoryProbe {
   }
 
   commit(): void {
+    if (this.#toSend.length > 0) this.#beforeFrames();
     const sends = this.#toSend;
     this.#toSend = [];
     for (const send of sends) this.#send(send);
@@ -254,6 +256,10 @@ class Memory implements Datapath, MemoryProbe {
     const users = masks.get(fields)! - 1;
     if (users > 0) masks.set(fields, users);
     else masks.delete(fields);
+  }
+
+  beforeFrames(run: () => void): void {
+    this.#beforeFrames = run;
   }
 
   stats(ref: FlowRef): FlowStats {
@@ -462,8 +468,7 @@ class Memory implements Datapath, MemoryProbe {
     else {
       if (slot !== undefined) this.#touch(slot, frame);
       reason = dropped(frame, what);
-      if (slot !== undefined && reason === undefined)
-        stamp(this.#key, frame, what, this.#records, this.now());
+      if (reason === undefined) stamp(this.#key, frame, what, this.#records, this.now());
     }
     if (slot !== undefined) writeEntry(this.#key, entryOf(slot.flow.key));
     if (keyed) this.#show('inject', frame, reason ?? what!, ref);

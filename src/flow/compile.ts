@@ -196,11 +196,22 @@ function forward(outcome: Outcome, work: Work): Actions {
 
 /** Frames that do not keep to these are handed up, whether the others are forwarded or dropped. */
 function guardsOf(
-  { guards: { decTtl, mtu: routers } }: Outcome,
+  { guards: { decTtl, mtu: routers, soundTcp } }: Outcome,
   limits: Compiled['limits'],
-): Pick<Actions, 'decTtl' | 'mtu'> {
+): Pick<Actions, 'decTtl' | 'mtu' | 'soundTcp'> {
   const mtu = limits.reduce(least, routers);
-  return { ...(decTtl > 0 && { decTtl }), ...(mtu !== undefined && { mtu }) };
+  return {
+    ...(decTtl > 0 && { decTtl }),
+    ...(mtu !== undefined && { mtu }),
+    ...(soundTcp === true && { soundTcp }),
+  };
+}
+
+/** Frames that are forwarded stamp the half of their direction in the record they were found by. */
+function stampsOf({ connection }: Outcome, { drop }: Actions): Pick<Actions, 'connection'> {
+  const { found, state } = connection ?? {};
+  if (found === undefined || drop !== undefined || state === 'related') return {};
+  return { connection: { slot: found.ref.slot, direction: found.direction } };
 }
 
 const drop = (reason: DropReason): Actions => ({ drop: reason, outputs: [] });
@@ -224,7 +235,8 @@ export function compile(
     work.tags.push(bindings.ready(ingress.port)?.binding ?? bindingTag(ingress.port));
   const actions = verdict.kind === 'drop' ? drop(verdict.reason) : forward(outcome, work);
   const limits = actions.drop === undefined ? work.limits : [];
-  return { actions: { ...actions, ...guardsOf(outcome, limits) }, tags: work.tags, limits };
+  const own = { ...guardsOf(outcome, limits), ...stampsOf(outcome, actions) };
+  return { actions: { ...actions, ...own }, tags: work.tags, limits };
 }
 
 /** Where a frame goes that the agents of the other hosts near a router are to hear; none: []. */

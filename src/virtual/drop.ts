@@ -220,6 +220,12 @@ export const DROPS = {
     about: 'The chains of a filter lead on for too long: 32 deep, or 256 rules that match.',
     remedy: 'Let rules of the first chain decide more, and jump less: `mn trace` lists the jumps.',
   },
+  'connection-limit': {
+    code: 51,
+    about: 'There was no room for one more connection record on the host.',
+    remedy:
+      '`mn connections --host HOST` shows whose they are. More room: `mn agent --connections`. A port never takes more than half of it.',
+  },
   'spoofed-mac': {
     code: 44,
     about: 'The source MAC is not one that the port may send from, or is secured at another port.',

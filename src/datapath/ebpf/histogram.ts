@@ -13,7 +13,7 @@ import type { Decision } from './decisions.ts';
 
 type Group = 'ways' | 'frames' | 'actions' | 'decisions' | 'drops';
 const REWRITES = ['ethSrc', 'ethDst', 'ipSrc', 'ipDst', 'dscp', 'tpSrc', 'tpDst'] as const;
-const UP = ['', 'up: miss', 'up: stale', 'up: ttl', 'up: too-big'] as const;
+const UP = ['', 'up: miss', 'up: stale', 'up: ttl', 'up: too-big', 'up: connection'] as const;
 
 /** Which sort of upper layer a key names. */
 function upper(key: Uint8Array, six: boolean, frame: Uint8Array): string {

@@ -42,6 +42,8 @@ const GENERATION_MASK = 2 ** (32 - MARK_SLOT_BITS) - 1;
 export class Injector implements Disposable {
   /** Frames that the socket did not take, or that were too long. */
   lost = 0;
+  /** What is to be done before frames leave. */
+  before = (): void => {};
   readonly #fd: number;
   readonly #arena = new Memory(ARENA_BYTES);
   readonly #headers = new Memory(MESSAGES_MAX * MMSGHDR);
@@ -94,6 +96,7 @@ export class Injector implements Disposable {
 
   /** Sends what is queued. */
   flush(): void {
+    if (this.#queued > 0) this.before();
     for (let sent = 0; sent < this.#queued;) {
       const from = this.#headers.address + sent * MMSGHDR;
       const result = syscall(SYS.sendmmsg, this.#fd, from, this.#queued - sent, MSG_DONTWAIT);

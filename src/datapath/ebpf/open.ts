@@ -286,6 +286,9 @@ class Ebpf implements EbpfDatapath {
   remove(refs: readonly FlowRef[]): void {
     this.#flows.remove(refs);
   }
+  beforeFrames(run: () => void): void {
+    this.#injector.before = run;
+  }
   commit(): void {
     this.#flush();
     this.#flows.commit();

@@ -1,0 +1,99 @@
+/**
+ * The connections of this host: records are made before the packets that open them leave, told to
+ * the hosts where answers may enter, and ended when nothing comes any more.
+ *
+ * Invariants: every key of which something changed is answered as a tag, and the caller makes the
+ * flows under it stale before anything else is decided; what is told leaves before the frames that
+ * it is about (`Datapath.beforeFrames`).
+ */
+import type { Connections } from '#flow/connections.ts';
+import type { Actions } from '#flow/flow.ts';
+import type { ConnectionKey, ConnectionRef, Zone } from '#virtual/connection.ts';
+import type { Ingress, Opening, Outcome } from '#virtual/outcome.ts';
+import { connectionTag, type Tag } from '#virtual/tags.ts';
+import type { Topology } from '#virtual/topology.ts';
+import { LIMITS } from './limits.ts';
+
+/** Whoever tells other hosts of records. */
+export interface Telling {
+  /** A record was made here, or is another one: to be told before frames leave. */
+  opened(ref: ConnectionRef): void;
+  /** Its ends began anew. */
+  reopened(ref: ConnectionRef): void;
+  /** One of its halves went on, or ended. */
+  wentOn(ref: ConnectionRef): void;
+}
+
+export interface TrackingOptions {
+  readonly connections: Connections;
+  readonly topology: Topology;
+  readonly telling: Telling;
+  /** Monotonic milliseconds, of the clock that stamps records. */
+  readonly now: () => number;
+}
+
+/** The record of a packet: what its flow stamps, and what is to be decided anew. */
+export interface Opened {
+  readonly connection: NonNullable<Actions['connection']>;
+  readonly tags: readonly Tag[];
+}
+
+const tagsOf = (keys: readonly ConnectionKey[]): Tag[] => keys.map(connectionTag);
+
+export class Tracking {
+  readonly #options: TrackingOptions;
+
+  constructor(options: TrackingOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The record of a packet that is forwarded in the opening direction; undefined: there is no room.
+   * Of a flood over linked bridges only the first is opened: answers come from one.
+   */
+  open(outcome: Outcome, ingress: Ingress, opening: Opening): Opened | undefined {
+    const { connections, telling, now } = this.#options;
+    const forward = outcome.connection?.key;
+    if (forward === undefined) throw new Error('tracking: a packet without a key opens nothing');
+    const committed = connections.commit({
+      forward,
+      returns: opening.returns,
+      inPort: 'port' in ingress ? ingress.port : undefined,
+      outPort: opening.to,
+      createdMs: now(),
+    });
+    if (committed === undefined) return undefined;
+    if (committed.fresh) telling.opened(committed.ref);
+    const connection = { slot: committed.ref.slot, direction: 'forward' as const };
+    return { connection, tags: tagsOf(committed.changed) };
+  }
+
+  /** A segment opens a connection whose record has seen an end (RFC 9293 §3.6.1). */
+  reopen(slot: number): void {
+    const { connections, telling, now } = this.#options;
+    const ref = connections.at(slot);
+    if (ref === undefined) return;
+    connections.reopen(ref, now());
+    telling.reopened(ref);
+  }
+
+  /** What ended and what went on, of the next records in turn; the tags of what changed. */
+  tick(): readonly Tag[] {
+    const { connections, telling, now } = this.#options;
+    const { ended, told } = connections.sweep(now(), LIMITS.connectionsPerTick);
+    for (const ref of [...connections.endings(), ...told]) {
+      telling.wentOn(ref);
+      connections.told(ref);
+    }
+    return tagsOf(ended);
+  }
+
+  /** Records of devices that are not any more go: their numbers mean nothing here. */
+  follow(): readonly Tag[] {
+    const { connections, topology } = this.#options;
+    const isZone = (zone: Zone): boolean =>
+      topology.bridgeOfFloodKey(zone) !== undefined ||
+      topology.routerOfNetworkKey(zone) !== undefined;
+    return tagsOf(connections.keepZones(isZone));
+  }
+}
