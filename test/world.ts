@@ -6,6 +6,7 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { Edge } from '#agent/edge.ts';
 import { runControl, type Clock, type Links } from '#agent/control.ts';
+import type { RecordTransport } from '#agent/replication/replicas.ts';
 import { AgentMachine } from '#agent/machine.ts';
 import type { FromEdge, LocalInterface, ToEdge } from '#agent/messages.ts';
 import { createApi, type Api } from '#api/app.ts';
@@ -278,6 +279,24 @@ export class World {
     return found;
   }
 
+  /** Datagrams between agents, lost as frames are. */
+  readonly #datagrams = new Map<Ip, { readonly from: Ip; readonly bytes: Uint8Array }[]>();
+  #recordsOf({ address }: WorldHost): RecordTransport {
+    this.#datagrams.set(address, []);
+    return {
+      fd: undefined,
+      send: (to, bytes) => {
+        if (this.#random() * 100 < (this.#options.lossPercent ?? 0)) return;
+        this.#datagrams.get(to)?.push({ from: address, bytes: bytes.slice() });
+      },
+      receive: (take, max) => {
+        const come = this.#datagrams.get(address)?.splice(0, max) ?? [];
+        for (const { from, bytes } of come) take(from, bytes);
+        return come.length;
+      },
+    };
+  }
+
   /** Lets all first packets be decided; true when there were any. */
   pump(): boolean {
     let busy = false;
@@ -360,6 +379,7 @@ export class World {
       now: () => this.#timeMs,
       seed,
       pathMtu: () => this.#mtu,
+      records: this.#recordsOf(host),
     });
     const stop = new AbortController();
     let take: (message: FromEdge) => void = () => {};

@@ -103,6 +103,7 @@ export async function runControl(options: ControlOptions): Promise<void> {
   const learned = new LearnedQueue();
   const stateBell = bell();
   const learnedBell = bell();
+  const hostsBell = bell();
   edge.onMessage((message) => {
     if (message.type === 'state') {
       const urgent = state === undefined || differs(state, message.state);
@@ -115,10 +116,11 @@ export async function runControl(options: ControlOptions): Promise<void> {
     } else if (message.type === 'answer') desk.answered(message);
   });
   await Promise.all([
-    follow(options, desk),
+    follow(options, desk, hostsBell.ring),
     followLinks(options),
     reportLoop(options, stateBell, () => state),
     learnLoop(options, learnedBell, learned),
+    keysLoop(options, hostsBell),
   ]).finally(() => desk.close());
 }
 
@@ -133,6 +135,7 @@ const differs = (a: EdgeState, b: EdgeState): boolean =>
 async function follow(
   { host, client, edge, clock, log, signal }: ControlOptions,
   desk: AskDesk,
+  hostsChanged: () => void,
 ): Promise<void> {
   for (let retryMs = 0; !signal.aborted;) {
     try {
@@ -145,6 +148,7 @@ async function follow(
           log.info({ revision, ...known, rows: event.change.rows.length }, 'change');
         }
         edge.send({ type: 'event', event });
+        if (touchesHosts(event)) hostsChanged();
         if (removes(event, host)) throw new HostGone(`the API does not have host ${host} any more`);
       }
       return;
@@ -163,6 +167,30 @@ function removes(event: WatchEvent, host: string): boolean {
     return !event.objects.some(({ kind, object }) => isHost(kind, object.id));
   if (event.type !== 'change') return false;
   return event.change.rows.some(({ kind, id, put }) => isHost(kind, id) && put === undefined);
+}
+
+/** Whether there may be another host than before. */
+const touchesHosts = (event: WatchEvent): boolean =>
+  event.type === 'snapshot' ||
+  (event.type === 'change' && event.change.rows.some(({ kind }) => kind === 'host'));
+
+/** The keys with which hosts tell each other of connections: at once, and now and then. */
+async function keysLoop(
+  { client, edge, clock, log, signal }: ControlOptions,
+  wake: ReturnType<typeof bell>,
+): Promise<void> {
+  for (let retryMs = 0; !signal.aborted;) {
+    await wake.wait(retryMs === 0 ? LIMITS.recordKeysMs : retryMs, clock, signal);
+    if (signal.aborted) return;
+    try {
+      edge.send({ type: 'record-keys', told: await client.recordKeys() });
+      retryMs = 0;
+    } catch (error) {
+      if (signal.aborted) return;
+      retryMs = backoff(retryMs);
+      log.warn({ error: String(error), retryMs }, 'no keys for records of connections');
+    }
+  }
 }
 
 async function followLinks({ links, edge, signal }: ControlOptions): Promise<void> {

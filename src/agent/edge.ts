@@ -29,7 +29,9 @@ import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
 import type { PathMtu } from './peers.ts';
-import { Tracking, type Telling } from './tracking.ts';
+import { Recipients } from './replication/recipients.ts';
+import { bootOf, keysOf, Replicas, type RecordTransport } from './replication/replicas.ts';
+import { isZone, Tracking } from './tracking.ts';
 import { usageOf } from './usage.ts';
 
 export interface EdgeOptions {
@@ -39,13 +41,15 @@ export interface EdgeOptions {
   readonly now: () => number;
   /** A number nobody outside can know, for the flow table's hash. */
   readonly seed: number;
+  /** How agents tell each other of connections; without it this host is alone. */
+  readonly records?: RecordTransport;
   /** How large a packet reaches an underlay address whole; without it no way has a limit. */
   readonly pathMtu?: PathMtu | undefined;
 }
 type Post = (message: FromEdge) => void;
 
-/** A host that nobody is to be told of anything. */
-const ALONE: Telling = { opened: () => {}, reopened: () => {}, wentOn: () => {} };
+/** Nothing goes to other hosts, and nothing comes. */
+const NO_RECORDS: RecordTransport = { fd: undefined, send: () => {}, receive: () => 0 };
 
 /** Whether bridges or routers may be gone after it. */
 const removesDevices = (event: WatchEvent): boolean =>
@@ -62,6 +66,7 @@ export class Edge {
   readonly #neighbours: Neighbours;
   readonly #errors = new ErrorBudget();
   readonly #tracking: Tracking;
+  readonly #replicas: Replicas;
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
@@ -73,7 +78,7 @@ export class Edge {
   #hasTopology = false;
   #hasLearned = false;
 
-  constructor({ host, datapath, now, seed, pathMtu }: EdgeOptions) {
+  constructor({ host, datapath, now, seed, pathMtu, records = NO_RECORDS }: EdgeOptions) {
     const topology = this.#topology;
     this.#now = now;
     const { flowIdleMs: idleMs, flowAgeMs: ageMaxMs } = LIMITS;
@@ -86,7 +91,17 @@ export class Edge {
     const neighbours = new Neighbours({ host, topology, now });
     const connections = new Connections(datapath.connections, { seed });
     const clock = (): number => datapath.now();
-    const tracking = new Tracking({ connections, topology, telling: ALONE, now: clock });
+    const replicas = new Replicas({
+      connections,
+      recipients: new Recipients({ host, topology, now: clock }),
+      transport: records,
+      isZone: (zone) => isZone(topology, zone),
+      now: clock,
+      boot: bootOf(seed),
+    });
+    datapath.beforeFrames(() => replicas.flush());
+    this.#replicas = replicas;
+    const tracking = new Tracking({ connections, topology, telling: replicas, now: clock });
     this.#tracking = tracking;
     const state = { macs, neighbours, errors: this.#errors, connections };
     this.#bindings = bindings;
@@ -111,6 +126,7 @@ export class Edge {
   handle(message: ToEdge, post: Post): void {
     if (message.type === 'ask') return this.#asks.start(message.id, message.ask, post);
     if (message.type === 'ask-over') return this.#asks.over(message.id);
+    if (message.type === 'record-keys') return this.#replicas.setKeys(keysOf(message.told));
     if (message.type === 'event') this.#onEvent(message.event);
     else if (message.type === 'interfaces') {
       this.#bindings.interfaces(message.interfaces);
@@ -124,6 +140,7 @@ export class Edge {
 
   /** Decides waiting upcalls, at most one batch; how many there were. */
   pump(post: Post): number {
+    this.#packets.invalidate(this.#replicas.receive());
     const handled = this.#packets.pump();
     if (handled > 0) this.#publish(post);
     this.#asks.step(post);
@@ -150,6 +167,7 @@ export class Edge {
       this.#packets.invalidate(this.#errors.tick());
       this.#packets.invalidate(this.#neighbours.tick());
       this.#packets.invalidate(this.#tracking.tick());
+      this.#replicas.tick();
       this.#refreshPaths();
       this.#packets.settle();
       this.#retry();
@@ -204,6 +222,7 @@ export class Edge {
         this.#hasTopology = true;
         break;
       case 'change':
+        this.#replicas.before(event.change.rows);
         changed = this.#topology.apply(event.change);
         break;
       case 'progress':
@@ -222,6 +241,7 @@ export class Edge {
     }
     this.#packets.invalidate(changed);
     this.#packets.invalidate(this.#neighbours.follow());
+    this.#replicas.follow(event.type === 'change' ? event.change.rows : 'all');
     if (removesDevices(event)) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
   }

@@ -37,6 +37,8 @@ export const LIMITS = {
   evictIdleMs: 2_000,
   /** Stale flows deleted in one turn; the others follow, a turn of first packets between them. */
   removedAtOnceMax: 4_096,
+  /** How often the keys for records are asked for anew; and after another host came or went. */
+  recordKeysMs: 3_600_000,
   /** How often the worker ticks: expiry, renewal, retries. */
   tickMs: 500,
   /** MACs one port may teach; further ones are flooded to, not learned. */

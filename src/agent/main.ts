@@ -24,6 +24,7 @@ import { LIMITS } from './limits.ts';
 import { openLinks } from './links.ts';
 import { AgentMachine } from './machine.ts';
 import { listenInRunDir, listenOnLoopback, type MetricsListener } from './metrics-server.ts';
+import { CONNECTIONS_DEFAULT, CONNECTIONS_MAX } from '#datapath/ebpf/maps.ts';
 import { parseLoopback } from './metrics-server.ts';
 import type { FromEdge, ToEdge } from './messages.ts';
 import { runStats } from './stats.ts';
@@ -48,6 +49,9 @@ mn agent stats: what the kernel counts, port by port; also when no agent runs (-
   --run-dir DIR          pinned maps and state; default /run/midonet/agent
   --flows N              flow slots; default ${SLOTS_DEFAULT}
   --tunnel-port N        UDP port of the overlay; default ${TUNNEL_UDP_PORT}
+  --connections N        connection records; default ${CONNECTIONS_DEFAULT}, 192 bytes each
+  --record-port N        UDP port on which agents tell each other of connections; default: that
+                         of the overlay and one more
   --tunnel-dscp WHAT     DSCP of tunnel packets: zero (default), copy (that of the packet inside),
                          or a number from 0 to 63
   --port-upcalls N       first packets a second that one port may have decided; default
@@ -66,6 +70,8 @@ interface Settings {
   readonly runDir: string;
   readonly slots: number;
   readonly tunnelUdpPort: number;
+  readonly connections: number;
+  readonly recordUdpPort: number;
   readonly tunnelTos: number | 'copy';
   readonly upcallBudget: UpcallBudget;
   readonly peerRedirect: boolean;
@@ -93,6 +99,8 @@ const OPTIONS = {
   'run-dir': { ...text, default: '/run/midonet/agent' },
   flows: { ...text, default: String(SLOTS_DEFAULT) },
   'tunnel-port': { ...text, default: String(TUNNEL_UDP_PORT) },
+  connections: { ...text, default: String(CONNECTIONS_DEFAULT) },
+  'record-port': text,
   'tunnel-dscp': { ...text, default: 'zero' },
   'port-upcalls': { ...text, default: String(LIMITS.upcallBudget.frames.perSecond) },
   metrics: text,
@@ -116,13 +124,20 @@ function readSettings(values: Values): Settings {
     throw new UsageError(
       `--token-file is required: mn token issue --role host --host ${values.host} > FILE`,
     );
+  const tunnelUdpPort = wholeNumber(values['tunnel-port'], 'tunnel-port', [1, 65534]);
   return {
     host: values.host,
     api: values.api,
     tokenFile,
     runDir: values['run-dir'],
     slots: wholeNumber(values.flows, 'flows', [1024, 1_000_000]),
-    tunnelUdpPort: wholeNumber(values['tunnel-port'], 'tunnel-port', [1, 65535]),
+    tunnelUdpPort,
+    connections: wholeNumber(values.connections, 'connections', [1024, CONNECTIONS_MAX]),
+    recordUdpPort: wholeNumber(
+      values['record-port'] ?? String(tunnelUdpPort + 1),
+      'record-port',
+      [1, 65535],
+    ),
     tunnelTos: tosOf(values['tunnel-dscp']),
     upcallBudget: budgetOf(wholeNumber(values['port-upcalls'], 'port-upcalls', [1_000, 100_000])),
     peerRedirect: !values['no-peer-redirect'],
@@ -283,8 +298,10 @@ async function listenAll(
 
 function workerData(settings: Settings, host: string, bellFd: number): WorkerData {
   const { runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect } = settings;
+  const { connections, recordUdpPort } = settings;
   const fixed = { host, bellFd, ringBytes: RING_BYTES, seed: randomInt(2 ** 31) };
-  return { ...fixed, runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect };
+  const more = { connections, recordUdpPort };
+  return { ...fixed, ...more, runDir, slots, tunnelUdpPort, tunnelTos, upcallBudget, peerRedirect };
 }
 
 async function run(settings: Settings): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import type { Ask } from '#client/asks.ts';
 import type { AgentCounters, Learned, Limit, WatchEvent } from '#client/types.ts';
+import type { RecordKeysTold } from '#client/record-keys.ts';
 import type { CountedBuckets } from '#telemetry/buckets.ts';
 
 /** A network interface of this host, as the packet worker needs to know it. */
@@ -24,6 +25,8 @@ export type ToEdge =
   | { readonly type: 'event'; readonly event: WatchEvent }
   /** All interfaces there are now. */
   | { readonly type: 'interfaces'; readonly interfaces: readonly LocalInterface[] }
+  /** The keys of this host and each other one, the epoch to send with first. */
+  | { readonly type: 'record-keys'; readonly told: RecordKeysTold }
   /** Valid by the row of its kind. */
   | { readonly type: 'ask'; readonly id: string; readonly ask: Ask }
   | { readonly type: 'ask-over'; readonly id: string }

@@ -38,6 +38,10 @@ export interface Opened {
   readonly tags: readonly Tag[];
 }
 
+/** Whether a device is there whose packets and answers enter there. */
+export const isZone = (topology: Topology, zone: Zone): boolean =>
+  topology.bridgeOfFloodKey(zone) !== undefined || topology.routerOfNetworkKey(zone) !== undefined;
+
 const tagsOf = (keys: readonly ConnectionKey[]): Tag[] => keys.map(connectionTag);
 
 export class Tracking {
@@ -91,9 +95,6 @@ export class Tracking {
   /** Records of devices that are not any more go: their numbers mean nothing here. */
   follow(): readonly Tag[] {
     const { connections, topology } = this.#options;
-    const isZone = (zone: Zone): boolean =>
-      topology.bridgeOfFloodKey(zone) !== undefined ||
-      topology.routerOfNetworkKey(zone) !== undefined;
-    return tagsOf(connections.keepZones(isZone));
+    return tagsOf(connections.keepZones((zone) => isZone(topology, zone)));
   }
 }

@@ -16,6 +16,7 @@ import { openEbpf } from '#datapath/ebpf/open.ts';
 import { monotonicMs } from '#os/clock.ts';
 import { isIp6, writeIp4, writeIp6, type Ip } from '#net/ip.ts';
 import { Epoll, EventFd, TimerFd } from '#os/epoll.ts';
+import { RecordSocket } from '#os/record-socket.ts';
 import { Routes } from '#os/netlink/routes.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { Edge } from './edge.ts';
@@ -29,6 +30,10 @@ export interface WorkerData {
   readonly slots: number;
   readonly ringBytes: number;
   readonly tunnelUdpPort: number;
+  /** Records of connections there is room for. */
+  readonly connections: number;
+  /** The UDP port on which agents tell each other of them. */
+  readonly recordUdpPort: number;
   /** Of outer packets; see EbpfOptions. */
   readonly tunnelTos: number | 'copy';
   /** Of each port, and of each host behind the tunnel. */
@@ -51,11 +56,17 @@ function bytesOf(address: Ip): Uint8Array {
 function run(port: MessagePort, data: WorkerData): void {
   using datapath = openEbpf(data);
   using routes = new Routes();
+  using socket = new RecordSocket(data.recordUdpPort);
   const edge = new Edge({
     host: data.host as HostId,
     datapath,
     now: monotonicMs,
     seed: data.seed,
+    records: {
+      fd: socket.fd,
+      send: (to, bytes) => socket.send(to, data.recordUdpPort, bytes),
+      receive: (take, max) => socket.receive(take, max),
+    },
     pathMtu: (address) => routes.pathMtu(bytesOf(address)),
   });
   using epoll = new Epoll();
@@ -66,7 +77,7 @@ function run(port: MessagePort, data: WorkerData): void {
   const { fd: sightFd } = datapath.sights;
   if (upcallFd === undefined || sightFd === undefined)
     throw new Error('the datapath has no descriptor to wait for');
-  for (const fd of [upcallFd, bell.fd, timer.fd, sightFd]) epoll.add(fd);
+  for (const fd of [upcallFd, bell.fd, timer.fd, sightFd, socket.fd]) epoll.add(fd);
   const post = (message: FromEdge) => port.postMessage(message);
   post({ type: 'opened', adopted: datapath.adopted, migration: datapath.migration });
   post({ type: 'state', state: edge.state() });

@@ -28,6 +28,7 @@ import { Metrics } from './metrics.ts';
 import type { Node } from './node.ts';
 import { openapi } from './openapi.ts';
 import { problemResponse, Refusal, refusalOf } from './problems.ts';
+import { recordKeyRoutes } from './record-keys.ts';
 import { Replica } from './replica.ts';
 import { resourceRoutes } from './resources.ts';
 import { rollbackRoutes } from './rollback.ts';
@@ -118,6 +119,7 @@ function routesOf(node: Node): Route[] {
     whatIfRoute(node),
     ...systemRoutes(node),
     ...selfRoutes(),
+    ...recordKeyRoutes(node),
     ...historyRoutes(node),
     ...rollbackRoutes(node),
     ...backupRoutes(node),

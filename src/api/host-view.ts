@@ -27,6 +27,10 @@ export interface ViewStep {
   readonly left: readonly string[];
 }
 
+/** Whether hosts see a group for its members' sake. */
+const isStateful = (group: StoredObject | undefined): boolean =>
+  (group as { readonly stateful?: boolean } | undefined)?.stateful === true;
+
 const deviceOf = (port: PortRow): string => (port.type === 'bridge' ? port.bridge : port.router);
 
 /** What an object names that decides beside it, as one text: other chains, groups. */
@@ -96,6 +100,7 @@ export class HostView {
   }
   /** Whether other chains or groups decide about what is seen. */
   #movesChains({ kind, id, put }: RowChange, before: StoredObject | undefined): boolean {
+    if (kind === 'port-group' && [before, put].some(isStateful)) return true;
     if (kind === 'chain' || kind.endsWith('-group'))
       return (
         (before === undefined) !== (put === undefined) &&

@@ -23,6 +23,9 @@ export const HISTORY_END = 'history0';
 /** How far back the history is kept: among the keys that nodes follow. */
 export const FLOOR_KEY = '/history-floor';
 
+/** Outside `/` too: what keys between hosts are made of is nothing to follow. */
+export const RECORD_SECRET_KEY = 'secret/records';
+
 const REVISION_DIGITS = 16;
 /**
  * Where the change of the topology is kept that came after the state of `revision`: such a state

@@ -308,6 +308,15 @@ const tokenSchemas = (): Record<string, Json> => ({
   Token: schemaOf(TokenBody, 'input'),
   IssuedToken: schemaOf(IssuedTokenBody, 'output'),
   Tokens: object({ items: { type: 'array', items: { $ref: '#/components/schemas/Token' } } }),
+  RecordKeys: object({
+    epochs: {
+      type: 'array',
+      items: object({
+        epoch: integer,
+        keys: { type: 'array', items: object({ host: string, key: string }) },
+      }),
+    },
+  }),
 });
 
 const fixedSchemas = (): Record<string, Json> => ({

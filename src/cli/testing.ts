@@ -176,6 +176,7 @@ class Fake implements FakeApi {
       answerAsk: hostsOnly,
       ...healthClient({ send: hostsOnly, get: hostsOnly, ask: hostsOnly, open: hostsOnly }),
       ...flowQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
+      recordKeys: hostsOnly,
       whatIf: hostsOnly,
     };
   }

@@ -14,6 +14,7 @@ import { historyClient } from './history.ts';
 import { checked, type Fetch, parse, requestsBy, withBody, writtenOf } from './request.ts';
 import { looking } from './sight.ts';
 import { RETRY_DEFAULTS, type Retry, type RetryOptions } from './retry.ts';
+import { recordKeysClient } from './record-keys.ts';
 import { selfClient } from './self.ts';
 import type { Client, KnownToken, ListQuery, Operation, Page } from './types.ts';
 import { watch } from './watch.ts';
@@ -43,6 +44,7 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     ...askAnswers(requests),
     ...healthClient(requests),
     ...selfClient(requests),
+    ...recordKeysClient(requests),
     ...looking(requests),
     ...flowQuestions(requests),
     ...whatIfClient(requests),

@@ -4,6 +4,7 @@
  */
 import type { Change } from '#virtual/change.ts';
 import type { Fault, KindName, StoredObject } from '#virtual/kind.ts';
+import type { RecordKeysClient } from './record-keys.ts';
 import type { SelfClient } from './self.ts';
 import type { AskAnswers, AskEvent, AskKind } from './asks.ts';
 import type { HealthClient } from './health.ts';
@@ -236,6 +237,7 @@ export interface Client
     HealthClient,
     HistoryClient,
     Looking,
+    RecordKeysClient,
     SelfClient,
     WhatIfClient {
   list(kind: KindName, query?: ListQuery): Promise<Page>;

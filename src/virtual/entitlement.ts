@@ -44,6 +44,9 @@ function addDevice(topology: Topology, id: DeviceId, keys: Set<string>): void {
   for (const port of device.ports) {
     addFilters(topology, 'port', port, keys);
     keys.add(objectKey('port', port));
+    for (const group of topology.referrers('port-group', 'ports', port))
+      if ((topology.get('port-group', group) as { stateful?: boolean } | undefined)?.stateful)
+        keys.add(objectKey('port-group', group));
     if (topology.get('location', port) !== undefined) keys.add(objectKey('location', port));
   }
   for (const route of topology.referrers('route', 'router', id))

@@ -1,0 +1,164 @@
+/**
+ * What one other host is owed, what is on its way there, and what came from it.
+ *
+ * A record is owed until a datagram that held it was acknowledged. What is sent again is the record
+ * as it is by then, so nothing is kept but its name. Invariants: no more than WINDOW datagrams are
+ * on their way; who does not answer gets one a second; a datagram is taken once (RFC 4303 §3.4.3
+ * does alike), also after this process was started anew, since that has another number.
+ */
+import type { ConnectionRef } from '#virtual/connection.ts';
+
+/** Datagrams on their way to one host. */
+export const WINDOW = 64;
+/** The first pause before a datagram is sent again, and the longest; each is twice the last. */
+const RETRY_FIRST_MS = 20;
+export const RETRY_LONGEST_MS = 1_000;
+/** Without an answer for so long a host is taken for gone, for now. */
+const SILENT_MS = 2_000;
+/** Sequences behind the newest that are told apart. */
+const SEEN_BITS = 32;
+
+/** Numbers of earlier processes that are remembered. */
+const PAST_MAX = 64;
+
+interface Sent {
+  readonly refs: readonly ConnectionRef[];
+  readonly sentMs: number;
+}
+
+export class Peer {
+  /** Of the other process; 0: not known. */
+  boot = 0;
+  /** Datagrams sent again. */
+  retransmitted = 0;
+  #sequence = 0;
+  /** The newest sequence of the other process, and which before it were seen. */
+  #newest = 0;
+  #seen = 0;
+  #owesAck = false;
+  #retryMs = RETRY_FIRST_MS;
+  #heardMs: number;
+  #triedMs = 0;
+  /** By slot: its generation. In the order in which they came to be owed. */
+  readonly #owed = new Map<number, number>();
+  readonly #sent = new Map<number, Sent>();
+  /** Numbers of earlier processes, the last one first. */
+  readonly #past: number[] = [];
+
+  constructor(nowMs: number) {
+    this.#heardMs = nowMs;
+  }
+
+  get owed(): number {
+    return this.#owed.size;
+  }
+  get onTheWay(): number {
+    return this.#sent.size;
+  }
+  owe({ slot, generation }: ConnectionRef): void {
+    this.#owed.set(slot, generation);
+  }
+
+  /** Whether it has not answered for a while though there is something to answer. */
+  isSilent(nowMs: number): boolean {
+    return this.#sent.size > 0 && nowMs - this.#heardMs > SILENT_MS;
+  }
+  /** Whether one more datagram may go. */
+  maySend(nowMs: number): boolean {
+    if (this.#owed.size === 0) return false;
+    if (this.isSilent(nowMs)) return nowMs - this.#triedMs >= RETRY_LONGEST_MS;
+    return this.#sent.size < WINDOW;
+  }
+  /** Takes up to `max` of what is owed. */
+  take(max: number): ConnectionRef[] {
+    const refs: ConnectionRef[] = [];
+    for (const [slot, generation] of this.#owed) {
+      if (refs.length === max) break;
+      refs.push({ slot, generation });
+      this.#owed.delete(slot);
+    }
+    return refs;
+  }
+  /** The sequence under which these go. */
+  sending(refs: readonly ConnectionRef[], nowMs: number): number {
+    if (this.#sent.size === 0) this.#heardMs = Math.max(this.#heardMs, nowMs - RETRY_LONGEST_MS);
+    if (this.#sent.size >= WINDOW) this.#reclaim(this.#sent.keys().next().value);
+    this.#sequence += 1;
+    this.#triedMs = nowMs;
+    this.#sent.set(this.#sequence, { refs, sentMs: nowMs });
+    return this.#sequence;
+  }
+  #reclaim(sequence: number | undefined): void {
+    const sent = sequence === undefined ? undefined : this.#sent.get(sequence);
+    if (sequence === undefined || sent === undefined) return;
+    this.#sent.delete(sequence);
+    this.retransmitted += 1;
+    for (const ref of sent.refs) if (!this.#owed.has(ref.slot)) this.owe(ref);
+  }
+
+  /** What was not acknowledged in time is owed again. */
+  retry(nowMs: number): void {
+    let late = false;
+    for (const [sequence, { sentMs }] of this.#sent)
+      if (nowMs - sentMs >= this.#retryMs) {
+        this.#reclaim(sequence);
+        late = true;
+      }
+    if (late) this.#retryMs = Math.min(this.#retryMs * 2, RETRY_LONGEST_MS);
+  }
+
+  /** What acknowledges what came, for the header of whatever is sent. */
+  acknowledging(): { readonly ack: number; readonly ackBits: number } {
+    this.#owesAck = false;
+    return { ack: this.#newest, ackBits: this.#seen >>> 0 };
+  }
+  get owesAck(): boolean {
+    return this.#owesAck;
+  }
+  acknowledged(ack: number, ackBits: number, nowMs: number): void {
+    this.#heardMs = nowMs;
+    let got = false;
+    for (let i = -1; i < SEEN_BITS; i++)
+      if (i < 0 || ((ackBits >>> i) & 1) === 1) got = this.#sent.delete(ack - 1 - i) || got;
+    if (got) this.#retryMs = RETRY_FIRST_MS;
+  }
+
+  /** Whether a datagram of this sequence is a new one; 0 always is, for it has no records. */
+  isNew(sequence: number): boolean {
+    if (sequence === 0) return true;
+    if (sequence > this.#newest) return true;
+    const behind = this.#newest - 1 - sequence;
+    return behind >= 0 && behind < SEEN_BITS && ((this.#seen >>> behind) & 1) === 0;
+  }
+  /** Its records were taken in: from now on it is acknowledged, and not taken again. */
+  taken(sequence: number): void {
+    this.#owesAck = true;
+    if (sequence <= this.#newest) {
+      this.#seen |= 1 << (this.#newest - 1 - sequence);
+      return;
+    }
+    const by = sequence - this.#newest;
+    const before = this.#newest === 0 ? 0 : 1;
+    const shifted = by >= SEEN_BITS ? 0 : this.#seen << by;
+    this.#seen = by > SEEN_BITS ? 0 : shifted | (before << (by - 1));
+    this.#newest = sequence;
+  }
+  /** A datagram that was taken before came again: its acknowledgement was lost. */
+  again(): void {
+    this.#owesAck = true;
+  }
+  /** Whether a number is of a process that came before: then somebody repeats its words. */
+  isPast(boot: number): boolean {
+    return this.#past.includes(boot);
+  }
+  /** The other process is another one: what it had seen, and told, was of an earlier one. */
+  restarted(boot: number): void {
+    if (this.boot !== 0) this.#past.unshift(this.boot);
+    this.#past.length = Math.min(this.#past.length, PAST_MAX);
+    this.boot = boot;
+    this.#newest = 0;
+    this.#seen = 0;
+    this.#retryMs = RETRY_FIRST_MS;
+    for (const sequence of this.#sent.keys()) this.#reclaim(sequence);
+  }
+}

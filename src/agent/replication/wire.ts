@@ -1,0 +1,218 @@
+/**
+ * What agents tell each other of connections, as bytes: whole records, so that each can be lost,
+ * doubled or overtaken without harm, under one MAC for the datagram.
+ *
+ * Invariants: nothing of a datagram is looked at before its MAC was; every length is checked, and a
+ * datagram is taken whole or not at all. All numbers in network order.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { ConnectionRecord } from '#flow/connection-records.ts';
+import { readIp4, readIp6, writeIp4, writeIp6, isIp6, type Ip } from '#net/ip.ts';
+import type { ConnectionKey, Zone } from '#virtual/connection.ts';
+import type { PortId } from '#virtual/ids.ts';
+
+/** Bytes of a datagram: with IPv6 and UDP around it, what every underlay of MTU 1,500 carries. */
+export const DATAGRAM_BYTES_MAX = 1_400;
+const MAGIC = 0x4d4e_5231;
+const HEADER_BYTES = 32;
+const MAC_BYTES = 16;
+const RECORD_BYTES = { ip4: 28 + 32 + 4 * 4, ip6: 28 + 32 + 4 * 16 } as const;
+/** Records of one datagram, at most. */
+export const RECORDS_MAX = Math.floor(
+  (DATAGRAM_BYTES_MAX - HEADER_BYTES - MAC_BYTES) / RECORD_BYTES.ip4,
+);
+/** An age that stands for "never". */
+const NEVER = 0xffff_ffff;
+const FLAG = { six: 1, reopened: 2 } as const;
+
+/**
+ * `boot`: a random number of the sending process; `peerBoot`: that of the receiving one, as far as
+ * it is known, 0: not yet. `sequence`: counts datagrams with records from 1, 0: there are none.
+ * `ack`: the newest sequence seen of the peer; bit i of `ackBits` says that `ack` − 1 − i was, too.
+ */
+export interface Header {
+  readonly epoch: number;
+  readonly boot: number;
+  readonly sequence: number;
+  readonly peerBoot: number;
+  readonly ack: number;
+  readonly ackBits: number;
+}
+/** A record, with ages in place of times: milliseconds since; undefined: never. */
+export interface TellingRecord {
+  readonly forward: ConnectionKey;
+  readonly returns: ConnectionKey;
+  readonly inPort: PortId | undefined;
+  readonly outPort: PortId | undefined;
+  readonly ages: readonly [number | undefined, number | undefined];
+  readonly tcp: readonly [number, number];
+  /** The ends began anew: what was seen before is of another connection. */
+  readonly reopened: boolean;
+}
+
+/** `nowMs`: on the clock of the record. */
+export function tellingOf(
+  record: ConnectionRecord,
+  nowMs: number,
+  reopened: boolean,
+): TellingRecord {
+  const { halves, createdMs: _, ...rest } = record;
+  const age = (seenMs: number): number | undefined =>
+    seenMs === 0 ? undefined : Math.max(0, Math.round(nowMs - seenMs));
+  return {
+    ...rest,
+    ages: [age(halves[0].seenMs), age(halves[1].seenMs)],
+    tcp: [halves[0].tcp, halves[1].tcp],
+    reopened,
+  };
+}
+/** The record as it is on this clock; never older than the clock. */
+export function recordOf(told: TellingRecord, nowMs: number): ConnectionRecord {
+  const { ages, tcp, reopened: _, ...rest } = told;
+  const half = (side: 0 | 1) => {
+    const age = ages[side];
+    return { seenMs: age === undefined ? 0 : Math.max(1, nowMs - age), tcp: tcp[side] };
+  };
+  const halves = [half(0), half(1)] as const;
+  return { ...rest, createdMs: Math.max(1, halves[0].seenMs, halves[1].seenMs), halves };
+}
+
+const isSix = ({ forward }: TellingRecord): boolean => isIp6(forward.tuple.src);
+export const sizeOfRecord = (record: TellingRecord): number =>
+  isSix(record) ? RECORD_BYTES.ip6 : RECORD_BYTES.ip4;
+/** Bytes of a datagram that are left for records. */
+export const ROOM = DATAGRAM_BYTES_MAX - HEADER_BYTES - MAC_BYTES;
+
+function putId(bytes: Uint8Array, at: number, id: PortId | undefined): void {
+  if (id === undefined) return;
+  const digits = id.replaceAll('-', '');
+  for (let i = 0; i < 16; i++)
+    bytes[at + i] = Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16) || 0;
+}
+function idAt(bytes: Uint8Array, at: number): PortId | undefined {
+  const digits = Buffer.from(bytes.buffer, bytes.byteOffset + at, 16).toString('hex');
+  if (/^0*$/.test(digits)) return undefined;
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5') as PortId;
+}
+const putIp = (bytes: Uint8Array, at: number, ip: Ip): void => {
+  if (isIp6(ip)) writeIp6(bytes, at, ip);
+  else writeIp4(bytes, at, ip);
+};
+
+/**
+ * One record: flags, protocol, flags of TCP of both halves; zones; ages; ports; ids of the ports;
+ * addresses.
+ */
+function putRecord(view: DataView, bytes: Uint8Array, at: number, record: TellingRecord): number {
+  const { forward, returns, ages, tcp } = record;
+  const six = isSix(record);
+  bytes[at] = (six ? FLAG.six : 0) | (record.reopened ? FLAG.reopened : 0);
+  bytes[at + 1] = forward.tuple.protocol;
+  bytes[at + 2] = tcp[0];
+  bytes[at + 3] = tcp[1];
+  view.setUint32(at + 4, forward.zone);
+  view.setUint32(at + 8, returns.zone);
+  for (const [i, age] of ages.entries()) view.setUint32(at + 12 + 4 * i, age ?? NEVER);
+  for (const [i, { tuple }] of [forward, returns].entries()) {
+    view.setUint16(at + 20 + 4 * i, tuple.srcPort);
+    view.setUint16(at + 22 + 4 * i, tuple.dstPort);
+  }
+  putId(bytes, at + 28, record.inPort);
+  putId(bytes, at + 44, record.outPort);
+  const wide = six ? 16 : 4;
+  const ips = [forward.tuple.src, forward.tuple.dst, returns.tuple.src, returns.tuple.dst];
+  for (const [i, ip] of ips.entries()) putIp(bytes, at + 60 + wide * i, ip);
+  return at + 60 + 4 * wide;
+}
+
+function recordAt(view: DataView, bytes: Uint8Array, at: number): TellingRecord {
+  const six = (bytes[at]! & FLAG.six) !== 0;
+  const wide = six ? 16 : 4;
+  const ip = (i: number): Ip => (six ? readIp6 : readIp4)(bytes, at + 60 + wide * i);
+  const key = (i: 0 | 1): ConnectionKey => ({
+    zone: view.getUint32(at + 4 + 4 * i) as Zone,
+    tuple: {
+      protocol: bytes[at + 1]!,
+      src: ip(2 * i),
+      dst: ip(2 * i + 1),
+      srcPort: view.getUint16(at + 20 + 4 * i),
+      dstPort: view.getUint16(at + 22 + 4 * i),
+    },
+  });
+  const age = (i: 0 | 1): number | undefined => {
+    const told = view.getUint32(at + 12 + 4 * i);
+    return told === NEVER ? undefined : told;
+  };
+  return {
+    forward: key(0),
+    returns: key(1),
+    inPort: idAt(bytes, at + 28),
+    outPort: idAt(bytes, at + 44),
+    ages: [age(0), age(1)],
+    tcp: [bytes[at + 2]!, bytes[at + 3]!],
+    reopened: (bytes[at]! & FLAG.reopened) !== 0,
+  };
+}
+
+const macOf = (bytes: Uint8Array, key: Uint8Array): Buffer =>
+  createHmac('sha256', key).update(bytes).digest().subarray(0, MAC_BYTES);
+
+/** A datagram; the records must fit (`ROOM`, `sizeOfRecord`). */
+export function encode(
+  header: Header,
+  records: readonly TellingRecord[],
+  key: Uint8Array,
+): Uint8Array {
+  const size = records.reduce((sum, record) => sum + sizeOfRecord(record), HEADER_BYTES);
+  const bytes = new Uint8Array(size + MAC_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC);
+  view.setUint32(4, header.epoch);
+  view.setUint32(8, header.boot);
+  view.setUint32(12, header.sequence);
+  view.setUint32(16, header.peerBoot);
+  view.setUint32(20, header.ack);
+  view.setUint32(24, header.ackBits);
+  view.setUint16(28, records.length);
+  let at = HEADER_BYTES;
+  for (const record of records) at = putRecord(view, bytes, at, record);
+  bytes.set(macOf(bytes.subarray(0, at), key), at);
+  return bytes;
+}
+
+/** The epoch by whose key a datagram is to be read; undefined: it is none of ours. */
+export function epochOf(bytes: Uint8Array): number | undefined {
+  if (bytes.length < HEADER_BYTES + MAC_BYTES || bytes.length > DATAGRAM_BYTES_MAX)
+    return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return view.getUint32(0) === MAGIC ? view.getUint32(4) : undefined;
+}
+
+/** Undefined: `epochOf` refuses it, it was not made with this key, or it is not whole. */
+export function decode(
+  bytes: Uint8Array,
+  key: Uint8Array,
+): { readonly header: Header; readonly records: readonly TellingRecord[] } | undefined {
+  const epoch = epochOf(bytes);
+  if (epoch === undefined) return undefined;
+  const end = bytes.length - MAC_BYTES;
+  if (!timingSafeEqual(macOf(bytes.subarray(0, end), key), bytes.subarray(end))) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const header = {
+    epoch,
+    boot: view.getUint32(8),
+    sequence: view.getUint32(12),
+    peerBoot: view.getUint32(16),
+    ack: view.getUint32(20),
+    ackBits: view.getUint32(24),
+  };
+  const records: TellingRecord[] = [];
+  let at = HEADER_BYTES;
+  for (let n = view.getUint16(28); n > 0; n--) {
+    const size = at < end && (bytes[at]! & FLAG.six) !== 0 ? RECORD_BYTES.ip6 : RECORD_BYTES.ip4;
+    if (at + size > end) return undefined;
+    records.push(recordAt(view, bytes, at));
+    at += size;
+  }
+  return at === end ? { header, records } : undefined;
+}
