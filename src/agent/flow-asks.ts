@@ -22,6 +22,8 @@ import { packetSize } from '#flow/size.ts';
 import { formatIp, type Ip } from '#net/ip.ts';
 import { formatMac } from '#net/mac.ts';
 import { ETHER_TYPE } from '#net/packet/ethernet.ts';
+import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
+import { isSoundTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { fieldsOf, type Rewrites as Written } from '#virtual/match.ts';
@@ -128,6 +130,8 @@ function flowPart(ref: FlowRef, context: EdgeContext, peers: Peers): FlowPart | 
     tunnel: tunnel && tunnelPart(tunnel.key, peers.get(tunnel.source), context),
     key: match.key.toHex(),
     fields: fieldsOf(match.fields),
+    connection: context.packets.decider.outcomeOf(match.key, match.fields)?.outcome.connection
+      ?.state,
     cause:
       cause &&
       causePart({
@@ -182,10 +186,12 @@ export const flows: EdgeAnswer<'flows'> = function* (ask, context) {
 
 /** Why a flow would hand this packet up; RFC 791 and RFC 8200 packets have a TTL, others none. */
 function beyond(key: Uint8Array, frame: Uint8Array, actions: Actions): WhyPart['beyond'] {
-  const { ethType, ipTtl } = headersOf(key);
+  const { ethType, ipProto, ipTtl } = headersOf(key);
   const isIp = ethType === ETHER_TYPE.IPV4 || ethType === ETHER_TYPE.IPV6;
   if (isIp && actions.decTtl !== undefined && ipTtl <= actions.decTtl) return 'ttl';
-  return packetSize(frame, 0) > (actions.mtu ?? Infinity) ? 'too-big' : undefined;
+  if (packetSize(frame, 0) > (actions.mtu ?? Infinity)) return 'too-big';
+  if (actions.soundTcp !== true || ipProto !== IP_PROTOCOL.TCP) return undefined;
+  return isSoundTcp(tcpFlagsOf(frame) ?? 0) ? undefined : 'connection';
 }
 
 export const why: EdgeAnswer<'why'> = function* ({ port: id, frame: hex }, context) {

@@ -220,6 +220,7 @@ async function oneFlow(node: Node, call: Call): Promise<FlowRow> {
 const BEYOND = {
   ttl: 'the flow hands it up: its TTL does not last for the routers on the way',
   'too-big': 'the flow hands it up: it is larger than the way on carries',
+  connection: 'the flow hands it up: no stack sends TCP with such flags',
 } as const;
 
 /** Where a port is up; refused where it is not. */

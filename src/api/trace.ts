@@ -2,7 +2,7 @@
  * `POST /v1/trace`: what the virtual network would do with a frame, by the same walk as the
  * agents'.
  */
-import { NO_CONNECTIONS } from '#virtual/connection.ts';
+import { assumed, type ConnectionState } from '#virtual/connection.ts';
 import { z } from 'zod';
 import type { TraceResult } from '#client/trace.ts';
 import type { DpPort } from '#flow/flow.ts';
@@ -56,6 +56,10 @@ export const TraceBody = FrameBody.extend({
     .min(1, 'must be a revision')
     .optional()
     .describe('On the topology as it was then; what was learned is as it is now.'),
+  connection: z
+    .enum(['new', 'established'])
+    .optional()
+    .describe('Which state its connection has; new without. A host knows that itself.'),
 }).meta({ id: 'Trace', description: 'A frame that enters at a port.' });
 
 /** The ports that get the frame; of a flood those that are up somewhere. */
@@ -114,9 +118,17 @@ export interface TracedFrame {
   readonly headers: Headers;
 }
 
+/** On what a node decides. */
+interface Here {
+  readonly node: Node;
+  readonly topology: Topology;
+  readonly at: number | undefined;
+  readonly connection: ConnectionState | undefined;
+}
+
 /** On this node's copy, with what all hosts have learned. */
 function decideHere(
-  { node, topology, at }: { node: Node; topology: Topology; at?: number | undefined },
+  { node, topology, at, connection }: Here,
   { port, bytes, headers }: TracedFrame,
 ): Decided {
   const ingress = { port };
@@ -128,7 +140,7 @@ function decideHere(
       macs: node.learned,
       neighbours: node.learned,
       errors: { mayTell: () => true },
-      connections: NO_CONNECTIONS,
+      connections: assumed(connection),
       isHere: () => true,
     },
     headers,
@@ -230,6 +242,8 @@ export const traceRoute = (node: Node): Route => ({
     const body = await readBody(request, TraceBody);
     if (body.at !== undefined && body.host !== undefined)
       throw refuseField('at', 'must be left out with host: an agent has only the newest topology');
+    if (body.connection !== undefined && body.host !== undefined)
+      throw refuseField('connection', 'must be left out with host: its agent has the records');
     const topology =
       body.at === undefined ? node.replica.topology : await topologyAt(node, body.at);
     const sees = sightOf(caller.token, topology);
@@ -241,7 +255,7 @@ export const traceRoute = (node: Node): Route => ({
     const host = body.host === undefined ? undefined : find(topology, 'host', body.host, sees);
     const decided =
       host === undefined
-        ? decideHere({ node, topology, at: body.at }, frame)
+        ? decideHere({ node, topology, at: body.at, connection: body.connection }, frame)
         : await decideThere(node, host.id as HostId, frame, call);
     return json(resultOf(readerOf(topology, sees), frame, decided));
   },

@@ -8,7 +8,7 @@
  * decided otherwise are told, never passed over; a caller is told of the flows that `mn flows`
  * shows it; the node goes on serving, and a caller that goes ends it.
  */
-import { NO_CONNECTIONS } from '#virtual/connection.ts';
+import { assumed, type ConnectionState } from '#virtual/connection.ts';
 import { setImmediate } from 'node:timers/promises';
 import type { AskOf, PartOf } from '#client/asks.ts';
 import { FLOWS_PER_ASK_MAX, type MissingHost, PORTS_PER_ASK_MAX } from '#client/flows.ts';
@@ -74,19 +74,28 @@ interface Side {
   readonly topology: Topology;
   readonly carried: Carried;
   /** What is known on every host. */
-  readonly state: Omit<StateView, 'isHere'>;
+  readonly state: Omit<StateView, 'isHere' | 'connections'>;
+}
+
+/** A flow as its agent tells it, and where its packets enter. */
+interface AskedFlow {
+  readonly key: Uint8Array;
+  readonly fields: FieldSet;
+  readonly ingress: Ingress | undefined;
+  readonly connection: ConnectionState | undefined;
 }
 
 /** By the masked key of a flow, as the agent of the host would decide it. */
 export function decideKey(
   host: HostId,
-  { key, fields, ingress }: { key: Uint8Array; fields: FieldSet; ingress: Ingress | undefined },
+  { key, fields, ingress, connection }: AskedFlow,
   { topology, carried, state: known }: Side,
 ): Decided {
   if (ingress === undefined) return { fate: GONE };
   const headers = headersOf(key);
   const ample = hasField(fields, 'ipTtl') ? headers : { ...headers, ipTtl: TTL_AMPLE };
-  const state = { ...known, isHere: (port: PortId) => topology.isOnHost(port, host) };
+  const isHere = (port: PortId): boolean => topology.isOnHost(port, host);
+  const state = { ...known, connections: assumed(connection), isHere };
   const outcome = simulate({ topology, state, headers: ample, bytes: NO_BYTES, size: 0, ingress });
   const here = carried.get(host);
   const carries = (port: PortId): boolean => here?.has(port) === true;
@@ -165,7 +174,6 @@ function stateOf({ learned }: Node): Side['state'] {
     macs: learned,
     neighbours: learned,
     errors: { mayTell: () => true },
-    connections: NO_CONNECTIONS,
   };
 }
 
@@ -178,7 +186,6 @@ function stateAfter({ learned }: Node, { after, changed }: Proposal): Side['stat
     macs: known,
     neighbours: known,
     errors: { mayTell: () => true },
-    connections: NO_CONNECTIONS,
   };
 }
 
@@ -209,8 +216,9 @@ class Comparing {
     const now = ingressOf(this.#before.topology, key, port?.id);
     const heir = port?.interface && this.#entries.portAt(host, port.interface);
     const then = ingressOf(this.#after.topology, key, heir || undefined);
-    const before = decideKey(host, { key, fields, ingress: now }, this.#before);
-    const after = decideKey(host, { key, fields, ingress: then }, this.#after);
+    const flow = { key, fields, connection: part.connection };
+    const before = decideKey(host, { ...flow, ingress: now }, this.#before);
+    const after = decideKey(host, { ...flow, ingress: then }, this.#after);
     const arrives = before.fate.effect === 'delivered' || before.fate.effect === 'answered';
     if (arrives !== (part.actions.drop === undefined)) this.otherwise++;
     const { class: kind, changed } = compare(before.fate, after.fate);

@@ -6,6 +6,7 @@
  * Invariant: a part says what is recorded or installed on that host, never what it ought to be.
  */
 import { z } from 'zod';
+import { CONNECTION_STATES } from '#virtual/connection.ts';
 import { DROPS, type DropReason } from '#virtual/drop.ts';
 import { FIELDS } from '#virtual/match.ts';
 import type { Requests } from './request.ts';
@@ -115,6 +116,8 @@ export const FlowPart = z.object({
     .optional(),
   key: hex(KEY_BYTES_MAX),
   fields: z.array(z.enum(FIELDS)),
+  /** The state of its connection, by which it was decided; absent: nobody asked. */
+  connection: z.enum(CONNECTION_STATES).optional(),
   /** Absent: adopted from an agent before, and not decided anew yet. */
   cause: CausePart.optional(),
   actions: ActionsPart,
@@ -150,7 +153,7 @@ export const WhyPart = z.object({
   /** The installed flow that this packet matches. */
   flow: FlowPart.optional(),
   /** The flow does not carry it, though it matches: its TTL, or its size, is not in its bounds. */
-  beyond: z.enum(['ttl', 'too-big']).optional(),
+  beyond: z.enum(['ttl', 'too-big', 'connection']).optional(),
   /** What would become of it, where no flow carries it. */
   walk: CausePart.optional(),
 });

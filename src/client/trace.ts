@@ -14,6 +14,8 @@ export interface TraceRequest {
   readonly host?: string;
   /** On the topology as it was at this revision; what was learned is as it is now. */
   readonly at?: number;
+  /** Which state its connection has; `new` without. Not with `host`, which knows that itself. */
+  readonly connection?: 'new' | 'established';
 }
 /** A frame that the virtual network itself sends out of a port, in hex and in words. */
 export interface TraceSend {

@@ -7,7 +7,7 @@
  * interface. Invariant: what a packet's state is does not change while its record is the same, so a
  * flow that was decided by it stays right until the record comes, or goes.
  */
-import type { Ip } from '#net/ip.ts';
+import { formatIp, isIp6, type Ip } from '#net/ip.ts';
 
 /**
  * The device where packets enter the virtual network, by its number as a network: the flood key of
@@ -34,6 +34,18 @@ export const reversed = ({ protocol, src, dst, srcPort, dstPort }: Tuple): Tuple
   srcPort: dstPort,
   dstPort: srcPort,
 });
+
+const ended = (ip: Ip, port: number): string => {
+  const text = formatIp(ip);
+  if (port === 0) return text;
+  return isIp6(ip) ? `[${text}]:${port}` : `${text}:${port}`;
+};
+/** `tcp 10.0.0.1:1024 > 10.0.0.2:80`. */
+export const formatTuple = ({ protocol, src, dst, srcPort, dstPort }: Tuple): string =>
+  `${protocolName(protocol)} ${ended(src, srcPort)} > ${ended(dst, dstPort)}`;
+
+const NAMES: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmp6' };
+export const protocolName = (protocol: number): string => NAMES[protocol] ?? `protocol ${protocol}`;
 
 /** By what a record is found. */
 export interface ConnectionKey {
@@ -91,3 +103,10 @@ export interface ConnectionsView {
 
 /** Where nobody keeps records: whatever is asked about is new. */
 export const NO_CONNECTIONS: ConnectionsView = { find: () => undefined };
+
+/** The records of one packet alone: all that is known of it is its state. */
+export const assumed = (state: ConnectionState | undefined): ConnectionsView =>
+  state === 'established' || state === 'related' ? EVERY_ANSWER : NO_CONNECTIONS;
+const EVERY_ANSWER: ConnectionsView = {
+  find: () => ({ ref: { slot: 0, generation: 0 }, direction: 'return' }),
+};

@@ -7,13 +7,14 @@
  * names the step that it led to; notes are plain data, so that an agent can send them; there are
  * at most NOTES_MAX.
  */
+import { formatTuple, type ConnectionsView } from './connection.ts';
 import { formatIp, type Ip, type Ip6 } from '#net/ip.ts';
 import { formatMac, type Mac } from '#net/mac.ts';
 import { contains, formatPrefix } from '#net/prefix.ts';
 import { fieldText } from './field-text.ts';
 import type { BridgeId, ChainId, PortId, RouterId } from './ids.ts';
 import { Match, type Field, type Headers, type Rewrites } from './match.ts';
-import type { Outcome, Step } from './outcome.ts';
+import type { Ingress, Outcome, Step } from './outcome.ts';
 import type { Tried } from './walk.ts';
 import type { ReadyBridge, ReadyRouter } from './ready.ts';
 import { shareOf } from './router/share.ts';
@@ -361,10 +362,29 @@ function observedTopology(
   };
 }
 
+/** Where packets enter: whose zone it is. */
+function entryOf(ingress: Ingress): Step['at'] {
+  if ('port' in ingress) return { kind: 'port', id: ingress.port };
+  if ('out' in ingress) return { kind: 'port', id: ingress.out };
+  return 'flood' in ingress
+    ? { kind: 'bridge', id: ingress.flood }
+    : { kind: 'router', id: ingress.heard };
+}
+
 function observedState(
   notes: Notes,
-  { macs, neighbours, errors, connections, isHere }: StateView,
+  { state: { macs, neighbours, errors, connections, isHere }, ingress }: SimulateRequest,
 ): StateView {
+  const tracked: ConnectionsView = {
+    find: (zone, tuple) => {
+      const record = connections.find(zone, tuple);
+      const found = record?.direction === 'return' ? 'its answers' : record && 'its opening';
+      const about = `connection ${formatTuple(tuple)}`;
+      const at = entryOf(ingress);
+      notes.add({ kind: 'ask', at, about, ...(found !== undefined && { found }) });
+      return record;
+    },
+  };
   const learned: LearnedView = {
     port: (bridge, vlan, mac) => {
       const place = macs.port(bridge, vlan, mac);
@@ -386,7 +406,7 @@ function observedState(
     },
     mayHear: (port, by) => neighbours.mayHear(port, by),
   };
-  return { macs: learned, neighbours: heard, errors, connections, isHere };
+  return { macs: learned, neighbours: heard, errors, connections: tracked, isHere };
 }
 
 const triedBy =
@@ -416,7 +436,7 @@ export function observe(request: Omit<SimulateRequest, 'observed'>): Observed {
   const outcome = simulate({
     ...request,
     topology: observedTopology(notes, request, match),
-    state: observedState(notes, request.state),
+    state: observedState(notes, request),
     observed: { match, steps: notes.steps, tried: triedBy(notes) },
   });
   return { outcome, notes: notes.list, notesLeftOut: notes.leftOut };

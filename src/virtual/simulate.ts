@@ -9,7 +9,7 @@
  * goes from device to device over links only (law 8).
  */
 import { enterBridge, enterFlood } from './bridge/forward.ts';
-import { filter } from './chain/filter.ts';
+import { filter, trackFor } from './chain/filter.ts';
 import type { PortId } from './ids.ts';
 import { Match, type Headers } from './match.ts';
 import type { Ingress, Outcome, Step, Verdict } from './outcome.ts';
@@ -54,6 +54,7 @@ function enterPort(walk: Walk, id: PortId): Next {
   if (port.type === 'router') {
     const refused = filter(walk, port.ready.at, port.inboundFilter);
     if (refused !== undefined) return refused;
+    trackFor(walk, port.outboundFilter);
     const router = topology.router(port.router);
     tags.push(router?.ready.tag ?? routerTag(port.router));
     if (router === undefined) return drop(walk, { kind: 'router', id: port.router }, 'no-port');
@@ -79,6 +80,7 @@ function leavePort(walk: Walk, id: PortId): Next {
   walk.outPort = id;
   const refused = filter(walk, at, port.outboundFilter);
   if (refused !== undefined) return refused;
+  trackFor(walk, port.inboundFilter);
   walk.steps.push(leave);
   if (port.peer !== undefined) return enterPort(walk, port.peer);
   if (walk.match.vlanOut === undefined) return delivered;

@@ -77,7 +77,7 @@ export interface BridgeView {
   readonly routerLinks: ReadonlySet<PortId>;
   /** How many of those that are not linked are administratively up. */
   readonly portsUp: number;
-  /** Those that are not linked, up, and have an outbound filter; changes with `floodTag`. */
+  /** Those that are not linked, up, and have a filter of either way; changes with `floodTag`. */
   readonly filtered: ReadonlySet<PortId>;
   /**
    * The port a MAC is seeded at, in every VLAN: of a linked router's port, the port of the link.

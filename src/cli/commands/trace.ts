@@ -26,6 +26,7 @@ Examples:
   mn trace "tcp 10.0.1.2:3333 > 10.0.2.2:80 from vm1" --form detailed
   mn trace "udp 10.0.1.2:1 > 192.0.2.1:2 from vm1" --form summary
   mn trace "icmp 10.0.1.2 > 10.0.2.2 from vm1" --host h1
+  mn trace "tcp 10.0.2.2:80 > 10.0.1.2:3333 from vm2" --connection established
   mn trace --live "icmp 10.0.1.2 > 10.0.2.2 from vm1" --seconds 1
   mn trace vm1 "02:00:00:00:01:02 > ff:ff:ff:ff:ff:ff arp who-has 10.0.1.1 tell 10.0.1.2"
 `;
@@ -105,6 +106,12 @@ export function addTrace(session: Session, program: Command): void {
     .addOption(new Option('--form <form>', 'how much to tell').choices(FORMS).default(FORMS[0]))
     .option('--host <host>', "by that host's agent, as it would decide now; default: the API")
     .addOption(numberOption('--at <revision>', 'on the topology as it was at that revision'))
+    .addOption(
+      new Option('--connection <state>', 'of which state its connection is; default: new').choices([
+        'new',
+        'established',
+      ]),
+    )
     .addOption(outputOption())
     .addHelpText('after', HELP)
     .action(
@@ -113,11 +120,13 @@ export function addTrace(session: Session, program: Command): void {
         const { port, frame } = await asked(session, words, options['hex'] as string | undefined);
         const host = options['host'] as string | undefined;
         const at = options['at'] as number | undefined;
+        const connection = options['connection'] as 'new' | 'established' | undefined;
         const result = await session.io.client.trace({
           port,
           frame: frame.toHex(),
           ...(host !== undefined && { host }),
           ...(at !== undefined && { at }),
+          ...(connection !== undefined && { connection }),
         });
         const format = formatOf(options);
         const form = options['form'] as Form;

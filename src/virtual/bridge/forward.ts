@@ -11,7 +11,7 @@
 import { BROADCAST, formatMac, isGroup, isReservedGroup, type Mac } from '#net/mac.ts';
 import type { BridgeId, PortId } from '../ids.ts';
 import type { Recipient, Verdict } from '../outcome.ts';
-import { filter, passes } from '../chain/filter.ts';
+import { filter, passes, trackFor } from '../chain/filter.ts';
 import { enterLeg, leaveLeg, vlanBeyond, vlanOf } from '../port/leg.ts';
 import { isSecuredElsewhere, refused } from '../port/security.ts';
 import { bridgeTag, floodTag, learningTag, portTag } from '../tags.ts';
@@ -32,6 +32,7 @@ export function enterBridge(walk: Walk, bridge: BridgeView, from: BridgePortView
   if (reason !== undefined) return drop(walk, from.ready.at, reason);
   const keptOut = filter(walk, from.ready.at, from.inboundFilter);
   if (keptOut !== undefined) return keptOut;
+  trackFor(walk, from.outboundFilter);
   if (!enterLeg(walk, from)) return drop(walk, from.ready.at, 'vlan-mismatch');
   const kept = filter(walk, at, bridge.inboundFilter);
   if (kept !== undefined) return kept;

@@ -6,7 +6,7 @@
  * one; a filter that asks where a frame came from is asked where that is known, and its port gets a
  * copy of its own; which ports those are follows from the topology alone, so no port gets two.
  */
-import { passes, refusalBy, traitsOf, type Traits } from '../chain/filter.ts';
+import { passes, refusalBy, trackFor, traitsOf, type Traits } from '../chain/filter.ts';
 import type { ChainId, PortId } from '../ids.ts';
 import type { Recipient } from '../outcome.ts';
 import { hear } from '../router/hear.ts';
@@ -78,7 +78,9 @@ export function membersOf(walk: Walk, bridge: BridgeView, { except, here }: Floo
   for (const id of [...bridge.filtered].sort()) {
     const port = walk.topology.port(id);
     const chain = port?.outboundFilter;
-    if (id === except || port === undefined || chain === undefined) continue;
+    if (id === except || port === undefined) continue;
+    trackFor(walk, port.inboundFilter);
+    if (chain === undefined) continue;
     const own = asked.origin(chain);
     if (walk.state.isHere(id)) {
       if ((own && here) || !asked.passes(port, chain)) not.push(id);

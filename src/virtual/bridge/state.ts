@@ -79,7 +79,7 @@ export class BridgeState implements BridgeView {
     else if (view.peerType === 'router') this.routerLinks.add(view.id);
     else if (view.adminStateUp) {
       this.portsUp++;
-      if (view.outboundFilter !== undefined) this.filtered.add(view.id);
+      if ((view.outboundFilter ?? view.inboundFilter) !== undefined) this.filtered.add(view.id);
     }
   }
   unplug(view: BridgePortView): void {

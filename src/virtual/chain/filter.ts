@@ -9,6 +9,7 @@ import type { DropReason } from '../drop.ts';
 import type { ChainId } from '../ids.ts';
 import type { Step, Verdict } from '../outcome.ts';
 import { chainTag } from '../tags.ts';
+import { stateOf } from '../track.ts';
 import type { ChainView, RuleView } from '../view.ts';
 import { drop, type Walk } from '../walk.ts';
 import { Subject } from './facts.ts';
@@ -110,11 +111,13 @@ export interface Traits {
   readonly origin: boolean;
   /** By which port it leaves. */
   readonly out: boolean;
+  /** Of which state its connection is. */
+  readonly state: boolean;
 }
 
 /** Of a chain and those that it leads to. */
 export function traitsOf(walk: Walk, id: ChainId): Traits {
-  let [origin, out] = [false, false];
+  let [origin, out, state] = [false, false, false];
   const seen = new Set([id]);
   for (const each of seen) {
     const chain = walk.topology.chain(each);
@@ -123,7 +126,17 @@ export function traitsOf(walk: Walk, id: ChainId): Traits {
     const { traits, jumps } = firstMatchOf(chain);
     origin ||= traits.origin;
     out ||= traits.out;
+    state ||= traits.state;
     for (const jump of jumps) seen.add(jump);
   }
-  return { origin, out };
+  return { origin, out, state };
+}
+
+/**
+ * The filter that answers to this packet will meet at a port it passes: where that asks for states,
+ * the packet's connection is to be known, though nobody asks for it on this way.
+ */
+export function trackFor(walk: Walk, answers: ChainId | undefined): void {
+  if (answers !== undefined && walk.look === undefined && traitsOf(walk, answers).state)
+    stateOf(walk);
 }

@@ -125,7 +125,7 @@ const rootKey = (start: number, free: FieldSet): string => `${start}/${free}`;
 
 export class FirstMatch {
   readonly entries: readonly Entry[];
-  readonly traits: { readonly origin: boolean; readonly out: boolean };
+  readonly traits: { readonly origin: boolean; readonly out: boolean; readonly state: boolean };
   /** Chains that rules jump to. */
   readonly jumps: ReadonlySet<ChainId>;
   /** The step of a walk that no rule decides about. */
@@ -141,7 +141,7 @@ export class FirstMatch {
     this.entries = rules.map((rule) => ({ rule, tests: testsOf(rule.condition) }));
     const asks = (fields: readonly ConditionField[]): boolean =>
       rules.some(({ condition }) => fields.some((field) => condition[field] !== undefined));
-    this.traits = { origin: asks(ASK_ORIGIN), out: asks(ASK_OUT) };
+    this.traits = { origin: asks(ASK_ORIGIN), out: asks(ASK_OUT), state: asks(['connection']) };
     this.jumps = new Set(rules.map(({ jump }) => jump).filter((jump) => jump !== undefined));
     this.#at = at;
     this.undecided = { at, did: 'no-rule' };

@@ -70,6 +70,7 @@ export const sameMember = (a: PortView | undefined, b: PortView | undefined): bo
   a.peer === b.peer &&
   a.peerType === b.peerType &&
   a.outboundFilter === b.outboundFilter &&
+  a.inboundFilter === b.inboundFilter &&
   a.vlan === b.vlan;
 
 /** The device of a port. */
