@@ -63,7 +63,10 @@ export const bootOf = (seed: number): number => Math.imul(seed, 0x9e3779b1) >>> 
 
 export interface ReplicasOptions {
   readonly connections: Connections;
-  readonly recipients: Recipients;
+  readonly recipients: Pick<
+    Recipients,
+    'of' | 'maySpeak' | 'hosts' | 'addressOf' | 'hostAt' | 'before' | 'follow'
+  >;
   readonly transport: RecordTransport;
   /** Whether there is such a device here. */
   readonly isZone: (zone: Zone) => boolean;
