@@ -6,7 +6,6 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { Edge } from '#agent/edge.ts';
 import { runControl, type Clock, type Links } from '#agent/control.ts';
-import type { RecordTransport } from '#agent/replication/replicas.ts';
 import { AgentMachine } from '#agent/machine.ts';
 import type { FromEdge, LocalInterface, ToEdge } from '#agent/messages.ts';
 import { createApi, type Api } from '#api/app.ts';
@@ -28,6 +27,7 @@ import { Logs } from '#telemetry/log.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { Workload, WORKLOAD_MTU } from './workload.ts';
+import { Datagrams } from './world-records.ts';
 
 const DEADLINE_MS = 20_000;
 /** What passes between two looks of datapaths at the clock: what happens later is later. */
@@ -229,8 +229,7 @@ export class World {
     datapath.onTunnel((remote, key, frame) => {
       const to = [...this.hosts.values()].find((h) => h.address === remote);
       if (frame.length + (isIp6(ip) ? OUTER_BYTES.ipv6 : OUTER_BYTES.ipv4) > this.#mtu) return;
-      if (this.#random() * 100 >= (this.#options.lossPercent ?? 0))
-        to?.datapath.receiveTunnel(ip, key, frame);
+      if (!this.#isLost()) to?.datapath.receiveTunnel(ip, key, frame);
     });
     this.hosts.set(name, host);
     this.#links.set(name, createLinks(host));
@@ -279,22 +278,10 @@ export class World {
     return found;
   }
 
-  /** Datagrams between agents, lost as frames are. */
-  readonly #datagrams = new Map<Ip, { readonly from: Ip; readonly bytes: Uint8Array }[]>();
-  #recordsOf({ address }: WorldHost): RecordTransport {
-    this.#datagrams.set(address, []);
-    return {
-      fd: undefined,
-      send: (to, bytes) => {
-        if (this.#random() * 100 < (this.#options.lossPercent ?? 0)) return;
-        this.#datagrams.get(to)?.push({ from: address, bytes: bytes.slice() });
-      },
-      receive: (take, max) => {
-        const come = this.#datagrams.get(address)?.splice(0, max) ?? [];
-        for (const { from, bytes } of come) take(from, bytes);
-        return come.length;
-      },
-    };
+  /** Between agents; lost as frames are. */
+  readonly #datagrams = new Datagrams(() => this.#isLost());
+  #isLost(): boolean {
+    return this.#random() * 100 < (this.#options.lossPercent ?? 0);
   }
 
   /** Lets all first packets be decided; true when there were any. */
@@ -379,7 +366,7 @@ export class World {
       now: () => this.#timeMs,
       seed,
       pathMtu: () => this.#mtu,
-      records: this.#recordsOf(host),
+      records: this.#datagrams.of(host.address),
     });
     const stop = new AbortController();
     let take: (message: FromEdge) => void = () => {};

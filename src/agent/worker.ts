@@ -14,7 +14,7 @@ import {
 import type { UpcallBudget } from '#datapath/budget.ts';
 import { openEbpf } from '#datapath/ebpf/open.ts';
 import { monotonicMs } from '#os/clock.ts';
-import { isIp6, writeIp4, writeIp6, type Ip } from '#net/ip.ts';
+import { isIp6, readIp4, readIp6, writeIp4, writeIp6, type Ip } from '#net/ip.ts';
 import { Epoll, EventFd, TimerFd } from '#os/epoll.ts';
 import { RecordSocket } from '#os/record-socket.ts';
 import { Routes } from '#os/netlink/routes.ts';
@@ -53,6 +53,9 @@ function bytesOf(address: Ip): Uint8Array {
   return bytes;
 }
 
+const ipOf = (bytes: Uint8Array): Ip =>
+  bytes.length === 4 ? readIp4(bytes, 0) : readIp6(bytes, 0);
+
 function run(port: MessagePort, data: WorkerData): void {
   using datapath = openEbpf(data);
   using routes = new Routes();
@@ -64,8 +67,8 @@ function run(port: MessagePort, data: WorkerData): void {
     seed: data.seed,
     records: {
       fd: socket.fd,
-      send: (to, bytes) => socket.send(to, data.recordUdpPort, bytes),
-      receive: (take, max) => socket.receive(take, max),
+      send: (to, bytes) => socket.send(bytesOf(to), data.recordUdpPort, bytes),
+      receive: (take, max) => socket.receive((from, bytes) => take(ipOf(from), bytes), max),
     },
     pathMtu: (address) => routes.pathMtu(bytesOf(address)),
   });

@@ -170,11 +170,7 @@ async function flowsOf(
 }
 
 function stateOf({ learned }: Node): Side['state'] {
-  return {
-    macs: learned,
-    neighbours: learned,
-    errors: { mayTell: () => true },
-  };
+  return { macs: learned, neighbours: learned, errors: { mayTell: () => true } };
 }
 
 /** What is learned once the change is made. */
@@ -182,11 +178,7 @@ function stateAfter({ learned }: Node, { after, changed }: Proposal): Side['stat
   const rows = changed.map(({ kind, id, after: put }) => (put ? { kind, id, put } : { kind, id }));
   const before: (StoredObject | undefined)[] = changed.map((one) => one.before);
   const known = learnedWithout(learned, learned.forgottenBy(after, { rows, before }));
-  return {
-    macs: known,
-    neighbours: known,
-    errors: { mayTell: () => true },
-  };
+  return { macs: known, neighbours: known, errors: { mayTell: () => true } };
 }
 
 class Comparing {

@@ -162,7 +162,7 @@ export interface Datapath extends Disposable {
    * Sends queued frames, then installs queued flows: no frame overtakes an earlier one of its flow.
    */
   commit(): void;
-  /** `run` is called before frames that were queued leave, by `commit()` or before; one at a time. */
+  /** `run` is called before queued frames leave, by `commit()` or before; there is one `run`. */
   beforeFrames(run: () => void): void;
   stats(ref: FlowRef): FlowStats;
   /**

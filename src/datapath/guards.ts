@@ -67,8 +67,7 @@ export function handedUp(
 
 /** Notes a frame in the half of its direction. */
 export function stamp(
-  key: Uint8Array,
-  frame: Uint8Array,
+  { key, frame }: { readonly key: Uint8Array; readonly frame: Uint8Array },
   { connection }: Actions,
   records: ConnectionRecords,
   nowMs: number,

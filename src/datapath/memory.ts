@@ -29,7 +29,6 @@ import { FLOOD_KEY_BIT } from '#virtual/bridge/bridge.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { FieldSet } from '#virtual/match.ts';
 import { Budgets, classOf, isUrgent, payerOf, Shares, UPCALL_BUDGET } from './budget.ts';
-import type { UpcallBudget } from './budget.ts';
 import { checkActions } from './check.ts';
 import type {
   Datapath,
@@ -405,7 +404,7 @@ class Memory implements Datapath, MemoryProbe {
     }
     this.#touch(slot, frame);
     const reason = dropped(frame, actions);
-    if (reason === undefined) stamp(this.#key, frame, actions, this.#records, this.now());
+    if (reason === undefined) stamp({ key: this.#key, frame }, actions, this.#records, this.now());
     this.#show(whereOf(entry), frame, reason ?? actions, slot.ref);
     if (reason !== undefined) return this.#drop(reason, entry);
     this.#hits++;
@@ -468,7 +467,7 @@ class Memory implements Datapath, MemoryProbe {
     else {
       if (slot !== undefined) this.#touch(slot, frame);
       reason = dropped(frame, what);
-      if (reason === undefined) stamp(this.#key, frame, what, this.#records, this.now());
+      if (reason === undefined) stamp({ key: this.#key, frame }, what!, this.#records, this.now());
     }
     if (slot !== undefined) writeEntry(this.#key, entryOf(slot.flow.key));
     if (keyed) this.#show('inject', frame, reason ?? what!, ref);

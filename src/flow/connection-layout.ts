@@ -43,7 +43,7 @@ export const CONNECTION = [
 /** Flags of TCP in `tcp` (RFC 9293 §3.1). */
 export const TCP_FLAG = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32 } as const;
 
-/** The array: `slots` records of `CONNECTION_BYTES` each. Written by the agent, stamped by others. */
+/** The array: `slots` records of `CONNECTION_BYTES` each. The agent writes, others stamp. */
 export interface ConnectionMemory {
   readonly slots: number;
   readonly bytes: Uint8Array;

@@ -31,7 +31,10 @@ export interface Half {
 
 /** Milliseconds without a packet of either direction after which a record goes. */
 export const CONNECTION_TIMEOUTS = {
-  /** TCP that nobody has answered: more than the SYNs of one attempt of Linux and BSD take. */
+  /**
+   * TCP that nobody has answered. Shorter than the 4 min of RFC 5382 REQ-5, on purpose: a record
+   * that is wanted again is made again by the next SYN, and a flood of SYNs holds fewer.
+   */
   tcpOpening: 60_000,
   /** RFC 5382 REQ-5 asks for at least 2 h 4 min; a day, so that quiet sessions live. */
   tcpEstablished: 86_400_000,
@@ -42,7 +45,7 @@ export const CONNECTION_TIMEOUTS = {
   /** RFC 4787 REQ-5 asks for at least 2 min where there are answers. */
   udpUnanswered: 30_000,
   udpAnswered: 180_000,
-  /** RFC 5508 REQ-1 asks for at least 60 s. */
+  /** RFC 5508 REQ-2 asks for at least 60 s. */
   echo: 60_000,
   /** Whatever else goes over IP: tunnels, mostly. */
   other: 600_000,

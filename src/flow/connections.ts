@@ -132,6 +132,7 @@ export class Connections implements ConnectionsView {
   /** The index of what an earlier process has left. Records whose keys are taken are dropped. */
   #restore(): void {
     const records = this.#records;
+    records.setGeneration(0, 0);
     for (let slot = this.slots - 1; slot > 0; slot--) {
       this.#lastGeneration = Math.max(this.#lastGeneration, records.generation(slot));
       if (records.generation(slot) !== 0 && this.#isSound(slot)) {
@@ -365,7 +366,7 @@ export class Connections implements ConnectionsView {
     if (this.#freeCount === 0) return undefined;
     return this.#free[--this.#freeCount]!;
   }
-  /** Of one share's oldest records, half-open ones first, the one that has been idle longest goes. */
+  /** Of one share's oldest records the one that was idle longest goes; half-open ones first. */
   #evict(
     share: string,
     why: 'evictedFull' | 'evictedShare' | 'evictedHalfOpen',

@@ -104,7 +104,8 @@ export const FLOW_KEY = [
  * struct action: one slot. `flags`: ACTION bits. A live slot is never edited, except for
  * ACTION.STALE. `in_port`, `in_key`: the entry of its flow, which every mask holds; 0 in scratch
  * slots. `vlan`: see VLAN. `dec_ttl`, `mtu`: 0 where there is none. `ip_src`, `ip_dst`: as in a
- * key. `connection`: the slot of its record, 0: none. Bits of `tos_mask` in the type of service or traffic class are set to those of `tos`.
+ * key. `connection`: the slot of its record, 0: none. Bits of `tos_mask` in the type of service or
+ * traffic class are set to those of `tos`.
  */
 export const ACTION_STRUCT = [
   { name: 'flags', type: 'u32' },

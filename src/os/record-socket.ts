@@ -3,7 +3,6 @@
  * addresses (RFC 3493 §3.7), or an IPv4 one where the kernel has no IPv6. Nothing blocks; what does
  * not fit into a buffer of the kernel is lost, as it could be on the way.
  */
-import { isIp6, readIp4, readIp6, writeIp4, writeIp6, type Ip } from '#net/ip.ts';
 import { closeFd, ERRNO, Memory, must, syscall, syscallHolding, SYS, SystemError } from './libc.ts';
 
 const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0x80000 | 0x800;
@@ -17,7 +16,8 @@ const ADDRESS_BYTES = { ip4: 16, ip6: 28 } as const;
 /** What the kernel keeps until it is read. */
 const BUFFER_BYTES = 8 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 2_048;
-const MAPPED = '00000000000000000000ffff';
+/** Bytes before an IPv4 address that is written as an IPv6 one (RFC 4291 §2.5.5.2). */
+const MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
 
 /** Bound to a port of every address of the calling thread's network namespace. */
 export class RecordSocket implements Disposable {
@@ -54,52 +54,49 @@ export class RecordSocket implements Disposable {
     syscallHolding([word], SYS.setsockopt, this.fd, level, name, word.address, word.size);
   }
 
-  send(to: Ip, port: number, bytes: Uint8Array): void {
+  /** `to`: the 4 or 16 bytes of an address. */
+  send(to: Uint8Array, port: number, bytes: Uint8Array): void {
     if (bytes.length > DATAGRAM_BYTES_MAX) throw new Error('record socket: too long a datagram');
-    const { view, address } = this.#address;
-    this.#address.bytes.fill(0);
+    const { bytes: address, view } = this.#address;
+    address.fill(0);
     view.setUint16(0, FAMILY[this.#family], true);
     view.setUint16(2, port);
-    if (this.#family === 'ip6') this.#put6(to);
-    else if (isIp6(to)) return this.#lose();
-    else writeIp4(this.#address.bytes, 4, to);
+    if (this.#family === 'ip4') {
+      if (to.length !== 4) return this.#lose();
+      address.set(to, 4);
+    } else {
+      if (to.length === 4) address.set(MAPPED, 8);
+      address.set(to, 24 - to.length);
+    }
     this.#payload.bytes.set(bytes);
     const length = ADDRESS_BYTES[this.#family];
-    const from = this.#payload.address;
-    const result = syscall(SYS.sendto, this.fd, from, bytes.length, 0, address, length);
-    if (result < 0) this.#lose();
-  }
-  #put6(to: Ip): void {
-    const { bytes } = this.#address;
-    if (isIp6(to)) return writeIp6(bytes, 8, to);
-    bytes[18] = 0xff;
-    bytes[19] = 0xff;
-    writeIp4(bytes, 20, to);
+    const [from, at] = [this.#payload.address, this.#address.address];
+    if (syscall(SYS.sendto, this.fd, from, bytes.length, 0, at, length) < 0) this.#lose();
   }
   #lose(): void {
     this.lost += 1;
   }
 
-  /** Hands over what has come, at most `max`; the bytes are valid during the call. */
-  receive(take: (from: Ip, bytes: Uint8Array) => void, max: number): number {
+  /** Hands over what has come, at most `max`; both are valid during the call. */
+  receive(take: (from: Uint8Array, bytes: Uint8Array) => void, max: number): number {
     for (let n = 0; n < max; n++) {
       this.#length.u32(0, this.#address.size);
       const [to, from] = [this.#payload.address, this.#address.address];
       const size = this.#payload.size;
       const result = syscall(SYS.recvfrom, this.fd, to, size, 0, from, this.#length.address);
       if (result === -ERRNO.EAGAIN) return n;
+      if (result === -ERRNO.EBADF) throw new SystemError('receive a datagram', -result);
       // An ICMP error about what was sent, or a signal: there may be more.
-      if (result < 0 && result !== -ERRNO.EBADF) continue;
-      if (result < 0) throw new SystemError('receive a datagram', -result);
-      take(this.#from(), this.#payload.bytes.subarray(0, result));
+      if (result >= 0) take(this.#from(), this.#payload.bytes.subarray(0, result));
     }
     return max;
   }
-  #from(): Ip {
+  #from(): Uint8Array {
     const { bytes } = this.#address;
-    if (this.#family === 'ip4') return readIp4(bytes, 4);
-    const ip = readIp6(bytes, 8);
-    return ip.startsWith(MAPPED) ? readIp4(bytes, 20) : ip;
+    if (this.#family === 'ip4') return bytes.subarray(4, 8);
+    return MAPPED.every((byte, i) => bytes[8 + i] === byte)
+      ? bytes.subarray(20, 24)
+      : bytes.subarray(8, 24);
   }
 
   [Symbol.dispose](): void {

@@ -224,7 +224,7 @@ export const DROPS = {
     code: 51,
     about: 'There was no room for one more connection record on the host.',
     remedy:
-      '`mn connections --host HOST` shows whose they are. More room: `mn agent --connections`. A port never takes more than half of it.',
+      'More room: `mn agent --connections`. A port never has more than half of it, so several ports have very many.',
   },
   'spoofed-mac': {
     code: 44,

@@ -138,7 +138,7 @@ export interface Tracked {
    */
   readonly opens: readonly Opening[];
 }
-/** `returns`: the key of the answers, where they enter. `to`: the port it leaves by, if it is one. */
+/** `returns`: the key of answers, where they enter. `to`: the port it leaves by, if it is one. */
 export interface Opening {
   readonly returns: ConnectionKey;
   readonly to: PortId | undefined;

@@ -4,9 +4,9 @@
  *
  * Level-triggered: a host is owed every record that concerns it until it has acknowledged it, and
  * all of them again when it, or its place in the network, is another one. Invariants: datagrams of
- * hosts that are no peers, that were not made with the key of the pair, or not for this process, are
- * counted and nothing else; a host may only speak of ports that it carries, shares a stateful group
- * with, or carried a moment ago.
+ * hosts that are no peers, not made with the key of the pair, or not for this process are counted
+ * and nothing else; a host may only speak of ports that it carries, shares a stateful group with,
+ * or carried a moment ago.
  */
 import type { RecordKeysTold } from '#client/record-keys.ts';
 import type { Connections } from '#flow/connections.ts';
@@ -81,7 +81,7 @@ export interface ReplicaCounters {
   readonly received: number;
   readonly retransmitted: number;
   readonly owed: number;
-  /** Datagrams: from no peer, of no known key, broken or forged, repeated or for another process. */
+  /** Datagrams: of no peer, of no known key, broken or forged, repeated or for another process. */
   readonly unknown: number;
   readonly unkeyed: number;
   readonly broken: number;
@@ -175,7 +175,7 @@ export class Replicas implements Telling {
     }
     if (peer.owed === 0) this.#owing.delete(host);
   }
-  /** As many of these as one datagram has room for, from the first on; those that ended are none. */
+  /** As many of these as a datagram has room for, from the first on; what ended is passed over. */
   #tellings(
     refs: readonly ConnectionRef[],
     nowMs: number,
