@@ -149,6 +149,9 @@ export class ConnectionRecords {
     words[base + ports / 4] = key[10]!;
   }
 
+  zone(slot: number, side: Side): Zone {
+    return this.#words[slot * WORDS + PLACES[side].zone / 4] as Zone;
+  }
   protocol(slot: number): number {
     return this.#bytes[slot * CONNECTION_BYTES + AT.protocol]!;
   }

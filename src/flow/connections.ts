@@ -316,10 +316,9 @@ export class Connections implements ConnectionsView {
   /** Ends what entered or answered in zones that are not any more. Costs a look at each record. */
   keepZones(isZone: (zone: Zone) => boolean): ConnectionKey[] {
     const gone: ConnectionRef[] = [];
-    for (const ref of this.refs()) {
-      const { forward, returns } = this.#records.read(ref.slot);
-      if (!isZone(forward.zone) || !isZone(returns.zone)) gone.push(ref);
-    }
+    for (const ref of this.refs())
+      if (!([0, 1] as const).every((side) => isZone(this.#records.zone(ref.slot, side))))
+        gone.push(ref);
     return this.remove(gone);
   }
 

@@ -35,7 +35,7 @@ const RECEIVED_MAX = 256;
 /** Hosts that have not said who they are are greeted this often. */
 const GREET_MS = 1_000;
 /** Records looked at in one tick for hosts that are to be told everything anew. */
-const RESYNC_PER_TICK = 8_192;
+const RESYNC_PER_TICK = 2_048;
 
 /** Datagrams between agents; each arrives once, twice or never. */
 export interface RecordTransport {
