@@ -74,6 +74,14 @@ test('answers come back elsewhere: the record has the new key, and the old one i
   assert.equal(table.counters().live, 1);
 });
 
+test('what looks like its own answer has no record', () => {
+  const table = open(memoryOf(16));
+  const of = { ...tuple(0), dst: tuple(0).src, dstPort: tuple(0).srcPort };
+  const own = { ...wanted(0, 1), forward: key(1, of), returns: key(1, reversed(of)) };
+  assert.equal(table.commit(own), undefined);
+  assert.equal(table.counters().live, 0);
+});
+
 test('phases and lives follow from both halves', () => {
   const none = { seenMs: 0, tcp: 0 };
   const at = (tcp: number) => ({ seenMs: 5, tcp });

@@ -6,6 +6,7 @@
  * together; whoever has no more than an equal share of a full table loses none to another; a change
  * names the keys whose flows are to be decided anew.
  */
+import { isItsOwnAnswer } from '#virtual/connection.ts';
 import type {
   ConnectionKey,
   ConnectionRef,
@@ -165,11 +166,13 @@ export class Connections implements ConnectionsView {
 
   /**
    * The record of a packet in the opening direction: made where there is none, given other keys
-   * where answers have others by now. Undefined: there is no room, and none can be made.
+   * where answers have others by now. Undefined: there is no room, and none can be made; or both
+   * its keys are one.
    */
   commit(wanted: NewRecord): Committed | undefined {
     const records = this.#records;
     const { forward, returns } = wanted;
+    if (isItsOwnAnswer(forward.tuple) && forward.zone === returns.zone) return undefined;
     records.encode(forward.zone, forward.tuple);
     const at = this.#search();
     const changed: ConnectionKey[] = [];

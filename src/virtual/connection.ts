@@ -47,6 +47,10 @@ export const formatTuple = ({ protocol, src, dst, srcPort, dstPort }: Tuple): st
 const NAMES: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmp6' };
 export const protocolName = (protocol: number): string => NAMES[protocol] ?? `protocol ${protocol}`;
 
+/** Whether its answers look as it does itself: then nobody could tell them apart. */
+export const isItsOwnAnswer = ({ src, dst, srcPort, dstPort }: Tuple): boolean =>
+  src === dst && srcPort === dstPort;
+
 /** By what a record is found. */
 export interface ConnectionKey {
   readonly zone: Zone;

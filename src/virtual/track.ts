@@ -12,6 +12,7 @@ import { ETHER_TYPE } from '#net/packet/ethernet.ts';
 import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { isIcmpError, quotedBy, type Quoted } from '#net/quoted.ts';
 import {
+  isItsOwnAnswer,
   reversed,
   type ConnectionKey,
   type ConnectionState,
@@ -173,6 +174,7 @@ function returnZone(topology: TopologyView, to: Recipient): Zone | undefined {
 function openingsOf(walk: Trackable, verdict: Verdict, tuple: Tuple): Opening[] {
   const { topology } = walk;
   if (verdict.kind !== 'forward' || !isOneHost(tuple.dst) || !isOneHost(tuple.src)) return [];
+  if (isItsOwnAnswer(tuple)) return [];
   const openings: Opening[] = [];
   for (const to of verdict.to) {
     const zone = returnZone(topology, to);
