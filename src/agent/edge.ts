@@ -32,7 +32,7 @@ import type { PathMtu } from './peers.ts';
 import { Recipients } from './replication/recipients.ts';
 import { bootOf, keysOf, Replicas, type RecordTransport } from './replication/replicas.ts';
 import { isZone, Tracking } from './tracking.ts';
-import { usageOf } from './usage.ts';
+import { notesOf, usageOf } from './usage.ts';
 
 export interface EdgeOptions {
   readonly host: HostId;
@@ -107,10 +107,11 @@ export class Edge {
     this.#bindings = bindings;
     this.#learning = learning;
     this.#neighbours = neighbours;
-    const path = { datapath, topology, state, table, bindings, learning, tracking };
+    const notes = () => notesOf(connections.counters(), replicas.counters());
+    const path = { datapath, topology, state, table, bindings, learning, tracking, notes };
     const packets = new PacketPath(path);
     this.#packets = packets;
-    this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours });
+    this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours, connections });
     this.#adoption = new Adoption({ datapath, table, packets });
     const looks = new Looks(datapath);
     this.#looks = looks;

@@ -15,7 +15,7 @@ import { compileTell } from '#flow/compile.ts';
 import type { Connections } from '#flow/connections.ts';
 import type { Entry, FlowRef } from '#flow/flow.ts';
 import { MTU_MAX } from '#flow/flow.ts';
-import { KEY, KEY_SIZE } from '#flow/layout.ts';
+import { KEY, KEY_SIZE, type Note } from '#flow/layout.ts';
 import { entryOf, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
 import type { FlowTable } from '#flow/table.ts';
@@ -54,6 +54,8 @@ export interface PacketPathOptions {
     readonly connections: Connections;
   };
   readonly tracking: Tracking;
+  /** What others count, to be noted with what is counted here. */
+  readonly notes?: () => Partial<Record<Note, number>>;
   readonly table: FlowTable;
   readonly bindings: Bindings;
   readonly learning: Learning;
@@ -98,6 +100,7 @@ export class PacketPath {
   readonly #bindings: Bindings;
   readonly #learning: Learning;
   readonly #tracking: Tracking;
+  readonly #notes: () => Partial<Record<Note, number>>;
   readonly #turns: Turns;
   readonly #drops: Partial<Record<DropReason, number>> = {};
   #upcalls = 0;
@@ -131,6 +134,7 @@ export class PacketPath {
     this.#bindings = options.bindings;
     this.#learning = options.learning;
     this.#tracking = options.tracking;
+    this.#notes = options.notes ?? (() => ({}));
     this.#large = new LargePackets(options);
   }
 
@@ -194,6 +198,7 @@ export class PacketPath {
     this.#toldDropped = dropped;
     this.#datapath.note({
       ...this.#table.counters(),
+      ...this.#notes(),
       upcalls: this.#upcalls,
       flowsInstalled: this.flows.installed,
     });

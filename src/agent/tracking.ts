@@ -18,9 +18,7 @@ import { LIMITS } from './limits.ts';
 export interface Telling {
   /** A record was made here, or is another one: to be told before frames leave. */
   opened(ref: ConnectionRef): void;
-  /** Its ends began anew. */
-  reopened(ref: ConnectionRef): void;
-  /** One of its halves went on, or ended. */
+  /** One of its halves went on, or ended, or its ends began anew. */
   wentOn(ref: ConnectionRef): void;
 }
 
@@ -78,7 +76,7 @@ export class Tracking {
     const ref = connections.at(slot);
     if (ref === undefined) return;
     connections.reopen(ref, now());
-    telling.reopened(ref);
+    telling.wentOn(ref);
   }
 
   /** What ended and what went on, of the next records in turn; the tags of what changed. */

@@ -2,11 +2,13 @@
 import { limitOf } from '#client/limits.ts';
 import type { Limit } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
-import { LIMITS as LAYOUT } from '#flow/layout.ts';
+import { LIMITS as LAYOUT, type Note } from '#flow/layout.ts';
+import { HALF_OPEN_SHARE, type ConnectionCounters, type Connections } from '#flow/connections.ts';
 import type { FlowTable } from '#flow/table.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import type { Bindings } from './bindings.ts';
 import { LIMITS } from './limits.ts';
+import type { ReplicaCounters } from './replication/replicas.ts';
 import type { Neighbours } from './neighbours.ts';
 
 export interface Used {
@@ -15,14 +17,22 @@ export interface Used {
   readonly bindings: Bindings;
   readonly macs: MacTable;
   readonly neighbours: Neighbours;
+  readonly connections: Connections;
 }
 
-export function usageOf({ datapath, table, bindings, macs, neighbours }: Used): Limit[] {
+export function usageOf(used: Used): Limit[] {
+  const { datapath, table, bindings, macs, neighbours, connections } = used;
   const { live, masks } = table.counters();
   const { parked, mostOfOnePort } = neighbours.usage();
   return [
     limitOf('flows', live, datapath.slots),
     limitOf('masks', masks, LAYOUT.MASKS_MAX),
+    limitOf('connections', connections.counters().live, connections.slots - 1),
+    limitOf(
+      'half-open-connections',
+      connections.largest().halfOpen,
+      Math.ceil(connections.slots * HALF_OPEN_SHARE),
+    ),
     limitOf('learned-macs', macs.mostOfOnePort, LIMITS.learnedPerPortMax),
     limitOf('neighbours', mostOfOnePort, LIMITS.neighboursPerPortMax),
     limitOf('parked-frames', parked, LIMITS.parkedMax),
@@ -31,3 +41,18 @@ export function usageOf({ datapath, table, bindings, macs, neighbours }: Used): 
     limitOf('port-keys', bindings.size, LAYOUT.KEYS_MAX),
   ];
 }
+
+/** What is counted of connections, for whoever reads the pinned maps. */
+export const notesOf = (
+  connections: ConnectionCounters,
+  replicas: ReplicaCounters,
+): Partial<Record<Note, number>> => ({
+  connectionsOpened: connections.opened,
+  connectionsEvicted:
+    connections.evictedFull + connections.evictedShare + connections.evictedHalfOpen,
+  recordsSent: replicas.sent,
+  recordsSentAgain: replicas.retransmitted,
+  recordsTaken: replicas.received,
+  recordsRefused: replicas.refused + replicas.unseen + replicas.unplaced,
+  datagramsRefused: replicas.unknown + replicas.unkeyed + replicas.broken + replicas.repeated,
+});

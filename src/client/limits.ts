@@ -26,6 +26,18 @@ export const LIMITS_TOLD = {
     full: 'a flow matches every field, and more first packets come',
     remedy: 'use fewer sorts of rules on one host; see whose they are: mn agent stats',
   },
+  connections: {
+    of: 'agent',
+    about: 'records of connections',
+    full: 'an older one goes for the new one, half-open ones first, of the port that has the most',
+    remedy: 'start the agent with a larger --connections',
+  },
+  'half-open-connections': {
+    of: 'agent',
+    about: 'connections of one port that nobody has answered, of the port that has the most',
+    full: 'the oldest of them goes for a new one of that port',
+    remedy: 'find the port whose workload opens so many: a scan, or a flood of SYNs',
+  },
   'learned-macs': {
     of: 'agent',
     about: 'MACs that one port taught, of the port that has the most',

@@ -11,13 +11,14 @@ import type { FieldRow } from './layout.ts';
 /**
  * struct connection. `tcp`, `seen`: of each direction, forward first: all flags of TCP that were
  * seen (TCP_FLAG), and when the last packet was (nanoseconds, as `last_used` of a flow; 0: never).
- * `flags`: CONNECTION_FLAG. `created`: nanoseconds, the same clock. Zones: where forward packets,
- * and answers, enter. Addresses and ports: as in a flow's key. `in_port`, `out_port`: ids of the
- * ports where it entered and left, as 16 bytes; 0 where it is not one.
+ * `incarnation`: which of the connections that had these keys one after another. `created`:
+ * nanoseconds, the same clock. Zones: where forward packets, and answers, enter. Addresses and
+ * ports: as in a flow's key. `in_port`, `out_port`: ids of the ports where it entered and left, as
+ * 16 bytes; 0 where it is not one.
  */
 export const CONNECTION = [
   { name: 'generation', type: 'u32' },
-  { name: 'flags', type: 'u32' },
+  { name: 'incarnation', type: 'u32' },
   { name: 'seen', type: 'u64', count: 2 },
   { name: 'tcp', type: 'u32', count: 2 },
   { name: 'created', type: 'u64' },

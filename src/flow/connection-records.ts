@@ -36,9 +36,14 @@ export interface ConnectionRecord {
   readonly inPort: PortId | undefined;
   readonly outPort: PortId | undefined;
   readonly createdMs: number;
+  /**
+   * Another one says that the same ends began anew: halves of different ones are of different
+   * connections.
+   */
+  readonly incarnation: number;
   readonly halves: readonly [forward: Half, back: Half];
 }
-export type NewRecord = Omit<ConnectionRecord, 'halves'>;
+export type NewRecord = Omit<ConnectionRecord, 'halves' | 'incarnation'>;
 
 const UUID_DIGITS = 32;
 const DASHES = [8, 13, 18, 23];
@@ -78,6 +83,13 @@ export class ConnectionRecords {
   }
   setGeneration(slot: number, generation: number): void {
     this.#words[slot * WORDS + AT.generation / 4] = generation;
+  }
+
+  incarnation(slot: number): number {
+    return this.#words[slot * WORDS + AT.incarnation / 4]!;
+  }
+  setIncarnation(slot: number, incarnation: number): void {
+    this.#words[slot * WORDS + AT.incarnation / 4] = incarnation;
   }
 
   /** Writes a key into `key`. */
@@ -217,6 +229,7 @@ export class ConnectionRecords {
       inPort: this.inPort(slot),
       outPort: this.outPort(slot),
       createdMs: this.createdMs(slot),
+      incarnation: this.incarnation(slot),
       halves: [this.half(slot, 0), this.half(slot, 1)],
     };
   }

@@ -54,7 +54,8 @@ test('a record is found by both keys, in every family, and read as it was writte
       direction: 'return',
     });
     assert.equal(table.find(record.returns.zone, record.forward.tuple), undefined);
-    const { halves, ...rest } = table.record(ref)!;
+    const { halves, incarnation, ...rest } = table.record(ref)!;
+    assert.equal(incarnation, ref.generation);
     assert.deepEqual(rest, record);
     assert.equal(halves[0].seenMs, 1_000.5 + n);
     assert.deepEqual(table.commit(record), { ref, fresh: false, changed: [] });

@@ -135,7 +135,8 @@ export class Connections implements ConnectionsView {
     const records = this.#records;
     records.setGeneration(0, 0);
     for (let slot = this.slots - 1; slot > 0; slot--) {
-      this.#lastGeneration = Math.max(this.#lastGeneration, records.generation(slot));
+      const given = Math.max(records.generation(slot), records.incarnation(slot));
+      this.#lastGeneration = Math.max(this.#lastGeneration, given);
       if (records.generation(slot) !== 0 && this.#isSound(slot)) {
         this.#used = Math.max(this.#used, slot + 1);
         this.#link(slot);
@@ -193,10 +194,24 @@ export class Connections implements ConnectionsView {
     return { ref: this.#publish(slot), fresh: true, changed: [...changed, returns] };
   }
 
-  /** A record of another host, with the halves as they are known there. */
-  receive({ halves, ...wanted }: ConnectionRecord): Committed | undefined {
+  /**
+   * A record of another host, with the halves as they are known there. `owner`: that host sees the
+   * packets of who opened it, so it knows best whether the connection began anew; what others know
+   * of another incarnation is of no use.
+   */
+  receive(
+    { halves, incarnation, ...wanted }: ConnectionRecord,
+    owner: boolean,
+  ): Committed | undefined {
+    const { forward } = wanted;
+    const known = this.find(forward.zone, forward.tuple);
+    const other =
+      known?.direction === 'forward' && this.#records.incarnation(known.ref.slot) !== incarnation;
+    if (other && !owner) return { ref: known.ref, fresh: false, changed: [] };
     const committed = this.commit(wanted);
     if (committed === undefined) return undefined;
+    if (other && !committed.fresh) this.#begin(committed.ref.slot);
+    this.#records.setIncarnation(committed.ref.slot, incarnation);
     for (const side of [0, 1] as const) this.touch(committed.ref, side, halves[side]);
     // Who takes a record in may hold flows of both keys that were decided without.
     const changed = committed.fresh ? [...committed.changed, wanted.forward] : committed.changed;
@@ -217,9 +232,12 @@ export class Connections implements ConnectionsView {
   /** The same ends begin anew (RFC 9293 §3.6.1): nothing was seen of it yet. */
   reopen(ref: ConnectionRef, nowMs: number): void {
     if (!this.#is(ref)) return;
-    const { slot } = ref;
+    this.#begin(ref.slot);
+    this.#records.setIncarnation(ref.slot, this.#nextGeneration());
+    this.#records.stamp(ref.slot, 0, { seenMs: nowMs, tcp: 0 });
+  }
+  #begin(slot: number): void {
     this.#records.clear(slot);
-    this.#records.stamp(slot, 0, { seenMs: nowMs, tcp: 0 });
     this.#told.fill(0, slot * 2, slot * 2 + 2);
     this.#toldEnds.fill(0, slot * 2, slot * 2 + 2);
     this.#shares.setHalfOpen(slot, true);
@@ -399,8 +417,12 @@ export class Connections implements ConnectionsView {
     changed.push(...this.#drop(best));
   }
 
+  #nextGeneration(): number {
+    return (this.#lastGeneration = (this.#lastGeneration + 1) >>> 0 || 1);
+  }
   #publish(slot: number): ConnectionRef {
-    const generation = (this.#lastGeneration = (this.#lastGeneration + 1) >>> 0 || 1);
+    const generation = this.#nextGeneration();
+    this.#records.setIncarnation(slot, generation);
     this.#records.setGeneration(slot, generation);
     this.#used = Math.max(this.#used, slot + 1);
     this.#told.fill(0, slot * 2, slot * 2 + 2);

@@ -389,6 +389,13 @@ export const NOTES = [
   'invalidated',
   'expiredIdle',
   'expiredAge',
+  'connectionsOpened',
+  'connectionsEvicted',
+  'recordsSent',
+  'recordsSentAgain',
+  'recordsTaken',
+  'recordsRefused',
+  'datagramsRefused',
 ] as const;
 export type Note = (typeof NOTES)[number];
 /** Counters of the agent that outlive it: places that there are for them. */

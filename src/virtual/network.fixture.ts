@@ -2,7 +2,7 @@
  * For tests of the walk: a network said in names, frames in text, and what came of them as text.
  * Tables of learned MACs and neighbours, and the budget of errors, are the real ones.
  */
-import { NO_CONNECTIONS } from './connection.ts';
+import { NO_CONNECTIONS, type ConnectionsView } from './connection.ts';
 import assert from 'node:assert/strict';
 import { parseIp, type Ip } from '#net/ip.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
@@ -34,6 +34,7 @@ export class Network {
   readonly macs = new MacTable({ perPortMax: 16, ageMs: 10 });
   readonly neighbours = new NeighbourTable({ perPortMax: 4 });
   readonly errors = new ErrorBudget();
+  connections: ConnectionsView = NO_CONNECTIONS;
   /** Which ports are of this host; all, unless told. */
   here: (port: PortId) => boolean = () => true;
   /** Asked in vain. */
@@ -142,7 +143,7 @@ export class Network {
     return {
       macs: this.macs,
       errors: this.errors,
-      connections: NO_CONNECTIONS,
+      connections: this.connections,
       isHere: (port) => this.here(port),
       neighbours: {
         neighbour: (port, address) =>

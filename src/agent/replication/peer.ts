@@ -8,8 +8,8 @@
  */
 import type { ConnectionRef } from '#virtual/connection.ts';
 
-/** Datagrams on their way to one host. */
-export const WINDOW = 64;
+/** Datagrams on their way to one host: as many as one acknowledgement can tell of. */
+export const WINDOW = 32;
 /** The first pause before a datagram is sent again, and the longest; each is twice the last. */
 const RETRY_FIRST_MS = 20;
 export const RETRY_LONGEST_MS = 1_000;
@@ -21,6 +21,9 @@ const SEEN_BITS = 32;
 /** Numbers of earlier processes that are remembered. */
 const PAST_MAX = 64;
 
+/** Datagrams that ask for everything, one a tick, beside all others that carry the question. */
+const ASKS = 4;
+
 interface Sent {
   readonly refs: readonly ConnectionRef[];
   readonly sentMs: number;
@@ -29,6 +32,14 @@ interface Sent {
 export class Peer {
   /** Of the other process; 0: not known. */
   boot = 0;
+  /** Told with every datagram: another number asks to be told everything anew. */
+  wants = 0;
+  /** What it wanted last. */
+  wanted = 0;
+  /** It told of devices that are not seen here: once they are, it is asked for everything. */
+  toldUnseen = false;
+  /** Ticks in which it is asked again: any of these datagrams may get lost. */
+  asking = 0;
   /** Datagrams sent again. */
   retransmitted = 0;
   #sequence = 0;
@@ -147,6 +158,13 @@ export class Peer {
   again(): void {
     this.#owesAck = true;
   }
+  /** Asks to be told everything anew. */
+  ask(): void {
+    this.toldUnseen = false;
+    this.wants = (this.wants + 1) & 0xffff;
+    this.asking = ASKS;
+  }
+
   /** Whether a number is of a process that came before: then somebody repeats its words. */
   isPast(boot: number): boolean {
     return this.#past.includes(boot);
@@ -156,6 +174,7 @@ export class Peer {
     if (this.boot !== 0) this.#past.unshift(this.boot);
     this.#past.length = Math.min(this.#past.length, PAST_MAX);
     this.boot = boot;
+    this.wanted = 0;
     this.#newest = 0;
     this.#seen = 0;
     this.#retryMs = RETRY_FIRST_MS;

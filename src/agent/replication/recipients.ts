@@ -62,6 +62,11 @@ export class Recipients {
     if (at !== undefined) hosts.add(at);
   }
 
+  /** Whether packets of who opened it enter at that host. */
+  owns(host: HostId, { inPort }: Concern): boolean {
+    return inPort !== undefined && this.#topology.location(inPort)?.host === host;
+  }
+
   maySpeak(host: HostId, concern: Concern): boolean {
     if (this.#concerned(concern).has(host)) return true;
     return [concern.inPort, concern.outPort].some((port) => {

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { CONNECTION_BYTES, TCP_FLAG } from '#flow/connection-layout.ts';
 import { Connections } from '#flow/connections.ts';
 import type { Ip } from '#net/ip.ts';
-import { reversed, type Tuple, type Zone } from '#virtual/connection.ts';
+import { reversed, type ConnectionRef, type Tuple, type Zone } from '#virtual/connection.ts';
 import { HOST_IDS } from '#virtual/topology.arbitrary.ts';
 import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
 import type { HostId, PortId } from '#virtual/ids.ts';
@@ -41,6 +41,8 @@ class Host {
   readonly net: Net;
   readonly inbox: { readonly from: Ip; readonly bytes: Uint8Array }[] = [];
   boot = 1;
+  /** Whether the devices of all connections are in its topology. */
+  sees = true;
   connections!: Connections;
   replicas!: Replicas;
   changed = 0;
@@ -66,6 +68,7 @@ class Host {
       connections: this.connections,
       recipients: {
         of: (concern) => new Set([...of(concern)].filter((id) => id !== idOf(number))),
+        owns: (host, { inPort }) => idOf(net.at.get(inPort!)!) === host,
         maySpeak: (host, concern) =>
           of(concern).has(host) ||
           [concern.inPort, concern.outPort].some((port) => net.former.get(port!)?.has(host)),
@@ -84,7 +87,7 @@ class Host {
           return come.length;
         },
       },
-      isZone: (zone) => zone === ZONE,
+      isZone: (zone) => this.sees && zone === ZONE,
       now: () => net.now,
       boot: this.boot * 10 + number,
     });
@@ -200,6 +203,64 @@ test('an end is told, and both hosts let the record go together', () => {
   settle(net, hosts);
   const here = a.connections.find(ZONE, tuple(4))!.ref;
   assert.equal(a.connections.record(here)!.halves[1].tcp & TCP_FLAG.RST, TCP_FLAG.RST);
+});
+
+test('what a host is told before it sees the devices, it asks for once it does', () => {
+  const { net, hosts } = network();
+  settle(net, hosts);
+  const [a, b] = hosts as [Host, Host, Host];
+  b.sees = false;
+  a.commit(5, PORT_IDS[0]!, PORT_IDS[1]!);
+  settle(net, hosts);
+  assert.equal(b.has(5), false);
+  b.sees = true;
+  b.replicas.follow([]);
+  // The first question is lost.
+  net.wire.length = 0;
+  settle(net, hosts);
+  assert.ok(b.has(5));
+});
+
+test('the same ends begin anew: what was seen of the connection before them is forgotten', () => {
+  const { net, hosts } = network();
+  settle(net, hosts);
+  const [a, b] = hosts as [Host, Host, Host];
+  // A third host that never answers keeps nothing from being told rightly.
+  a.commit(7, PORT_IDS[0]!, PORT_IDS[2]!);
+  a.commit(6, PORT_IDS[0]!, PORT_IDS[1]!);
+  settle(net, [a, b]);
+  const [here, there] = [a, b].map((host) => host.connections.find(ZONE, tuple(6))!.ref) as [
+    ConnectionRef,
+    ConnectionRef,
+  ];
+  const { ACK, FIN } = TCP_FLAG;
+  a.connections.touch(here, 0, { seenMs: net.now, tcp: ACK | FIN });
+  b.connections.touch(there, 1, { seenMs: net.now, tcp: ACK | FIN });
+  for (const [host, ref] of [
+    [a, here],
+    [b, there],
+  ] as const)
+    host.replicas.wentOn(ref);
+  settle(net, [a, b]);
+  a.connections.reopen(here, net.now);
+  a.replicas.wentOn(here);
+  // What the other host tells meanwhile is of the one before.
+  b.replicas.wentOn(there);
+  settle(net, [a, b]);
+  const tcp = (host: Host, ref: ConnectionRef) =>
+    host.connections.record(ref)!.halves.map((half) => half.tcp);
+  assert.deepEqual(tcp(a, here), [0, 0]);
+  assert.deepEqual(tcp(b, there), [0, 0]);
+  b.connections.touch(there, 1, { seenMs: net.now, tcp: ACK });
+  a.replicas.wentOn(here);
+  settle(net, [a, b]);
+  assert.deepEqual(tcp(b, there), [0, ACK], 'told again, it is the same one');
+  // Its record ended here and is made anew: that is another connection, too.
+  a.connections.remove([here]);
+  b.connections.touch(there, 1, { seenMs: net.now, tcp: FIN });
+  a.commit(6, PORT_IDS[0]!, PORT_IDS[1]!);
+  settle(net, [a, b]);
+  assert.deepEqual(tcp(b, there), [0, 0]);
 });
 
 type Event = readonly [what: string, n: number, port: number];

@@ -65,7 +65,7 @@ export interface ReplicasOptions {
   readonly connections: Connections;
   readonly recipients: Pick<
     Recipients,
-    'of' | 'maySpeak' | 'hosts' | 'addressOf' | 'hostAt' | 'before' | 'follow'
+    'of' | 'owns' | 'maySpeak' | 'hosts' | 'addressOf' | 'hostAt' | 'before' | 'follow'
   >;
   readonly transport: RecordTransport;
   /** Whether there is such a device here. */
@@ -86,8 +86,10 @@ export interface ReplicaCounters {
   readonly unkeyed: number;
   readonly broken: number;
   readonly repeated: number;
-  /** Records of which the sender may not speak. */
+  /** Records of which the sender may not speak, of devices not seen here, without room. */
   readonly refused: number;
+  readonly unseen: number;
+  readonly unplaced: number;
 }
 
 export class Replicas implements Telling {
@@ -96,7 +98,6 @@ export class Replicas implements Telling {
   /** By epoch. */
   readonly #keys = new Map<number, RecordKeys>();
   #current: RecordKeys | undefined;
-  readonly #reopened = new Set<number>();
   /** Who has records to be sent. */
   readonly #owing = new Set<HostId>();
   #greetedMs = -Infinity;
@@ -110,6 +111,8 @@ export class Replicas implements Telling {
     broken: 0,
     repeated: 0,
     refused: 0,
+    unseen: 0,
+    unplaced: 0,
   };
 
   constructor(options: ReplicasOptions) {
@@ -134,10 +137,6 @@ export class Replicas implements Telling {
   }
 
   opened(ref: ConnectionRef): void {
-    this.#owe(ref);
-  }
-  reopened(ref: ConnectionRef): void {
-    this.#reopened.add(ref.slot);
     this.#owe(ref);
   }
   wentOn(ref: ConnectionRef): void {
@@ -185,7 +184,7 @@ export class Replicas implements Telling {
     let room = ROOM;
     for (const ref of refs) {
       const record = this.#options.connections.record(ref);
-      const telling = record && tellingOf(record, nowMs, this.#reopened.has(ref.slot));
+      const telling = record && tellingOf(record, nowMs);
       if (telling !== undefined) {
         room -= sizeOfRecord(telling);
         if (room < 0) break;
@@ -200,7 +199,8 @@ export class Replicas implements Telling {
     const key = this.#current?.keys.get(host);
     if (to === undefined || key === undefined || this.#current === undefined) return;
     const { boot, transport } = this.#options;
-    const of = { epoch: this.#current.epoch, boot, sequence, peerBoot: peer.boot };
+    const { epoch } = this.#current;
+    const of = { epoch, boot, sequence, peerBoot: peer.boot, wants: peer.wants };
     transport.send(to, encode({ ...of, ...peer.acknowledging() }, records, key));
     this.#count.sent += records.length;
   }
@@ -244,6 +244,8 @@ export class Replicas implements Telling {
       return;
     }
     peer.acknowledged(header.ack, header.ackBits, now());
+    if (header.wants !== peer.wanted) this.#resync.set(host, 0);
+    peer.wanted = header.wants;
     if (header.sequence === 0) return;
     if (!peer.isNew(header.sequence)) {
       this.#count.repeated += 1;
@@ -265,12 +267,16 @@ export class Replicas implements Telling {
       this.#count.refused += 1;
       return;
     }
-    if (!isZone(told.forward.zone) || !isZone(told.returns.zone)) return;
+    // Not seen here yet, perhaps: once the topology is another one, it is asked for.
+    if (!isZone(told.forward.zone) || !isZone(told.returns.zone)) {
+      this.#count.unseen += 1;
+      this.#peer(host).toldUnseen = true;
+      return;
+    }
     this.#count.received += 1;
-    const before = connections.find(told.forward.zone, told.forward.tuple);
-    if (told.reopened && before?.direction === 'forward') connections.reopen(before.ref, now());
-    const committed = connections.receive(recordOf(told, now()));
-    if (committed !== undefined) for (const key of committed.changed) tags.push(connectionTag(key));
+    const committed = connections.receive(recordOf(told, now()), recipients.owns(host, told));
+    if (committed === undefined) this.#count.unplaced += 1;
+    else for (const key of committed.changed) tags.push(connectionTag(key));
   }
 
   /** Sends again what was not acknowledged, and goes on telling hosts everything anew. */
@@ -278,12 +284,13 @@ export class Replicas implements Telling {
     const nowMs = this.#options.now();
     for (const [host, peer] of this.#peers) {
       peer.retry(nowMs);
+      if (peer.asking > 0) this.#datagram(host, peer, [], 0);
+      peer.asking = Math.max(0, peer.asking - 1);
       if (peer.owed > 0) this.#owing.add(host);
     }
     this.#resyncSome();
     this.#greet();
     this.flush();
-    if (this.#owing.size === 0) this.#reopened.clear();
   }
   #greet(): void {
     const nowMs = this.#options.now();
@@ -322,6 +329,11 @@ export class Replicas implements Telling {
     for (const host of this.#peers.keys())
       if (recipients.addressOf(host) === undefined) this.#forget(host);
     this.#greet();
+    for (const [host, peer] of this.#peers) {
+      if (!peer.toldUnseen) continue;
+      peer.ask();
+      this.#datagram(host, peer, [], 0);
+    }
     if (moved === 'all') for (const host of this.#peers.keys()) this.#resync.set(host, 0);
     else for (const port of moved) for (const ref of connections.byPort(port)) this.#owe(ref);
     this.flush();

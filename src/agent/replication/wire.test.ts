@@ -38,7 +38,7 @@ const recordsOf = (ips: fc.Arbitrary<Ip>): fc.Arbitrary<TellingRecord> =>
       outPort: portId,
       ages: fc.tuple(age, age),
       tcp: fc.tuple(fc.nat(255), fc.nat(255)),
-      reopened: fc.boolean(),
+      incarnation: u32,
     })
     .map(({ protocol, zones, ips: [a, b, c, d], ports: [i, j, k, l], ...rest }) => ({
       ...rest,
@@ -57,7 +57,15 @@ const lists = fc.array(records, { maxLength: RECORDS_MAX }).map((all) => {
   return all.filter((record) => (room -= sizeOfRecord(record)) >= 0);
 });
 const headers = fc.record(
-  { epoch: u32, boot: u32, sequence: u32, peerBoot: u32, ack: u32, ackBits: u32 },
+  {
+    epoch: u32,
+    boot: u32,
+    sequence: u32,
+    peerBoot: u32,
+    ack: u32,
+    ackBits: u32,
+    wants: fc.nat(0xffff),
+  },
   { noNullPrototype: true },
 );
 const key = new Uint8Array(32).fill(7);
@@ -112,7 +120,7 @@ test('junk, and junk made with the key, does no harm', () => {
 /** Bytes as a datagram with as many records as they hold by chance, and the MAC of the key. */
 function remade(body: Uint8Array): Uint8Array {
   new DataView(body.buffer).setUint16(28, body.length % 5);
-  const header = { epoch: 0, boot: 0, sequence: 0, peerBoot: 0, ack: 0, ackBits: 0 };
+  const header = { epoch: 0, boot: 0, sequence: 0, peerBoot: 0, ack: 0, ackBits: 0, wants: 0 };
   const macBytes = encode(header, [], key).length - 32;
   const out = new Uint8Array(body.length + macBytes);
   out.set(body);

@@ -16,14 +16,16 @@ export const DATAGRAM_BYTES_MAX = 1_400;
 const MAGIC = 0x4d4e_5231;
 const HEADER_BYTES = 32;
 const MAC_BYTES = 16;
-const RECORD_BYTES = { ip4: 28 + 32 + 4 * 4, ip6: 28 + 32 + 4 * 16 } as const;
+/** Of a record before its addresses, and with them. */
+const FIXED_BYTES = 64;
+const RECORD_BYTES = { ip4: FIXED_BYTES + 4 * 4, ip6: FIXED_BYTES + 4 * 16 } as const;
 /** Records of one datagram, at most. */
 export const RECORDS_MAX = Math.floor(
   (DATAGRAM_BYTES_MAX - HEADER_BYTES - MAC_BYTES) / RECORD_BYTES.ip4,
 );
 /** An age that stands for "never". */
 const NEVER = 0xffff_ffff;
-const FLAG = { six: 1, reopened: 2 } as const;
+const FLAG = { six: 1 } as const;
 
 /**
  * `boot`: a random number of the sending process; `peerBoot`: that of the receiving one, as far as
@@ -37,6 +39,8 @@ export interface Header {
   readonly peerBoot: number;
   readonly ack: number;
   readonly ackBits: number;
+  /** Whenever it is another number, the sender wants to be told everything anew. */
+  readonly wants: number;
 }
 /** A record, with ages in place of times: milliseconds since; undefined: never. */
 export interface TellingRecord {
@@ -46,16 +50,11 @@ export interface TellingRecord {
   readonly outPort: PortId | undefined;
   readonly ages: readonly [number | undefined, number | undefined];
   readonly tcp: readonly [number, number];
-  /** The ends began anew: what was seen before is of another connection. */
-  readonly reopened: boolean;
+  readonly incarnation: number;
 }
 
 /** `nowMs`: on the clock of the record. */
-export function tellingOf(
-  record: ConnectionRecord,
-  nowMs: number,
-  reopened: boolean,
-): TellingRecord {
+export function tellingOf(record: ConnectionRecord, nowMs: number): TellingRecord {
   const { halves, createdMs: _, ...rest } = record;
   const age = (seenMs: number): number | undefined =>
     seenMs === 0 ? undefined : Math.max(0, Math.round(nowMs - seenMs));
@@ -63,18 +62,18 @@ export function tellingOf(
     ...rest,
     ages: [age(halves[0].seenMs), age(halves[1].seenMs)],
     tcp: [halves[0].tcp, halves[1].tcp],
-    reopened,
   };
 }
 /** The record as it is on this clock; never older than the clock. */
 export function recordOf(told: TellingRecord, nowMs: number): ConnectionRecord {
-  const { ages, tcp, reopened: _, ...rest } = told;
+  const { ages, tcp, ...rest } = told;
   const half = (side: 0 | 1) => {
     const age = ages[side];
     return { seenMs: age === undefined ? 0 : Math.max(1, nowMs - age), tcp: tcp[side] };
   };
   const halves = [half(0), half(1)] as const;
-  return { ...rest, createdMs: Math.max(1, halves[0].seenMs, halves[1].seenMs), halves };
+  // What is made of it must not say that packets were seen which only the answers' half knows.
+  return { ...rest, createdMs: halves[0].seenMs || halves[1].seenMs || 1, halves };
 }
 
 const isSix = ({ forward }: TellingRecord): boolean => isIp6(forward.tuple.src);
@@ -100,13 +99,13 @@ const putIp = (bytes: Uint8Array, at: number, ip: Ip): void => {
 };
 
 /**
- * One record: flags, protocol, flags of TCP of both halves; zones; ages; ports; ids of the ports;
- * addresses.
+ * One record: family, protocol, flags of TCP of both halves; zones; ages; ports; ids of the ports;
+ * incarnation; addresses.
  */
 function putRecord(view: DataView, bytes: Uint8Array, at: number, record: TellingRecord): number {
   const { forward, returns, ages, tcp } = record;
   const six = isSix(record);
-  bytes[at] = (six ? FLAG.six : 0) | (record.reopened ? FLAG.reopened : 0);
+  bytes[at] = six ? FLAG.six : 0;
   bytes[at + 1] = forward.tuple.protocol;
   bytes[at + 2] = tcp[0];
   bytes[at + 3] = tcp[1];
@@ -119,16 +118,17 @@ function putRecord(view: DataView, bytes: Uint8Array, at: number, record: Tellin
   }
   putId(bytes, at + 28, record.inPort);
   putId(bytes, at + 44, record.outPort);
+  view.setUint32(at + 60, record.incarnation);
   const wide = six ? 16 : 4;
   const ips = [forward.tuple.src, forward.tuple.dst, returns.tuple.src, returns.tuple.dst];
-  for (const [i, ip] of ips.entries()) putIp(bytes, at + 60 + wide * i, ip);
-  return at + 60 + 4 * wide;
+  for (const [i, ip] of ips.entries()) putIp(bytes, at + FIXED_BYTES + wide * i, ip);
+  return at + FIXED_BYTES + 4 * wide;
 }
 
 function recordAt(view: DataView, bytes: Uint8Array, at: number): TellingRecord {
   const six = (bytes[at]! & FLAG.six) !== 0;
   const wide = six ? 16 : 4;
-  const ip = (i: number): Ip => (six ? readIp6 : readIp4)(bytes, at + 60 + wide * i);
+  const ip = (i: number): Ip => (six ? readIp6 : readIp4)(bytes, at + FIXED_BYTES + wide * i);
   const key = (i: 0 | 1): ConnectionKey => ({
     zone: view.getUint32(at + 4 + 4 * i) as Zone,
     tuple: {
@@ -150,7 +150,7 @@ function recordAt(view: DataView, bytes: Uint8Array, at: number): TellingRecord 
     outPort: idAt(bytes, at + 44),
     ages: [age(0), age(1)],
     tcp: [bytes[at + 2]!, bytes[at + 3]!],
-    reopened: (bytes[at]! & FLAG.reopened) !== 0,
+    incarnation: view.getUint32(at + 60),
   };
 }
 
@@ -174,6 +174,7 @@ export function encode(
   view.setUint32(20, header.ack);
   view.setUint32(24, header.ackBits);
   view.setUint16(28, records.length);
+  view.setUint16(30, header.wants);
   let at = HEADER_BYTES;
   for (const record of records) at = putRecord(view, bytes, at, record);
   bytes.set(macOf(bytes.subarray(0, at), key), at);
@@ -205,6 +206,7 @@ export function decode(
     peerBoot: view.getUint32(16),
     ack: view.getUint32(20),
     ackBits: view.getUint32(24),
+    wants: view.getUint16(30),
   };
   const records: TellingRecord[] = [];
   let at = HEADER_BYTES;

@@ -282,7 +282,7 @@ _Static_assert(sizeof(struct sighting) == 64, "sighting");
 
 struct connection {
 	__u32 generation;
-	__u32 flags;
+	__u32 incarnation;
 	__u64 seen[2];
 	__u32 tcp[2];
 	__u64 created;
