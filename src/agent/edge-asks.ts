@@ -7,10 +7,12 @@
  */
 import type { Ask, AskKind, AskOf, PartOf } from '#client/asks.ts';
 import type { Datapath } from '#datapath/datapath.ts';
+import type { Connections } from '#flow/connections.ts';
 import type { FlowTable } from '#flow/table.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Bindings } from './bindings.ts';
+import { connections, ruleCounts, ruleLog } from './firewall-asks.ts';
 import { flows, why } from './flow-asks.ts';
 import { decideAnswer, interfacesAnswer } from './decide-asks.ts';
 import type { FromEdge } from './messages.ts';
@@ -27,6 +29,7 @@ export interface EdgeContext {
   readonly table: FlowTable;
   readonly bindings: Bindings;
   readonly packets: PacketPath;
+  readonly connections: Connections;
   readonly looks: Looks;
 }
 /**
@@ -48,6 +51,9 @@ export const EDGE_ANSWERS = {
   interfaces: interfacesAnswer,
   sight,
   drops,
+  'rule-counts': ruleCounts,
+  'rule-log': ruleLog,
+  connections,
 } as const satisfies { readonly [K in AskKind]?: EdgeAnswer<K> };
 
 type AnyAnswer = (ask: Ask, context: EdgeContext) => Generator<Slice<unknown>, void, void>;

@@ -12,7 +12,8 @@ import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions } from '#flow/flow.ts';
 import { Connections } from '#flow/connections.ts';
 import { FlowTable } from '#flow/table.ts';
-import type { HostId } from '#virtual/ids.ts';
+import type { HostId, RuleId } from '#virtual/ids.ts';
+import type { KindName } from '#virtual/kind.ts';
 import type { FieldSet } from '#virtual/match.ts';
 import type { Outcome } from '#virtual/outcome.ts';
 import type { Tag } from '#virtual/tags.ts';
@@ -31,6 +32,8 @@ import { PacketPath } from './packets.ts';
 import type { PathMtu } from './peers.ts';
 import { Recipients } from './replication/recipients.ts';
 import { bootOf, keysOf, Replicas, type RecordTransport } from './replication/replicas.ts';
+import { RuleCounts } from './rule-counts.ts';
+import { RuleLog } from './rule-log.ts';
 import { isZone, Tracking } from './tracking.ts';
 import { notesOf, usageOf } from './usage.ts';
 
@@ -51,13 +54,11 @@ type Post = (message: FromEdge) => void;
 /** Nothing goes to other hosts, and nothing comes. */
 const NO_RECORDS: RecordTransport = { fd: undefined, send: () => {}, receive: () => 0 };
 
-/** Whether bridges or routers may be gone after it. */
-const removesDevices = (event: WatchEvent): boolean =>
+/** Whether objects of such kinds may be gone after it. */
+const removes = (event: WatchEvent, kinds: readonly KindName[]): boolean =>
   event.type === 'snapshot' ||
   (event.type === 'change' &&
-    event.change.rows.some(
-      ({ kind, put }) => put === undefined && (kind === 'bridge' || kind === 'router'),
-    ));
+    event.change.rows.some(({ kind, put }) => put === undefined && kinds.includes(kind)));
 
 export class Edge {
   readonly #topology = new Topology();
@@ -71,6 +72,7 @@ export class Edge {
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
   readonly #looks: Looks;
+  readonly #forgetRules: () => void;
   readonly #now: () => number;
   readonly #usage: () => Limit[];
   #limits: readonly Limit[] = [];
@@ -108,14 +110,32 @@ export class Edge {
     this.#learning = learning;
     this.#neighbours = neighbours;
     const notes = () => notesOf(connections.counters(), replicas.counters());
-    const path = { datapath, topology, state, table, bindings, learning, tracking, notes };
+    const isRule = (id: RuleId): boolean => topology.get('rule', id) !== undefined;
+    const rules = {
+      counts: new RuleCounts({ table, datapath, isRule }),
+      log: new RuleLog(clock, seed),
+    };
+    this.#forgetRules = () => {
+      rules.counts.forget();
+      rules.log.forget(isRule);
+    };
+    const path = { datapath, topology, state, table, bindings, learning, tracking, rules, notes };
     const packets = new PacketPath(path);
     this.#packets = packets;
     this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours, connections });
     this.#adoption = new Adoption({ datapath, table, packets });
     const looks = new Looks(datapath);
     this.#looks = looks;
-    this.#asks = new EdgeAsks({ host, topology, datapath, table, bindings, packets, looks });
+    this.#asks = new EdgeAsks({
+      host,
+      topology,
+      datapath,
+      table,
+      bindings,
+      packets,
+      connections,
+      looks,
+    });
   }
 
   /** Nothing is decided, and nothing adopted is touched, before all three are known. */
@@ -243,7 +263,8 @@ export class Edge {
     this.#packets.invalidate(changed);
     this.#packets.invalidate(this.#neighbours.follow());
     this.#replicas.follow(event.type === 'change' ? event.change.rows : 'all');
-    if (removesDevices(event)) this.#packets.invalidate(this.#tracking.follow());
+    if (removes(event, ['rule', 'chain'])) this.#forgetRules();
+    if (removes(event, ['bridge', 'router'])) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
   }
 

@@ -23,6 +23,7 @@ export interface Carried {
 export class FlowCache {
   readonly #datapath: Datapath;
   readonly #table: FlowTable;
+  readonly #onRemoval: (refs: readonly FlowRef[]) => void;
   /** Stale flows, not deleted yet. */
   readonly #removals: FlowRef[] = [];
   /** By slot: the largest packet that a flow carries; 0: any. */
@@ -30,9 +31,11 @@ export class FlowCache {
   /** Flows given to the datapath since the start. */
   installed = 0;
 
-  constructor(datapath: Datapath, table: FlowTable) {
+  /** `onRemoval`: is told of flows before both forget them. */
+  constructor(datapath: Datapath, table: FlowTable, onRemoval: (refs: readonly FlowRef[]) => void) {
     this.#datapath = datapath;
     this.#table = table;
+    this.#onRemoval = onRemoval;
     this.#mtus = new Uint16Array(datapath.slots);
   }
 
@@ -112,6 +115,7 @@ export class FlowCache {
   deleteSome(): void {
     if (this.#removals.length === 0) return;
     const now = this.#removals.splice(0, LIMITS.removedAtOnceMax);
+    this.#onRemoval(now);
     this.#datapath.remove(now);
     this.#table.remove(now);
   }

@@ -41,6 +41,8 @@ import type { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { Neighbours } from './neighbours.ts';
 import { LargePackets } from './too-big.ts';
+import type { RuleCounts } from './rule-counts.ts';
+import type { RuleLog } from './rule-log.ts';
 import type { Tracking } from './tracking.ts';
 import type { Parked } from './waiting.ts';
 
@@ -54,6 +56,7 @@ export interface PacketPathOptions {
     readonly connections: Connections;
   };
   readonly tracking: Tracking;
+  readonly rules: { readonly counts: RuleCounts; readonly log: RuleLog };
   /** What others count, to be noted with what is counted here. */
   readonly notes?: () => Partial<Record<Note, number>>;
   readonly table: FlowTable;
@@ -100,6 +103,7 @@ export class PacketPath {
   readonly #bindings: Bindings;
   readonly #learning: Learning;
   readonly #tracking: Tracking;
+  readonly rules: PacketPathOptions['rules'];
   readonly #notes: () => Partial<Record<Note, number>>;
   readonly #turns: Turns;
   readonly #drops: Partial<Record<DropReason, number>> = {};
@@ -124,7 +128,9 @@ export class PacketPath {
   constructor(options: PacketPathOptions) {
     this.#datapath = options.datapath;
     this.#turns = new Turns(options.datapath, LIMITS.turns);
-    this.flows = new FlowCache(options.datapath, options.table);
+    this.flows = new FlowCache(options.datapath, options.table, (refs) =>
+      options.rules.counts.removed(refs),
+    );
     this.#topology = options.topology;
     this.#state = options.state;
     const { topology, bindings, state } = options;
@@ -134,6 +140,7 @@ export class PacketPath {
     this.#bindings = options.bindings;
     this.#learning = options.learning;
     this.#tracking = options.tracking;
+    this.rules = options.rules;
     this.#notes = options.notes ?? (() => ({}));
     this.#large = new LargePackets(options);
   }
@@ -275,7 +282,7 @@ export class PacketPath {
     if ('port' in ingress) this.#noteSeen(key, ingress.port);
     this.#effects(outcome, packet);
     const { verdict } = outcome;
-    if (verdict.kind === 'answer') return;
+    if (verdict.kind === 'answer') return this.#matched(outcome, packet);
     if (verdict.kind === 'collect') return this.#collect(packet, entry);
     if (verdict.kind === 'wait') {
       const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
@@ -304,6 +311,13 @@ export class PacketPath {
     return { ...decision, actions: { ...actions, connection: opened.connection } };
   }
 
+  /** Tells of the rules that a packet matched; `counted`: its flow counts it. */
+  #matched({ steps, logged }: Outcome, { frame, ingress }: Packet, counted = false): void {
+    const port = 'port' in ingress ? ingress.port : undefined;
+    for (const each of logged ?? []) this.rules.log.write({ ...each, port });
+    if (!counted) this.rules.counts.one(steps, frame.length);
+  }
+
   /** Keeps a fragment for a router, and decides about its datagram when that is whole. */
   #collect({ frame, ingress }: Packet, entry: Entry): void {
     if (!('port' in ingress)) return this.#count('local-refused');
@@ -317,6 +331,7 @@ export class PacketPath {
     const packet: Packet = { key, frame: whole.frame, gsoSize: 0, ingress, whole };
     const outcome = this.#settled(packet);
     this.#effects(outcome, packet);
+    this.#matched(outcome, packet);
     const { verdict } = outcome;
     if (verdict.kind === 'drop') this.#count(verdict.reason);
     // It was put together for the router: to anybody else it would go in one piece, too large.
@@ -383,6 +398,7 @@ export class PacketPath {
     const outcome = this.#settled(packet);
     this.#effects(outcome, packet);
     const { verdict } = outcome;
+    if (verdict.kind !== 'wait') this.#matched(outcome, packet);
     if (verdict.kind === 'answer') return;
     if (verdict.kind === 'collect') return this.#count('local-refused');
     if (verdict.kind === 'wait') {
@@ -414,6 +430,7 @@ export class PacketPath {
     if (actions.drop !== undefined) this.#count(actions.drop);
     // A flow would be for those that fit; the first of them makes it.
     else if (packetSize(frame, gsoSize) > (actions.mtu ?? MTU_MAX)) {
+      this.#matched(outcome, packet);
       this.#injected += 1;
       return this.#execute(packet, decision);
     }
@@ -421,6 +438,7 @@ export class PacketPath {
     const now = this.#datapath.now();
     const flow = { key, fields, tags, cause, now };
     const ref = outcome.cacheable ? this.flows.add(flow, actions) : undefined;
+    this.#matched(outcome, packet, ref !== undefined && actions.drop === undefined);
     if (actions.drop !== undefined) return;
     this.#injected += 1;
     if (ref === undefined) this.#execute(packet, decision);

@@ -14,6 +14,7 @@ import { Asks } from './asks.ts';
 import { healthRoutes } from './health-routes.ts';
 import { backupRoutes } from './backup-routes.ts';
 import { historyRoutes } from './history-routes.ts';
+import { connectionRoutes } from './connection-routes.ts';
 import { flowRoutes } from './flow-routes.ts';
 import { HISTORY_LIMITS, type HistoryLimits } from './history-rows.ts';
 import { History } from './history.ts';
@@ -34,6 +35,7 @@ import { resourceRoutes } from './resources.ts';
 import { rollbackRoutes } from './rollback.ts';
 import { json, onlyQuery, type Route } from './route.ts';
 import { selfRoutes } from './self-routes.ts';
+import { ruleRoutes } from './rule-routes.ts';
 import { sightRoutes } from './sight-routes.ts';
 import { systemRoutes } from './system-routes.ts';
 import { authenticate, type Caller, SOCKET_CALLER } from './tokens.ts';
@@ -114,7 +116,9 @@ function routesOf(node: Node): Route[] {
     ...hostRoutes(node),
     ...healthRoutes(node),
     ...askRoutes(node),
+    ...connectionRoutes(node),
     ...flowRoutes(node),
+    ...ruleRoutes(node),
     ...sightRoutes(node),
     whatIfRoute(node),
     ...systemRoutes(node),

@@ -2,19 +2,16 @@
  * `/v1/flows`, `/v1/why`: live flows of all hosts and their causes, asked of the agents that have
  * them.
  *
- * Invariants: a host that does not answer is named with why (to tenants: that there is one), and
- * never left out in silence; a tenant is told of flows that enter at its own ports, and of what is
- * on their way only what a trace would tell it; nothing is answered from what agents answered
- * before.
+ * Invariants: a host that does not answer is named (`host-pages.ts`); a tenant is told of flows
+ * that enter at its own ports, and of what is on their way only what a trace would tell it; nothing
+ * is answered from what agents answered before.
  */
 import type { AskOf } from '#client/asks.ts';
 import {
   FLOWS_PER_ASK_MAX,
   type FlowPage,
-  type FlowPart,
   type FlowRow,
   type MissingHost,
-  PORTS_PER_ASK_MAX,
   type WhyPacket,
   type WhyPair,
 } from '#client/flows.ts';
@@ -26,150 +23,23 @@ import { WhyBody } from './flow-bodies.ts';
 import { dropsBeside } from './flow-drops.ts';
 import { leadsTo, targetOf } from './flow-pairs.ts';
 import { causeLines, flowRow, type Reader, readerOf, titleOf } from './flow-rows.ts';
-import { find, PAGE_LIMIT } from './lists.ts';
+import { askHosts, hostWord, pageOf } from './host-pages.ts';
+import { find } from './lists.ts';
 import type { Node } from './node.ts';
 import { Refusal, refuseField } from './problems.ts';
-import { type Call, integerOf, json, NOT_HOSTS, onlyQuery, readBody, type Route } from './route.ts';
+import { type Call, json, NOT_HOSTS, onlyQuery, readBody, type Route } from './route.ts';
 
-/** Hosts asked at a time for one page: what is beyond its limit is asked for in vain. */
-const HOSTS_AT_ONCE = 8;
 /** Flows of one port looked at for a pair; further ones are not, and that is told. */
 export const PAIR_FLOWS_MAX = 10_000;
 
-/** A host to be asked, and the ports that the caller wants to know of; undefined: of all. */
-interface Asked {
-  readonly host: string;
-  readonly ports?: readonly string[];
-}
-interface Place {
-  readonly host: string;
-  readonly slot: number;
-}
-
-const encode = ({ host, slot }: Place): string =>
-  Buffer.from(JSON.stringify([host, slot])).toString('base64url');
-function placeOf(text: string | null): Place | undefined {
-  if (text === null) return undefined;
-  try {
-    const place: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
-    if (Array.isArray(place) && typeof place[0] === 'string' && Number.isInteger(place[1]))
-      return { host: place[0], slot: place[1] as number };
-  } catch {
-    // Not ours: refused below.
-  }
-  throw refuseField('after', 'must be the `next` of an earlier page');
-}
-
-function limitOf(query: URLSearchParams): number {
-  const limit = integerOf(query, 'limit', PAGE_LIMIT);
-  if (limit >= 1 && limit <= FLOWS_PER_ASK_MAX) return limit;
-  throw refuseField('limit', `must be a number from 1 to ${FLOWS_PER_ASK_MAX}`);
-}
-
-/** How a host is called in what the caller is told. */
-export const hostWord = ({ topology, operator }: Reader, host: string): string =>
-  operator ? titleOf(topology, 'host', host) : 'a host';
-
-/** Ports that the caller sees, by the host that carries them. */
-export function portsByHost({ topology, sees }: Reader): Asked[] {
-  const ports = new Map<string, string[]>();
-  for (const port of topology.list('port')) {
-    const host = topology.location(port.id as PortId)?.host;
-    if (host === undefined || !sees('port', port)) continue;
-    ports.getOrInsertComputed(host, () => []).push(port.id);
-  }
-  for (const own of ports.values())
-    if (own.length > PORTS_PER_ASK_MAX)
-      throw refuseField(
-        'port',
-        `must be given: more than ${PORTS_PER_ASK_MAX} ports are on a host`,
-      );
-  return [...ports].map(([host, own]) => ({ host, ports: own }));
-}
-
-/** Whom to ask for a list. */
-function askedBy(query: URLSearchParams, reader: Reader): Asked[] {
-  const { topology, operator, sees } = reader;
-  const named = query.get('port');
-  const wanted = query.get('host');
-  if (wanted !== null && !operator)
-    throw refuseField('host', 'is for operators: tenants ask by port');
-  const host = wanted === null ? undefined : find(topology, 'host', wanted, sees).id;
-  let asked: Asked[];
-  if (named !== null) {
-    const { id } = find(topology, 'port', named, sees);
-    const at = topology.location(id as PortId)?.host;
-    asked = at === undefined ? [] : [{ host: at, ports: [id] }];
-  } else if (operator) asked = [...topology.list('host')].map(({ id }) => ({ host: id }));
-  else asked = portsByHost(reader);
-  return asked
-    .filter((one) => host === undefined || one.host === host)
-    .toSorted((a, b) => (a.host < b.host ? -1 : 1));
-}
-
-interface FlowsAnswer {
-  readonly host: string;
-  readonly parts: readonly FlowPart[];
-  /** Of a host that did not answer. */
-  readonly why?: string;
-}
-
-/** Asks hosts; of one that is dead says so at once. */
-async function askFlows(
-  node: Node,
-  { request, caller }: Call,
-  asked: readonly (Asked & { readonly after: number })[],
-  limit: number,
-): Promise<FlowsAnswer[]> {
-  const questions = asked
-    .filter(({ host }) => !node.hosts.isDead(host))
-    .map(({ host, ports, after }) => {
-      const of = ports === undefined ? {} : { ports: [...ports] };
-      return { host, ask: { kind: 'flows', limit, after, ...of } as const };
-    });
-  const options = { signal: request.signal, caller: caller.id };
-  const answers = new Map(
-    (await node.asks.each(questions, options)).map((answer) => [answer.host, answer]),
-  );
-  return asked.map(({ host }) => {
-    const answer = answers.get(host);
-    if (answer === undefined) return { host, parts: [], why: 'it is dead: nothing is heard of it' };
-    if (answer.failed === undefined) return answer;
-    return { host, parts: [], why: answer.failed.message };
-  });
-}
-
 async function listFlows(node: Node, call: Call): Promise<FlowPage> {
-  const { query, caller } = call;
-  onlyQuery(query, ['host', 'port', 'limit', 'after']);
-  const reader = readerOf(caller.token, node.replica.topology);
-  const limit = limitOf(query);
-  const from = placeOf(query.get('after'));
-  const asked = askedBy(query, reader)
-    .filter(({ host }) => from === undefined || host >= from.host)
-    .map((one) => ({ ...one, after: one.host === from?.host ? from.slot : -1 }));
-  const items: FlowRow[] = [];
-  const missing: MissingHost[] = [];
-  let next: Place | undefined;
-  for (let i = 0; i < asked.length && next === undefined; i += HOSTS_AT_ONCE) {
-    const some = asked.slice(i, i + HOSTS_AT_ONCE);
-    const room = limit - items.length;
-    for (const { host, parts, why } of await askFlows(node, call, some, room)) {
-      if (next !== undefined) break;
-      if (why !== undefined) missing.push({ host: hostWord(reader, host), why });
-      for (const [n, part] of parts.entries()) {
-        const row = flowRow(host, part, reader);
-        if (row !== undefined) items.push(row);
-        const last = n + 1 === parts.length && parts.length < room && host === asked.at(-1)?.host;
-        const whole = items.length === limit || n + 1 === room;
-        if (!whole || last) continue;
-        next = { host, slot: part.slot };
-        break;
-      }
-    }
-  }
-  const { revision } = reader.topology;
-  return { revision, items, missing, ...(next !== undefined && { next: encode(next) }) };
+  onlyQuery(call.query, ['host', 'port', 'limit', 'after']);
+  const reader = readerOf(call.caller.token, node.replica.topology);
+  return pageOf(node, call, reader, {
+    most: FLOWS_PER_ASK_MAX,
+    ask: (of) => ({ kind: 'flows', ...of }),
+    rowOf: (host, part) => flowRow(host, part, reader),
+  });
 }
 
 /** One question to the host that carries a port, or has a flow; its refusal names that. */
@@ -271,10 +141,10 @@ async function flowsBetween(
   if (host === undefined) return [];
   const target = targetOf(node, topology, to);
   const rows: FlowRow[] = [];
-  const asked = { host, ports: [from] };
   let looked = 0;
   for (let after = -1; ;) {
-    const [answer] = await askFlows(node, call, [{ ...asked, after }], FLOWS_PER_ASK_MAX);
+    const ask: AskOf<'flows'> = { kind: 'flows', limit: FLOWS_PER_ASK_MAX, after, ports: [from] };
+    const [answer] = await askHosts(node, call, [{ host, ask }]);
     const parts = answer?.parts ?? [];
     if (answer?.why !== undefined) missing.push({ host: hostWord(reader, host), why: answer.why });
     looked += parts.length;

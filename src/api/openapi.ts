@@ -10,6 +10,7 @@ import { FindingSchema, HEALTH_ASKS } from '#client/health-asks.ts';
 import { LogLevelBody } from './health-routes.ts';
 import { BackupBody } from './backup-routes.ts';
 import { FlowPageBody, FlowRowBody, WhyBody, WhyPacketBody, WhyPairBody } from './flow-bodies.ts';
+import { ConnectionPageBody, RuleCountsBody, RuleLogBody } from '#client/firewall.ts';
 import { DropsBody } from '#client/sight.ts';
 import { LocateBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
@@ -301,6 +302,9 @@ const askSchemas = (): Record<string, Json> => ({
   WhyPair: schemaOf(WhyPairBody, 'output'),
   WhatIfRequest: schemaOf(WhatIfBody, 'input'),
   WhatIf: schemaOf(WhatIfResultBody, 'output'),
+  ConnectionPage: schemaOf(ConnectionPageBody, 'output'),
+  RuleCounts: schemaOf(RuleCountsBody, 'output'),
+  RuleLog: schemaOf(RuleLogBody, 'output'),
   Drops: schemaOf(DropsBody, 'output'),
 });
 

@@ -22,7 +22,7 @@ import { KIND_NAMES } from '#virtual/kind.ts';
 import { fieldsOf } from '#virtual/match.ts';
 import type { Topology } from '#virtual/topology.ts';
 import { describeOutcome } from '#virtual/trace.ts';
-import { hostWord, portsByHost } from './flow-routes.ts';
+import { hostWord, portsByHost } from './host-pages.ts';
 import { flowRow, type Reader, readerOf } from './flow-rows.ts';
 import { sightOf } from './lists.ts';
 import type { Node } from './node.ts';

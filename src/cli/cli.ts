@@ -26,6 +26,8 @@ import { addRollback } from './commands/rollback.ts';
 import { addStatus } from './commands/status.ts';
 import { addSupportBundle } from './commands/support-bundle.ts';
 import { addToken } from './commands/token.ts';
+import { addConnections } from './commands/connections.ts';
+import { addRuleLooks } from './commands/rule-looks.ts';
 import { addDrops } from './commands/drops.ts';
 import { addFlows } from './commands/flows.ts';
 import { addTrace } from './commands/trace.ts';
@@ -113,6 +115,8 @@ export function buildProgram(session: Session): Command {
     addPortBinding(session, port);
     addPortLink(session, port);
   }
+  const rule = kinds.get('rule');
+  if (rule !== undefined) addRuleLooks(session, rule);
   addAttach(session, program);
   addApply(session, program);
   addDiff(session, program);
@@ -129,6 +133,7 @@ export function buildProgram(session: Session): Command {
   addSupportBundle(session, program);
   addTrace(session, program);
   addFlows(session, program);
+  addConnections(session, program);
   addDrops(session, program);
   addCapture(session, program);
   addWhy(session, program);

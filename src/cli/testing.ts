@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { ApiError } from '#client/errors.ts';
 import { healthClient } from '#client/health.ts';
+import { firewallQuestions } from '#client/firewall.ts';
 import { flowQuestions } from '#client/flows.ts';
 import type { Client, KnownToken, Problem, Status, WatchEvent } from '#client/types.ts';
 import type { TraceResult } from '#client/trace.ts';
@@ -175,6 +176,7 @@ class Fake implements FakeApi {
       learn: hostsOnly,
       answerAsk: hostsOnly,
       ...healthClient({ send: hostsOnly, get: hostsOnly, ask: hostsOnly, open: hostsOnly }),
+      ...firewallQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
       ...flowQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
       recordKeys: hostsOnly,
       whatIf: hostsOnly,

@@ -8,6 +8,14 @@
  * the API's to say. An agent is asked only what it said, on its stream, that it answers.
  */
 import { z } from 'zod';
+import {
+  ConnectionPart,
+  ConnectionsAsk,
+  RuleCountsAsk,
+  RuleCountsPart,
+  RuleLogAsk,
+  RuleLogPart,
+} from './firewall.ts';
 import { HEALTH_ASKS } from './health-asks.ts';
 import { FlowPart, FlowsAsk, WhyAsk, WhyPart } from './flows.ts';
 import { DecideAsk, DecidePart, InterfacePart, InterfacesAsk } from './decided.ts';
@@ -56,6 +64,24 @@ export const ASKS = {
     lasts: false,
     ask: DropsAsk,
     part: DropsPart,
+  },
+  'rule-counts': {
+    about: 'How many packets rules have matched.',
+    lasts: false,
+    ask: RuleCountsAsk,
+    part: RuleCountsPart,
+  },
+  'rule-log': {
+    about: 'The last packets that logged rules matched.',
+    lasts: false,
+    ask: RuleLogAsk,
+    part: RuleLogPart,
+  },
+  connections: {
+    about: 'The connections that are known, in the order of their slots.',
+    lasts: false,
+    ask: ConnectionsAsk,
+    part: ConnectionPart,
   },
   flows: {
     about: 'Live flows, in the order of their slots.',

@@ -9,6 +9,7 @@ import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { askAnswers } from './asks.ts';
 import { healthClient } from './health.ts';
+import { firewallQuestions } from './firewall.ts';
 import { flowQuestions } from './flows.ts';
 import { historyClient } from './history.ts';
 import { checked, type Fetch, parse, requestsBy, withBody, writtenOf } from './request.ts';
@@ -47,6 +48,7 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     ...recordKeysClient(requests),
     ...looking(requests),
     ...flowQuestions(requests),
+    ...firewallQuestions(requests),
     ...whatIfClient(requests),
     list,
     listAll: async (kind, where = {}, at) => {

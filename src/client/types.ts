@@ -9,6 +9,7 @@ import type { SelfClient } from './self.ts';
 import type { AskAnswers, AskEvent, AskKind } from './asks.ts';
 import type { HealthClient } from './health.ts';
 import type { Looking } from './sight.ts';
+import type { FirewallQuestions } from './firewall.ts';
 import type { FlowQuestions } from './flows.ts';
 import type { HistoryClient, ObjectChange } from './history.ts';
 import type { TraceRequest, TraceResult } from './trace.ts';
@@ -233,6 +234,7 @@ export type KnownToken = Token & { readonly id: string };
 export interface Client
   extends
     AskAnswers,
+    FirewallQuestions,
     FlowQuestions,
     HealthClient,
     HistoryClient,

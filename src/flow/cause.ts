@@ -29,8 +29,9 @@ function wordOf(item: Item): Step | Verdict | Rewrites {
   return 'verdict' in item ? item.verdict : item.rewrites;
 }
 const ROWS_MAX = 2 ** 30;
-const stepText = ({ at, did, detail }: Step): string =>
-  detail === undefined ? `${did} ${at.kind} ${at.id}` : `${did} ${at.kind} ${at.id} ${detail}`;
+/** Another rule may stand where one stood. */
+const stepText = ({ at, did, detail, rule }: Step): string =>
+  `${did} ${at.kind} ${at.id} ${rule ?? ''} ${detail ?? ''}`;
 
 function recipientText(to: Recipient): string {
   const vlan = to.vlan === undefined ? '' : ` vlan ${to.vlan}`;

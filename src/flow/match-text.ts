@@ -92,8 +92,13 @@ function protocolWords(told: Told): string[] {
 }
 
 /** `key`: KEY_SIZE bytes, masked or not. A flow that matches nothing of a frame is `any`. */
-export function matchText(key: Uint8Array, fields: FieldSet): string {
-  const told = toldOf(key, fields);
+export const matchText = (key: Uint8Array, fields: FieldSet): string => textOf(toldOf(key, fields));
+
+/** A packet, but for what changes from hop to hop and says little. */
+export const packetText = (headers: Headers): string =>
+  textOf({ ...headers, ipTtl: undefined, ipTos: undefined });
+
+function textOf(told: Told): string {
   const { ethSrc, ethDst, vlan, ipTtl, ipTos, ipFrag } = told;
   const words = [
     ...pair(ethSrc, ethDst, formatMac),

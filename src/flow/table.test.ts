@@ -141,7 +141,7 @@ class Model {
       const found = table.find(fields, Uint8Array.from(Buffer.from(key, 'hex')));
       if (!stale) assert.deepEqual(found && id(found), id(ref));
       else assert.notDeepEqual(found && id(found), id(ref));
-      assert.deepEqual(table.cause(ref), stale ? undefined : flow.cause);
+      assert.deepEqual(table.cause(ref), flow.cause);
       assert.deepEqual(new Set(table.tags(ref)), stale ? new Set() : flow.tags);
       const match = table.match(ref);
       assert.deepEqual(match && [hex(match.key), match.fields], stale ? undefined : [key, fields]);

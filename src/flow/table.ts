@@ -282,6 +282,8 @@ export class FlowTable {
       else this.#masks.set(fields, users);
       this.#entries.remove(slot, fields);
       this.#count.stale--;
+      if (this.#cause[slot] !== NONE) this.#causes.release(this.#cause[slot]!);
+      this.#cause[slot] = NONE;
       this.#state[slot] = FREE;
       this.#next[slot] = NONE;
       this.#chain[slot] = this.#freeLast;
@@ -349,11 +351,11 @@ export class FlowTable {
   }
 
   /**
-   * Why a flow is what it is; undefined when it is not in use or was adopted and not reconciled
-   * yet.
+   * Why a flow is what it is, or was, until it is removed; undefined when it was adopted and not
+   * reconciled yet.
    */
   cause(ref: FlowRef): Cause | undefined {
-    if (!this.#is(ref) || this.#state[ref.slot] !== LIVE) return undefined;
+    if (!this.#is(ref) || this.#cause[ref.slot] === NONE) return undefined;
     return this.#causes.read(this.#cause[ref.slot]!);
   }
   tags(ref: FlowRef): Tag[] {
@@ -479,8 +481,6 @@ export class FlowTable {
     }
     if (this.#state[slot] === ADOPTED) this.#count.adopted--;
     this.#index.remove(this.#chain[slot]!);
-    if (this.#cause[slot] !== NONE) this.#causes.release(this.#cause[slot]!);
-    this.#cause[slot] = NONE;
     this.#state[slot] = STALE;
     this.#entries.leave(slot);
     this.#count.live--;

@@ -185,6 +185,11 @@ export class Match {
     this.#now.vlan = before ?? this.#vlan;
   }
 
+  /** All headers as they are now: to tell of the packet, never to decide about it. */
+  headers(): Headers {
+    return { ...this.#now };
+  }
+
   /** The frame's bytes, for what no field carries. From here on the walk cannot be cached. */
   payload(): Uint8Array {
     this.#beyondKey = true;

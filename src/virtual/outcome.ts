@@ -6,8 +6,8 @@ import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { ConnectionKey, ConnectionState, FoundConnection } from './connection.ts';
 import type { DropReason } from './drop.ts';
-import type { AnyId, BridgeId, PortId, RouterId } from './ids.ts';
-import type { FieldSet, Guards, Rewrites } from './match.ts';
+import type { AnyId, BridgeId, PortId, RouterId, RuleId } from './ids.ts';
+import type { FieldSet, Guards, Headers, Rewrites } from './match.ts';
 import type { Tag } from './tags.ts';
 
 /**
@@ -121,6 +121,8 @@ export interface Step {
     | 'leave'
     | 'drop';
   readonly detail?: string;
+  /** Of a step that a rule took. */
+  readonly rule?: RuleId;
 }
 
 /** What a walk made of the packet's connection, because a rule asked for its state. */
@@ -144,6 +146,12 @@ export interface Opening {
   readonly to: PortId | undefined;
 }
 
+/** A packet that a logged rule matched, with its headers as they were there. */
+export interface Logged {
+  readonly rule: RuleId;
+  readonly headers: Headers;
+}
+
 export interface Outcome {
   readonly verdict: Verdict;
   readonly rewrites: Rewrites;
@@ -164,6 +172,11 @@ export interface Outcome {
    * that whoever asked need not wait for the store.
    */
   readonly tells: readonly Tell[];
+  /**
+   * What is to be written down of this packet: it may say more of it than the flow matches.
+   * Undefined: no logged rule matched.
+   */
+  readonly logged?: readonly Logged[];
   /** Undefined: no rule asked. */
   readonly connection: Tracked | undefined;
   /** Neighbours that answered a router port as it knew them. */

@@ -122,6 +122,7 @@ export function simulate(request: SimulateRequest): Outcome {
     crossed: [],
     entered: undefined,
     tried: observed?.tried,
+    logged: undefined,
     cut: undefined,
     charge: undefined,
     tags: [],
@@ -146,5 +147,6 @@ export function simulate(request: SimulateRequest): Outcome {
     connection: trackedOf(walk, verdict),
     confirms: walk.confirms,
     steps: walk.steps,
+    ...(walk.logged !== undefined && { logged: walk.logged }),
   };
 }

@@ -152,6 +152,8 @@ export interface RuleView {
   readonly action: 'accept' | 'drop' | 'reject' | 'return' | 'jump' | 'continue';
   /** Where a rule that jumps goes on. */
   readonly jump: ChainId | undefined;
+  /** What it matches is written down. */
+  readonly log: boolean;
   readonly condition: ConditionView;
 }
 /** A chain. Another value whenever one of its rules is another, so work on it may be kept by it. */

@@ -5,7 +5,7 @@
 import type { Ip } from '#net/ip.ts';
 import type { DeviceId, PortId } from './ids.ts';
 import type { Match, Rewrites } from './match.ts';
-import type { Claim, Ingress, Recipient, Send, Step, Tell, Verdict } from './outcome.ts';
+import type { Claim, Ingress, Logged, Recipient, Send, Step, Tell, Verdict } from './outcome.ts';
 import type { DropReason } from './drop.ts';
 import type { Tag } from './tags.ts';
 import type { Look } from './track.ts';
@@ -33,6 +33,8 @@ export interface Walk {
   entered: Rewrites | undefined;
   /** Who looks on at every rule that is asked. */
   readonly tried: Tried | undefined;
+  /** What logged rules matched; undefined: none did. */
+  logged: Logged[] | undefined;
   /** The smallest MTU in bytes to which the packet must be cut; undefined: it fits. */
   cut: number | undefined;
   /** The port whose budget pays for the error that the walk ended in. */

@@ -18,9 +18,9 @@ import {
   showList,
   watchOf,
 } from '../listing.ts';
+import { tellMissing } from '../pages.ts';
 import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
 import { select } from '../where.ts';
-import { tellMissing } from './flows.ts';
 
 const COLUMNS: readonly ListColumn<DropRow>[] = [
   { name: 'host', title: 'HOST', value: ({ host }) => host },
@@ -44,9 +44,7 @@ async function load(session: Session, options: Options, told: Set<string>): Prom
     (name) => options[name] as string | undefined,
   );
   const { rows, missing } = await session.io.client.drops({ host, port, reason });
-  const fresh = missing.filter((one) => !told.has(`${one.host} ${one.why}`));
-  tellMissing(session, fresh);
-  for (const one of fresh) told.add(`${one.host} ${one.why}`);
+  tellMissing(session, missing, told);
   return [...rows];
 }
 

@@ -5,7 +5,7 @@
  * Invariant: what is not shown is said: hosts that did not answer, and that there are more.
  */
 import type { Command } from 'commander';
-import { FLOWS_PER_ASK_MAX, type FlowRow, type MissingHost } from '#client/flows.ts';
+import { FLOWS_PER_ASK_MAX, type FlowRow } from '#client/flows.ts';
 import { examples } from '../examples.ts';
 import { followLooks } from '../following.ts';
 import { count, styled, type Style } from '../format.ts';
@@ -18,12 +18,9 @@ import {
   showList,
   watchOf,
 } from '../listing.ts';
+import { loadPages, type PageQuery, SHOWN, SHOWN_MAX } from '../pages.ts';
 import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
 import { select } from '../where.ts';
-
-/** Flows shown unless told, and at most: agents are asked for all that are shown. */
-const SHOWN = 1_000;
-const SHOWN_MAX = 100_000;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -94,45 +91,11 @@ export const FLOW_COLUMNS: readonly ListColumn<FlowRow>[] = [
   },
 ];
 
-/** Hosts that are missing, on stderr: the answer is not all there is. */
-export function tellMissing({ io }: Session, missing: readonly MissingHost[]): void {
-  for (const { host, why } of missing)
-    io.err(`${styled(io, 'yellow', 'note:')} without ${host}: ${why}\n`);
-}
-
 /** Flows of all pages, as far as they are to be shown. */
-async function loadFlows(session: Session, options: Options, told: Set<string>) {
+function loadFlows(session: Session, options: Options, told: Set<string>): Promise<FlowRow[]> {
   const { client } = session.io;
-  const most = (options['limit'] as number | undefined) ?? SHOWN;
-  const [host, port] = [options['host'], options['port']] as (string | undefined)[];
-  const rows: FlowRow[] = [];
-  const missing: MissingHost[] = [];
-  let after: string | undefined;
-  do {
-    const limit = Math.min(FLOWS_PER_ASK_MAX, most - rows.length);
-    const page = await client.flows({
-      limit,
-      ...(host !== undefined && { host }),
-      ...(port !== undefined && { port }),
-      ...(after !== undefined && { after }),
-    });
-    rows.push(...page.items);
-    missing.push(...page.missing);
-    after = page.next;
-  } while (after !== undefined && rows.length < most);
-  tellMissing(
-    session,
-    missing.filter(({ host: name, why }) => !told.has(`${name} ${why}`)),
-  );
-  for (const { host: name, why } of missing) told.add(`${name} ${why}`);
-  if (after !== undefined && !told.has('more')) {
-    session.io.err(
-      `${styled(session.io, 'yellow', 'note:')} there are more than ${most} flows: ` +
-        'ask by --port or --host, or with a larger --limit\n',
-    );
-    told.add('more');
-  }
-  return rows;
+  const fetch = (query: PageQuery) => client.flows(query);
+  return loadPages(session, options, { told, fetch, perPage: FLOWS_PER_ASK_MAX, noun: 'flows' });
 }
 
 /** `3 packets, 180 bytes`. */

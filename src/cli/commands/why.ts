@@ -14,7 +14,8 @@ import { UsageError } from '../io.ts';
 import { showAnswer, watchOption } from '../listing.ts';
 import { PACKET_GRAMMAR, packetOf } from '../packets.ts';
 import { action, outputOption, type Session } from '../session.ts';
-import { carriedWord, entryWord, span, tellMissing, verdictWord } from './flows.ts';
+import { tellMissing } from '../pages.ts';
+import { carriedWord, entryWord, span, verdictWord } from './flows.ts';
 
 /** As `mn flows` prints it. */
 const FLOW_ID = /^.+:\d+\.\d+$/;

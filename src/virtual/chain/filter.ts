@@ -5,8 +5,10 @@
  * is not decided is accepted; a chain that is not there, and chains that lead on for too long, let
  * nothing pass; a walk without filters does none of this.
  */
+import { ETHER_TYPE } from '#net/packet/ethernet.ts';
+import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import type { DropReason } from '../drop.ts';
-import type { ChainId } from '../ids.ts';
+import type { ChainId, RuleId } from '../ids.ts';
 import type { Step, Verdict } from '../outcome.ts';
 import { chainTag } from '../tags.ts';
 import { stateOf } from '../track.ts';
@@ -65,6 +67,22 @@ function nextRule(walk: Walk, place: Place, subject: Subject): RuleView | undefi
   return rules.entries[found]?.rule;
 }
 
+/**
+ * Takes the packet down. Its flow matches what a line says, but for the port that the sender chose:
+ * so there is a line for each pair of addresses and each service, not only for the first that a
+ * wide flow serves.
+ */
+function log(walk: Walk, rule: RuleId): void {
+  const { match } = walk;
+  (walk.logged ??= []).push({ rule, headers: match.headers() });
+  const type = match.get('ethType');
+  if (type !== ETHER_TYPE.IPV4 && type !== ETHER_TYPE.IPV6) return;
+  match.get('ipSrc');
+  match.get('ipDst');
+  const protocol = match.get('ipProto');
+  if (protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) match.get('tpDst');
+}
+
 /** Undefined: the packet is accepted. */
 export function refusalBy(walk: Walk, id: ChainId): Refused | undefined {
   const first = placeIn(walk, id);
@@ -75,8 +93,9 @@ export function refusalBy(walk: Walk, id: ChainId): Refused | undefined {
     const place = stack.at(-1);
     if (place === undefined) break;
     const rule = nextRule(walk, place, subject);
+    if (rule !== undefined) walk.steps.push(place.rules.step(place.next - 1));
+    if (rule?.log === true) log(walk, rule.id);
     if (rule?.action === 'continue') continue;
-    if (rule !== undefined) walk.steps.push(firstMatchOf(place.chain).step(place.next - 1));
     if (rule?.action === 'accept') return undefined;
     if (rule?.action === 'drop') return 'filter-drop';
     if (rule?.action === 'reject') return 'filter-reject';

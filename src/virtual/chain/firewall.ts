@@ -38,6 +38,7 @@ export const ruleOf = (row: RuleRow): RuleView => ({
   position: row.position ?? 0,
   action: row.action,
   jump: row.jump as ChainId | undefined,
+  log: row.log === true,
   condition: conditionOf(row),
 });
 

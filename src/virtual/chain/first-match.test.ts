@@ -44,6 +44,7 @@ const chainOf = (rules: readonly Stored[]): ChainView => {
       position: i + 1,
       action: 'accept',
       jump: undefined,
+      log: false,
       condition: conditionOf(rule),
     })),
   };

@@ -149,9 +149,11 @@ export class FirstMatch {
 
   /** The step of a walk in which this rule decides, or leads on. */
   step(i: number): Step {
-    const { position, action, name } = this.entries[i]!.rule;
+    const known = this.#steps[i];
+    if (known !== undefined) return known;
+    const { id, position, action, name } = this.entries[i]!.rule;
     const detail = `${position} ${action}${name === undefined ? '' : ` ${name}`}`;
-    return (this.#steps[i] ??= { at: this.#at, did: 'rule', detail });
+    return (this.#steps[i] = { at: this.#at, did: 'rule', detail, rule: id });
   }
 
   /** The number of the first rule from `start` on that matches; -1: none does. */

@@ -44,6 +44,10 @@ export const Rule = z
         'accept, drop; reject: drop, and tell the sender; return: leave this chain; jump: ask another chain first; continue: go on, and count.',
       ),
     jump: id('chain').optional().describe('The chain that a rule with action jump asks.'),
+    log: z
+      .boolean()
+      .default(false)
+      .describe('On: packets that agents decide by it are written down: mn rule log.'),
     ...condition,
     fragments: z
       .enum(FRAGMENTS)

@@ -1,0 +1,76 @@
+/**
+ * `mn connections`: the connections that hosts know because a rule asked for them: who opened them,
+ * how far they are, and how long they will be remembered.
+ */
+import type { Command } from 'commander';
+import { CONNECTIONS_PER_ASK_MAX, type ConnectionRow } from '#client/firewall.ts';
+import { examples } from '../examples.ts';
+import { UsageError } from '../io.ts';
+import { type ListColumn, listingOptions, showList } from '../listing.ts';
+import { loadPages, type PageQuery, SHOWN, SHOWN_MAX } from '../pages.ts';
+import { action, numberOption, type Options, type Session } from '../session.ts';
+import { span } from './flows.ts';
+
+const time = (
+  name: string,
+  value: (row: ConnectionRow) => number,
+): Omit<ListColumn<ConnectionRow>, 'title'> => ({
+  name,
+  value,
+  cell: (row) => span(value(row)),
+  align: 'right',
+  numeric: true,
+});
+
+const COLUMNS: readonly ListColumn<ConnectionRow>[] = [
+  { name: 'host', title: 'HOST', value: ({ hostName, host }) => hostName || host },
+  { name: 'id', title: 'ID', wide: true, value: ({ id }) => id },
+  { name: 'protocol', title: 'PROTOCOL', value: ({ protocol }) => protocol },
+  { name: 'from', title: 'FROM', value: ({ from }) => from },
+  { name: 'to', title: 'TO', value: ({ to }) => to },
+  { name: 'phase', title: 'PHASE', value: ({ phase }) => phase },
+  { name: 'fromPort', title: 'OPENED AT', value: ({ fromPort }) => fromPort },
+  { name: 'toPort', title: 'LEAVES BY', value: ({ toPort }) => toPort },
+  { ...time('idle', ({ idleMs }) => idleMs), title: 'IDLE' },
+  { ...time('age', ({ ageMs }) => ageMs), title: 'AGE', wide: true },
+  { ...time('left', ({ leftMs }) => leftMs), title: 'KEPT FOR' },
+];
+
+function load(session: Session, options: Options, told: Set<string>): Promise<ConnectionRow[]> {
+  const { client } = session.io;
+  const fetch = (query: PageQuery) => client.connections(query);
+  const perPage = CONNECTIONS_PER_ASK_MAX;
+  return loadPages(session, options, { told, fetch, perPage, noun: 'connections' });
+}
+
+export function addConnections(session: Session, program: Command): void {
+  const command = program
+    .command('connections')
+    .description('the connections that rules have asked about')
+    .helpGroup('Looking:')
+    .option('--host <host>', 'only those that this host tells of')
+    .option('--port <port>', 'only those that entered or left at this port')
+    .addOption(numberOption('--limit <n>', `at most so many; default ${SHOWN}`, SHOWN_MAX));
+  listingOptions(
+    command,
+    COLUMNS.map(({ name }) => name),
+  );
+  examples(command, [
+    'mn connections',
+    'mn connections --port vm1 -o wide',
+    'mn connections --where phase=opening --sort -idle',
+    'mn connections --host h1 -o json',
+  ]);
+  command.action(
+    action(session, async (_args, options) => {
+      if (options['limit'] === 0) throw new UsageError('--limit: must be at least 1');
+      const told = new Set<string>();
+      await showList(session, options, {
+        columns: COLUMNS,
+        load: () => load(session, options, told),
+        key: ({ id }) => id,
+        empty: 'no connection is known: no rule has asked for one',
+      });
+    }),
+  );
+}

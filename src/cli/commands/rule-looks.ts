@@ -1,0 +1,191 @@
+/**
+ * `mn rule counters` and `mn rule log`: how much rules have matched on all hosts, and the last
+ * packets that logged ones did; with `--follow` those that are matched from now on, as lines.
+ *
+ * Invariant: a line says how many packets before it no line was written about.
+ */
+import type { Command } from 'commander';
+import type { RuleCountRow, RuleLogRow, RulesQuery } from '#client/firewall.ts';
+import { examples } from '../examples.ts';
+import { followLooks } from '../following.ts';
+import { harmless, styled } from '../format.ts';
+import { UsageError } from '../io.ts';
+import {
+  checkList,
+  conditionsOf,
+  type ListColumn,
+  listingOptions,
+  showList,
+  watchOf,
+} from '../listing.ts';
+import { tellMissing } from '../pages.ts';
+import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
+import { select } from '../where.ts';
+
+type Named = Pick<RuleCountRow, 'chain' | 'chainName' | 'rule' | 'ruleName' | 'position'>;
+
+const chainWord = ({ chainName, chain }: Named): string => chainName || chain;
+const ruleWord = ({ ruleName, rule }: Named): string => ruleName || rule;
+
+const NAMED = [
+  { name: 'chain', title: 'CHAIN', value: chainWord },
+  {
+    name: 'position',
+    title: 'POSITION',
+    value: ({ position }: Named) => position,
+    align: 'right',
+    numeric: true,
+  },
+  { name: 'rule', title: 'RULE', value: ruleWord },
+] as const satisfies readonly ListColumn<Named>[];
+
+const COUNTERS: readonly ListColumn<RuleCountRow>[] = [
+  ...NAMED,
+  { name: 'action', title: 'ACTION', value: ({ action: does }) => does },
+  {
+    name: 'packets',
+    title: 'PACKETS',
+    value: ({ packets }) => packets,
+    align: 'right',
+    numeric: true,
+  },
+  { name: 'bytes', title: 'BYTES', value: ({ bytes }) => bytes, align: 'right', numeric: true },
+  { name: 'flows', title: 'FLOWS', value: ({ flows }) => flows, align: 'right', numeric: true },
+];
+
+/** `2026-11-26 14:03:07.120`, UTC. */
+const timeWord = (atMs: number): string =>
+  new Date(atMs).toISOString().replace('T', ' ').replace('Z', '');
+
+const LOG: readonly ListColumn<RuleLogRow>[] = [
+  { name: 'at', title: 'AT', value: ({ atMs }) => timeWord(atMs) },
+  { name: 'host', title: 'HOST', value: ({ hostName, host }) => hostName || host },
+  ...NAMED,
+  { name: 'action', title: 'ACTION', value: ({ action: does }) => does },
+  { name: 'port', title: 'FROM PORT', value: ({ port }) => port },
+  { name: 'packet', title: 'PACKET', value: ({ packet }) => packet },
+  { name: 'left', title: 'LEFT OUT', value: ({ left }) => left, align: 'right', numeric: true },
+];
+const keyOf = ({ host, hostName, seq, rule }: RuleLogRow): string =>
+  `${host ?? hostName ?? ''} ${rule} ${seq}`;
+
+function queryOf(options: Options): RulesQuery {
+  const [chain, rule] = [options['chain'], options['rule']] as (string | undefined)[];
+  return { chain, rule };
+}
+
+async function loadCounts(session: Session, options: Options, told: Set<string>) {
+  const { rows, missing } = await session.io.client.ruleCounts(queryOf(options));
+  tellMissing(session, missing, told);
+  return [...rows];
+}
+async function loadLog(session: Session, options: Options, told: Set<string>) {
+  const { rows, missing } = await session.io.client.ruleLog(queryOf(options));
+  tellMissing(session, missing, told);
+  return [...rows];
+}
+
+/** `14:03:07.120 h1 web 300 rest drop: tcp …  (12 left out before)` */
+function followLine(row: RuleLogRow): string {
+  const where = [timeWord(row.atMs), row.hostName, chainWord(row), row.position, ruleWord(row)];
+  const left = row.left === 0 ? '' : `  (${row.left} left out before)`;
+  const what = `${where.filter(Boolean).join(' ')} ${row.action}: ${row.packet}${left}`;
+  return `${harmless(what)}\n`;
+}
+
+async function follow(session: Session, options: Options): Promise<void> {
+  const { io } = session;
+  const json = formatOf(options) === 'json';
+  if (!json && formatOf(options) !== 'table')
+    throw new UsageError('--follow: writes lines, or with -o json an object a line');
+  checkList(LOG, options);
+  const conditions = conditionsOf(options);
+  const told = new Set<string>();
+  let left = (options['count'] as number | undefined) ?? Infinity;
+  let last: ReadonlySet<string> | undefined;
+  if (left <= 0) return;
+  await followLooks(io, async () => {
+    const rows = select(LOG, conditions, await loadLog(session, options, told));
+    if (last === undefined)
+      io.err(`${styled(io, 'dim', 'note:')} what logged rules match from now on follows\n`);
+    for (const row of rows) {
+      if (last === undefined || last.has(keyOf(row)) || left <= 0) continue;
+      left -= 1;
+      io.out(json ? `${JSON.stringify(row)}\n` : followLine(row));
+    }
+    last = new Set(rows.map(keyOf));
+    return left > 0;
+  });
+}
+
+const lookOptions = (command: Command): Command =>
+  command
+    .option('--chain <chain>', 'only rules of this chain')
+    .option('--rule <rule>', 'only this rule');
+
+function addCounters(session: Session, rule: Command): void {
+  const command = lookOptions(rule.command('counters')).description(
+    'packets and bytes that each rule has matched, on all hosts',
+  );
+  listingOptions(
+    command,
+    COUNTERS.map(({ name }) => name),
+  );
+  examples(command, [
+    'mn rule counters',
+    'mn chain create c1',
+    'mn rule counters --chain c1',
+    "mn rule counters --where 'packets=0'",
+  ]);
+  command.action(
+    action(session, async (_args, options) => {
+      const told = new Set<string>();
+      await showList(session, options, {
+        columns: COUNTERS,
+        load: () => loadCounts(session, options, told),
+        key: ({ rule: id }) => id,
+        empty: 'no rule found',
+      });
+    }),
+  );
+}
+
+function addLog(session: Session, rule: Command): void {
+  const command = lookOptions(rule.command('log'))
+    .description('the last packets that rules with --log have matched')
+    .option('--follow', 'what they match from now on, as lines, until interrupted')
+    .addOption(numberOption('--count <n>', 'with --follow: stop after so many lines'));
+  listingOptions(
+    command,
+    LOG.map(({ name }) => name),
+  );
+  examples(command, [
+    'mn chain create c2',
+    'mn rule create --chain c2 --action drop --log true --name rest',
+    'mn rule log --chain c2',
+    'mn rule log --rule rest --follow --count 0',
+  ]);
+  command.action(
+    action(session, async (_args, options) => {
+      if (options['follow'] === true) {
+        if (watchOf(options) !== undefined)
+          throw new UsageError('--follow and --watch exclude each other');
+        return await follow(session, options);
+      }
+      if (options['count'] !== undefined)
+        throw new UsageError('--count: is for --follow', 'See: mn rule log --help');
+      const told = new Set<string>();
+      await showList(session, options, {
+        columns: LOG,
+        load: () => loadLog(session, options, told),
+        key: keyOf,
+        empty: 'no rule with --log has matched anything',
+      });
+    }),
+  );
+}
+
+export function addRuleLooks(session: Session, rule: Command): void {
+  addCounters(session, rule);
+  addLog(session, rule);
+}
