@@ -6,6 +6,7 @@
  */
 import { parseArgs } from 'node:util';
 import { restarts } from '#lab/experiment/restarts.ts';
+import { connections } from './experiments/connections.ts';
 import { flows } from './experiments/flows.ts';
 import { storm } from './experiments/storm.ts';
 
@@ -14,6 +15,8 @@ const USAGE = `Usage: ./midonet experiment NAME [options]
   storm   one port sends nothing but first packets of new flows, as fast as it can
   masks   one port sends frames of every sort: as many masks and flows as it can bring about
   flows   250,000 flows resident: set-up, memory, one edit of 100,000, expiry
+  connections  500,000 of them through a stateful filter: set-up, memory, traffic, expiry, and a
+            flood of SYNs beside another port  [--count 500000]
   restarts  agents are killed, upgraded and downgraded under load; packets counted at both ends
             [--kills 100] [--upgrades 10] [--rate 10000] [--pairs 8] [--seed 1]; needs clang-14
 
@@ -52,6 +55,7 @@ const [name = '', ...args] = process.argv.slice(2);
 if (['help', '-h', '--help'].includes(name)) console.log(USAGE);
 else if (name === 'storm' || name === 'masks') await attack(name, args);
 else if (name === 'flows') flows();
+else if (name === 'connections') connections(args);
 else if (name === 'restarts') process.exitCode = (await restarts(args)) ? 0 : 1;
 else {
   console.error(USAGE);

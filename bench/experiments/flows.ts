@@ -4,21 +4,16 @@
  * datapath, in a namespace of its own; only the API is not there. Frames are run through the
  * program itself, so that nothing else is measured with them.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Edge } from '#agent/edge.ts';
 import { LIMITS } from '#agent/limits.ts';
-import type { Datapath } from '#datapath/datapath.ts';
-import { versionDir } from '#datapath/ebpf/pins.ts';
 import type { EbpfDatapath } from '#datapath/ebpf/open.ts';
 import { sweep, Testbed } from '#datapath/ebpf/testbed.ts';
 import type { DpPort } from '#flow/flow.ts';
 import { parseFrameText } from '#net/text.ts';
-import { openPinned, testRun } from '#os/bpf.ts';
-import { closeFd } from '#os/libc.ts';
+import { testRun } from '#os/bpf.ts';
 import type { HostId } from '#virtual/ids.ts';
-import type { KindName, StoredObject } from '#virtual/kind.ts';
 import type { TopologyObject } from '#virtual/topology.ts';
+import { cpuMs, id, mac, mapBytes, mib, ms, object, post, print, watched } from './inside.ts';
 
 const SLOTS = 524_288;
 const EDITED = 100_000;
@@ -26,15 +21,7 @@ const OTHERS = 150_000;
 const RING_BYTES = 1 << 23;
 const BATCH = 128;
 
-const id = (kind: number, n: number) =>
-  `0000000${kind}-0000-4000-8000-${String(n).padStart(12, '0')}`;
 const HOST = id(3, 1) as HostId;
-const mac = (n: number) => `02:00:00:00:00:0${n}`;
-const object = (kind: KindName, fields: object): TopologyObject => ({
-  kind,
-  object: { revision: 1, adminStateUp: true, ...fields } as unknown as StoredObject,
-});
-
 /** The route by which everything leaves router `n`. */
 const routeOf = (n: number, gateway: string): TopologyObject =>
   object('route', {
@@ -86,56 +73,6 @@ function frameOf(n: number): Uint8Array {
   const frame = parseFrameText(`${mac(n)} > ${mac(n + 4)} udp 10.${n}.0.2:1 > 20.0.0.0:2`);
   if (frame instanceof Uint8Array) return frame;
   throw new Error(frame.error);
-}
-
-const post = () => {};
-const print = (line: string): void => console.log(line);
-const ms = (from: number, to = performance.now()): string => `${(to - from).toFixed(1)} ms`;
-/** Of all threads of this process: on a machine that others use, time alone says little. */
-const cpuMs = (): number => {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-};
-const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
-/** What the kernel says the pinned maps take. */
-function mapBytes(runDir: string): number {
-  const dir = join(versionDir(runDir), 'maps');
-  return readdirSync(dir)
-    .map((name) => {
-      const fd = openPinned(join(dir, name));
-      if (fd === undefined) return 0;
-      const info = readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1');
-      closeFd(fd);
-      return Number(/memlock:\s*(\d+)/.exec(info)?.[1] ?? 0);
-    })
-    .reduce((sum, n) => sum + n, 0);
-}
-
-/** A datapath that notes when it was told what, and whose clock can be moved on. */
-function watched(datapath: EbpfDatapath) {
-  const seen = { staleMs: 0, writesMs: 0, aheadMs: 0, beforeRemoval: () => {} };
-  const told: Pick<Datapath, 'invalidate' | 'remove' | 'now'> = {
-    invalidate(refs) {
-      const startMs = performance.now();
-      datapath.invalidate(refs);
-      seen.staleMs = performance.now();
-      seen.writesMs = seen.staleMs - startMs;
-    },
-    remove(refs) {
-      seen.beforeRemoval();
-      datapath.remove(refs);
-    },
-    now: () => datapath.now() + seen.aheadMs,
-  };
-  const proxy = new Proxy(datapath, {
-    get(target, name) {
-      if (name in told) return told[name as keyof typeof told];
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
-  return { proxy, seen };
 }
 
 class Stage {

@@ -1,16 +1,22 @@
 /**
- * Whose the records are: by the port where a connection entered, in the order in which they came.
+ * Whose the records are: by the port where a connection entered; of each port the half-open ones
+ * and the others, each in the order in which they became that.
  *
  * Invariant: a record is of exactly one share, and every count is the number of its records.
  */
 import { NONE } from './column.ts';
 
+/** Slots in a row. */
+interface Row {
+  first: number;
+  last: number;
+}
 interface Share {
   readonly name: string;
   live: number;
   halfOpen: number;
-  first: number;
-  last: number;
+  /** Of those that were answered, and of those that were not. */
+  readonly rows: readonly [answered: Row, halfOpen: Row];
 }
 const NOBODY = { live: 0, halfOpen: 0 } as const;
 
@@ -41,18 +47,29 @@ export class ConnectionShares {
   add(slot: number, name: string, halfOpen: boolean): void {
     const share = this.#shares.get(name) ?? this.#make(name);
     this.#of[slot] = this.#numbers.get(name)!;
-    this.#before[slot] = share.last;
-    this.#next[slot] = NONE;
-    if (share.last === NONE) share.first = slot;
-    else this.#next[share.last] = slot;
-    share.last = slot;
     share.live += 1;
     this.live += 1;
     this.#isHalfOpen[slot] = 0;
+    this.#append(share.rows[0], slot);
     this.setHalfOpen(slot, halfOpen);
   }
+  #append(row: Row, slot: number): void {
+    this.#before[slot] = row.last;
+    this.#next[slot] = NONE;
+    if (row.last === NONE) row.first = slot;
+    else this.#next[row.last] = slot;
+    row.last = slot;
+  }
+  #take(row: Row, slot: number): void {
+    const [before, next] = [this.#before[slot]!, this.#next[slot]!];
+    if (before === NONE) row.first = next;
+    else this.#next[before] = next;
+    if (next === NONE) row.last = before;
+    else this.#before[next] = before;
+  }
   #make(name: string): Share {
-    const share: Share = { name, live: 0, halfOpen: 0, first: NONE, last: NONE };
+    const row = (): Row => ({ first: NONE, last: NONE });
+    const share: Share = { name, live: 0, halfOpen: 0, rows: [row(), row()] };
     const number = this.#free.pop() ?? this.#byNumber.length;
     this.#byNumber[number] = share;
     this.#numbers.set(name, number);
@@ -65,11 +82,7 @@ export class ConnectionShares {
     const share = this.#byNumber[number];
     if (share === undefined) return;
     this.setHalfOpen(slot, false);
-    const [before, next] = [this.#before[slot]!, this.#next[slot]!];
-    if (before === NONE) share.first = next;
-    else this.#next[before] = next;
-    if (next === NONE) share.last = before;
-    else this.#before[next] = before;
+    this.#take(share.rows[0], slot);
     this.#of[slot] = NONE;
     share.live -= 1;
     this.live -= 1;
@@ -86,15 +99,20 @@ export class ConnectionShares {
   setHalfOpen(slot: number, halfOpen: boolean): void {
     const share = this.#byNumber[this.#of[slot]!];
     if (share === undefined || this.isHalfOpen(slot) === halfOpen) return;
+    this.#take(share.rows[halfOpen ? 0 : 1], slot);
+    this.#append(share.rows[halfOpen ? 1 : 0], slot);
     this.#isHalfOpen[slot] = halfOpen ? 1 : 0;
     share.halfOpen += halfOpen ? 1 : -1;
     this.halfOpen += halfOpen ? 1 : -1;
   }
 
-  /** Slots of a share, the oldest first. */
-  *oldest(name: string): Generator<number> {
-    const share = this.#shares.get(name);
-    for (let slot = share?.first ?? NONE; slot !== NONE; slot = this.#next[slot]!) yield slot;
+  /** Slots of a share, the oldest first; at most so many. */
+  oldest(name: string, halfOpen: boolean, most: number): number[] {
+    const slots: number[] = [];
+    const row = this.#shares.get(name)?.rows[halfOpen ? 1 : 0];
+    for (let at = row?.first ?? NONE; at !== NONE && slots.length < most; at = this.#next[at]!)
+      slots.push(at);
+    return slots;
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Ip } from '#net/ip.ts';
 import { reversed, type ConnectionKey, type Tuple, type Zone } from '#virtual/connection.ts';
 import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
 import { CONNECTION_BYTES, TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
+import { ConnectionRecords } from './connection-records.ts';
 import { CONNECTION_TIMEOUTS, phaseOf, timeoutOf } from './connection-timeouts.ts';
 import { Connections, CONNECTION_SHARE, HALF_OPEN_SHARE } from './connections.ts';
 
@@ -138,6 +139,25 @@ test('a port at its limit pays itself, and half-open records go first', () => {
   }
   assert.ok(Math.abs(table.largest().live - slots * CONNECTION_SHARE) <= 1);
   assert.equal(table.byPort(PORT_IDS[0]!).length, live, 'the other lost none');
+});
+
+test('answers that nobody has looked at yet are no reason to end anything', () => {
+  const slots = 64;
+  const memory = memoryOf(slots);
+  const table = open(memory);
+  const records = new ConnectionRecords(memory);
+  const most = Math.ceil(memory.slots * HALF_OPEN_SHARE);
+  for (let n = 0; n < most + 3; n++) {
+    const { ref } = table.commit(wanted(n * 2, n + 1, 0))!;
+    // As the kernel does: it tells nobody.
+    if (n !== 0) records.stamp(ref.slot, 1, { seenMs: n + 1, tcp: 0 });
+  }
+  const { live, evictedHalfOpen } = table.counters();
+  assert.deepEqual([live, evictedHalfOpen], [most + 3, 0]);
+  // The one that was not answered is found among them, and counts.
+  for (let n = 100; n < 120; n++) table.commit(wanted(n * 2, n + 1, 0));
+  assert.equal(table.counters().live, most + 2 + most);
+  assert.equal(table.find(1 as Zone, tuple(0)), undefined, 'the oldest half-open one went');
 });
 
 test('of a full table only who has more than an equal share pays', () => {

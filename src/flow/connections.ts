@@ -373,48 +373,41 @@ export class Connections implements ConnectionsView {
 
   #slotFor(inPort: PortId | undefined, changed: ConnectionKey[]): number | undefined {
     const share = inPort ?? '';
-    const { live, halfOpen } = this.#shares.of(share);
-    if (halfOpen >= Math.max(1, this.slots * HALF_OPEN_SHARE))
-      this.#evict(share, 'evictedHalfOpen', changed);
-    else if (live >= Math.max(1, this.slots * CONNECTION_SHARE))
-      this.#evict(share, 'evictedShare', changed);
-    else if (this.#freeCount === 0) {
-      const crowd = this.#shares.crowd(share);
-      if (crowd === undefined) return undefined;
-      this.#evict(crowd, 'evictedFull', changed);
+    const crowd = this.#crowdedFor(share);
+    // Half-open ones go first.
+    const gone = crowd && (this.#idlest(crowd.share, true) ?? this.#idlest(crowd.share, false));
+    if (crowd !== undefined && gone !== undefined) {
+      this.#count[crowd.why] += 1;
+      changed.push(...this.#drop(gone));
     }
     if (this.#freeCount === 0) return undefined;
     return this.#free[--this.#freeCount]!;
   }
-  /** Of one share's oldest records the one that was idle longest goes; half-open ones first. */
-  #evict(
-    share: string,
-    why: 'evictedFull' | 'evictedShare' | 'evictedHalfOpen',
-    changed: ConnectionKey[],
-  ): void {
-    let best = NONE;
-    let bestIdle = Infinity;
-    let bestHalfOpen = false;
-    let looks = 0;
-    for (const slot of this.#shares.oldest(share)) {
-      if (looks++ === EVICTION_LOOKS) break;
-      this.#notice(slot);
-      const halfOpen = this.#shares.isHalfOpen(slot);
-      if (why === 'evictedHalfOpen' && !halfOpen) {
-        looks -= 1;
-        continue;
-      }
-      const seen = Math.max(this.#records.seenMs(slot, 0), this.#records.seenMs(slot, 1));
-      if (bestHalfOpen && !halfOpen) continue;
-      if (halfOpen !== bestHalfOpen || seen < bestIdle) {
-        best = slot;
-        bestIdle = seen;
-        bestHalfOpen = halfOpen;
-      }
+  /** Which share has to give a record up for one more of this one; undefined: there is room. */
+  #crowdedFor(share: string) {
+    const shares = this.#shares;
+    const most = Math.max(1, this.slots * HALF_OPEN_SHARE);
+    if (shares.of(share).halfOpen >= most) {
+      // Some may have been answered since: that is found out by looking, and they count no more.
+      this.#idlest(share, true);
+      if (shares.of(share).halfOpen >= most) return { share, why: 'evictedHalfOpen' } as const;
     }
-    if (best === NONE) return;
-    this.#count[why] += 1;
-    changed.push(...this.#drop(best));
+    if (shares.of(share).live >= Math.max(1, this.slots * CONNECTION_SHARE))
+      return { share, why: 'evictedShare' } as const;
+    const crowd = this.#freeCount === 0 ? shares.crowd(share) : undefined;
+    return crowd === undefined ? undefined : ({ share: crowd, why: 'evictedFull' } as const);
+  }
+  /** Of a share's oldest half-open records, or other ones, the one that was idle longest. */
+  #idlest(share: string, halfOpen: boolean): number | undefined {
+    const records = this.#records;
+    let [idlest, seenLast]: [number | undefined, number] = [undefined, Infinity];
+    for (const slot of this.#shares.oldest(share, halfOpen, EVICTION_LOOKS)) {
+      this.#notice(slot);
+      if (this.#shares.isHalfOpen(slot) !== halfOpen) continue;
+      const seen = Math.max(records.seenMs(slot, 0), records.seenMs(slot, 1));
+      if (seen < seenLast) [idlest, seenLast] = [slot, seen];
+    }
+    return idlest;
   }
 
   #nextGeneration(): number {
