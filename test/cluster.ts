@@ -3,6 +3,7 @@
  * reference datapath. A few rows of a store are played by hand: locations appear when an agent
  * asks, and what one learned is told to all in one order. Laws run thousands of steps here.
  */
+import { createHash } from 'node:crypto';
 import { Edge } from '#agent/edge.ts';
 import type { FromEdge, ToEdge } from '#agent/messages.ts';
 import type { WatchEvent } from '#client/types.ts';
@@ -14,6 +15,7 @@ import type { RowChange } from '#virtual/change.ts';
 import type { HostId, PortId } from '#virtual/ids.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { Topology } from '#virtual/topology.ts';
+import { Datagrams, type Fate } from './world-records.ts';
 
 const ROUNDS_MAX = 1_000;
 
@@ -28,7 +30,7 @@ interface Node {
   readonly id: HostId;
   readonly address: Ip4;
   readonly datapath: ReturnType<typeof openMemory>;
-  readonly edge: Edge;
+  edge: Edge;
   readonly posted: FromEdge[];
 }
 
@@ -37,18 +39,43 @@ export interface ClusterOptions {
   /** False: every flow is forgotten before every frame. */
   readonly caching: boolean;
   readonly slots?: number;
+  /** What becomes of each datagram about connections; without it, agents tell nobody. */
+  readonly records?: () => Fate;
 }
+
+/** One key for each pair of hosts. */
+const keysFor = (host: HostId, hosts: ClusterOptions['hosts']): ToEdge => ({
+  type: 'record-keys',
+  told: {
+    epochs: [
+      {
+        epoch: 1,
+        keys: hosts
+          .filter(({ id }) => id !== host)
+          .map(({ id }) => ({
+            host: id,
+            key: createHash('sha256').update([host, id].toSorted().join()).digest('hex'),
+          })),
+      },
+    ],
+  },
+});
 
 export class Cluster {
   readonly topology = new Topology();
   readonly nodes: readonly Node[];
   readonly #caching: boolean;
   #sent: Transmission[] = [];
+  readonly #hosts: ClusterOptions['hosts'];
+  readonly #records: Datagrams | undefined;
   #nextKey = 1;
+  #starts = 0;
   #timeMs = 0;
 
-  constructor({ hosts, caching, slots = 512 }: ClusterOptions) {
+  constructor({ hosts, caching, slots = 512, records }: ClusterOptions) {
     this.#caching = caching;
+    this.#hosts = hosts;
+    this.#records = records && new Datagrams(records);
     this.nodes = hosts.map(({ id, address }, host) => {
       const clock = () => this.#timeMs;
       const datapath = openMemory({ slots, clock, address, upcallBudget: AMPLE_BUDGET });
@@ -56,17 +83,41 @@ export class Cluster {
       datapath.onTunnel((remote, key, frame) =>
         this.nodes.find((n) => n.address === remote)?.datapath.receiveTunnel(address, key, frame),
       );
-      const edge = new Edge({ host: id, datapath, now: () => this.#timeMs, seed: host + 1 });
+      const edge = this.#edge({ id, address, datapath });
       return { id, address, datapath, edge, posted: [] };
     });
-    for (const node of this.nodes) {
-      this.#tell(node, { type: 'event', event: { type: 'snapshot', revision: 0, objects: [] } });
-      this.#tell(node, {
-        type: 'event',
-        event: { type: 'learned', all: true, put: [], forget: [] },
-      });
-      this.#tell(node, { type: 'interfaces', interfaces: [] });
-    }
+    for (const node of this.nodes) this.#begin(node, []);
+  }
+
+  #edge({ id, address, datapath }: Pick<Node, 'id' | 'address' | 'datapath'>): Edge {
+    this.#starts += 1;
+    const records = this.#records?.of(address);
+    const now = (): number => this.#timeMs;
+    const seed = this.#starts;
+    return new Edge({ host: id, datapath, now, seed, ...(records && { records }) });
+  }
+  #begin(node: Node, interfaces: readonly { name: string; index: number }[]): void {
+    const { revision } = this.topology;
+    const objects = [...this.topology.objects()];
+    if (this.#records !== undefined) this.#tell(node, keysFor(node.id, this.#hosts));
+    this.#tell(node, { type: 'event', event: { type: 'snapshot', revision, objects } });
+    this.#tell(node, { type: 'event', event: { type: 'learned', all: true, put: [], forget: [] } });
+    this.#tell(node, { type: 'interfaces', interfaces });
+  }
+
+  /** The agent of a host ends and another one begins; the datapath stays, what it learned goes. */
+  restart(host: number, interfaces: readonly { name: string; index: number }[]): void {
+    const node = this.#node(host);
+    node.posted.length = 0;
+    node.edge = this.#edge(node);
+    this.#begin(node, interfaces);
+    for (let rounds = 0; rounds < ROUNDS_MAX && this.#locate(); rounds++);
+    this.#settle();
+  }
+  /** Datagrams that were late arrive. */
+  release(): void {
+    this.#records?.release();
+    this.#settle();
   }
 
   #tell(node: Node, message: ToEdge): void {
@@ -132,7 +183,7 @@ export class Cluster {
   /** Until no upcall waits and everything learned was told to all. */
   #settle(): void {
     for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
-      let busy = false;
+      let busy = this.#records?.waiting ?? false;
       for (const node of this.nodes) {
         if (!this.#caching) node.edge.forgetFlows();
         if (node.edge.pump((m) => node.posted.push(m)) > 0) busy = true;

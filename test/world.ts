@@ -279,7 +279,7 @@ export class World {
   }
 
   /** Between agents; lost as frames are. */
-  readonly #datagrams = new Datagrams(() => this.#isLost());
+  readonly #datagrams = new Datagrams(() => (this.#isLost() ? 'lost' : 'now'));
   #isLost(): boolean {
     return this.#random() * 100 < (this.#options.lossPercent ?? 0);
   }

@@ -125,6 +125,17 @@ test('what went on here is told: at a third of its life, and an end at once', ()
   assert.deepEqual(table.endings(), []);
 });
 
+test('the first packet of a direction is told at once, however young the clock is', () => {
+  const memory = memoryOf(4);
+  const table = open(memory);
+  const { ref } = table.commit(wanted(0, 5))!;
+  assert.deepEqual(table.sweep(6, 16).told, [], 'the opening itself is told by who opened it');
+  new ConnectionRecords(memory).stamp(ref.slot, 1, { seenMs: 7, tcp: 0 });
+  assert.deepEqual(table.sweep(8, 16).told, [ref]);
+  table.told(ref);
+  assert.deepEqual(table.sweep(9, 16).told, []);
+});
+
 test('a port at its limit pays itself, and half-open records go first', () => {
   const slots = 64;
   const table = open(memoryOf(slots));

@@ -191,7 +191,10 @@ export class Connections implements ConnectionsView {
     if (slot === undefined) return undefined;
     records.put(slot, wanted);
     records.stamp(slot, 0, { seenMs: wanted.createdMs, tcp: 0 });
-    return { ref: this.#publish(slot), fresh: true, changed: [...changed, returns] };
+    const ref = this.#publish(slot);
+    // Whoever is told of the record is told of that.
+    this.#told[slot * 2] = wanted.createdMs;
+    return { ref, fresh: true, changed: [...changed, returns] };
   }
 
   /**
@@ -274,7 +277,9 @@ export class Connections implements ConnectionsView {
     const life = this.#timeout(slot) * TELL_PART;
     for (const side of [0, 1] as const) {
       const at = slot * 2 + side;
-      if (this.#records.seenMs(slot, side) - this.#told[at]! >= life) return true;
+      const [seenMs, toldMs] = [this.#records.seenMs(slot, side), this.#told[at]!];
+      // The first packet of a direction is news whatever the clock says: it changes the phase.
+      if (seenMs - toldMs >= (toldMs === 0 ? Number.MIN_VALUE : life)) return true;
       if ((this.#records.tcp(slot, side) & ENDS & ~this.#toldEnds[at]!) !== 0) return true;
     }
     return false;
