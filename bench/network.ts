@@ -75,7 +75,20 @@ function bridge(net: number): TopologyObject[] {
  * A chain at port 0 of bridge 1: a rule for each of other ports of UDP, which drops, and one that
  * lets the rest pass.
  */
-function filter(rules: number): TopologyObject[] {
+/** A filter of one rule that drops who is in a group, and one that accepts: nobody is in it. */
+function groupFilter(members: number): TopologyObject[] {
+  const [chain, group] = [id(7, 1), id(9, 1)];
+  const addresses = Array.from({ length: members }, (_, n) => `30.${n >> 8}.${n & 255}.1`);
+  return [
+    object('address-group', { id: group, name: 'g', addresses }),
+    object('chain', { id: chain, name: 'c' }),
+    object('rule', { id: id(8, 1), chain, position: 1, action: 'drop', sourceGroup: group }),
+    object('rule', { id: id(8, 2), chain, position: 2, action: 'accept' }),
+  ];
+}
+
+function filter({ rules, members }: Filtered): TopologyObject[] {
+  if (members > 0) return groupFilter(members);
   if (rules === 0) return [];
   const chain = id(7, 1);
   const rule = (n: number, fields: object): TopologyObject =>
@@ -90,13 +103,21 @@ function filter(rules: number): TopologyObject[] {
   ];
 }
 
-/** `routes`: static routes beside the connected ones. `rules`: of the filter at the first port. */
-export const objectsOf = (routes: number, rules = 0): TopologyObject[] => [
-  ...filter(rules),
+/** What the filter at the first port is made of; of one sort. */
+export interface Filtered {
+  readonly rules: number;
+  /** Of a group that a rule asks. */
+  readonly members: number;
+}
+const UNFILTERED: Filtered = { rules: 0, members: 0 };
+
+/** `routes`: static routes beside the connected ones. */
+export const objectsOf = (routes: number, filtered = UNFILTERED): TopologyObject[] => [
+  ...filter(filtered),
   object('host', { id: HOST, name: 'h1' }),
   object('router', { id: id(5, 1), name: 'r', networkKey: 0x800009 }),
   ...bridge(1).map((each) =>
-    rules > 0 && each.object.id === portId(1, 0)
+    filtered.rules + filtered.members > 0 && each.object.id === portId(1, 0)
       ? object('port', { ...each.object, inboundFilter: id(7, 1) })
       : each,
   ),
@@ -117,9 +138,9 @@ export const objectsOf = (routes: number, rules = 0): TopologyObject[] => [
   ),
 ];
 
-export function topologyOf(routes: number, rules = 0): Topology {
+export function topologyOf(routes: number, filtered: Partial<Filtered> = {}): Topology {
   const topology = new Topology();
-  topology.reset(1, objectsOf(routes, rules));
+  topology.reset(1, objectsOf(routes, { ...UNFILTERED, ...filtered }));
   return topology;
 }
 

@@ -3,6 +3,7 @@ import type { Row } from './row.ts';
 import { latency, tcpAcross } from './rows/across.ts';
 import { change } from './rows/change.ts';
 import { costByFlows, costByMasks, costByPorts } from './rows/curves.ts';
+import { firewall } from './rows/firewall.ts';
 import { firstPacket } from './rows/first-packet.ts';
 import { guest } from './rows/guest.ts';
 import { memory } from './rows/memory.ts';
@@ -17,6 +18,7 @@ export const ROWS: readonly Row[] = [
   tcpAcross,
   latency,
   packets,
+  firewall,
   setUps,
   memory,
   simulation,

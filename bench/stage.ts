@@ -11,11 +11,13 @@ import { announce, type Lab } from '#lab/lab.ts';
 import type { Journal } from '#lab/journal.ts';
 import type { Recipe } from '#lab/recipe.ts';
 import { makeEdge } from './sides/edge.ts';
+import { makeFirewall, makeTracked } from './sides/firewall.ts';
 import { makeBridge, makeKernel } from './sides/kernel.ts';
 import { makeOurs, makePlain } from './sides/ours.ts';
 import { makeOvn } from './sides/ovn.ts';
 import { makeOvs, makeOvsKernel, makeOvsSetUps } from './sides/ovs.ts';
 import {
+  FIREWALL,
   NETWORK,
   ONE_HOST,
   ONE_HOST_PEER,
@@ -34,6 +36,8 @@ interface Maker {
 
 const SIDES = {
   ours: { recipe: NETWORK, make: makeOurs },
+  firewall: { recipe: FIREWALL, make: makeFirewall },
+  tracked: { recipe: ONE_HOST_PEER, make: makeTracked },
   setups: { recipe: SET_UPS, make: makePlain },
   kernel: { recipe: PEER_NETWORK, make: makeKernel },
   ovs: { recipe: PEER_NETWORK, make: (journal) => makeOvs(journal, false) },

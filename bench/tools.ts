@@ -10,6 +10,8 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   ethtool: 'ethtool',
   nsenter: 'util-linux',
   iperf3: 'iperf3',
+  nft: 'nftables',
+  sysctl: 'procps',
   trafgen: 'netsniff-ng',
   sockperf: 'sockperf',
   'qemu-system-x86_64': 'qemu-system-x86',

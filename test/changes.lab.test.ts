@@ -1,6 +1,6 @@
 /**
- * A firewall that is edited under traffic: what every version of it allows never loses a packet, what
- * none allows never gets one through, and what an edit forbids has stopped when `wait` says so.
+ * A firewall that is edited under traffic: what every version of it allows never loses a packet,
+ * what none allows never gets one through; what an edit forbids has stopped when `wait` says so.
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';

@@ -1,14 +1,19 @@
 /** What deciding a first packet takes, step by step, in this process and without any wire. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compile, type Bindings } from '#flow/compile.ts';
+import { CONNECTION_BYTES } from '#flow/connection-layout.ts';
+import { Connections } from '#flow/connections.ts';
 import type { DpPort } from '#flow/flow.ts';
 import { KEY_SIZE } from '#flow/layout.ts';
 import { headersOf, parseKey } from '#flow/parse.ts';
 import { FlowTable } from '#flow/table.ts';
+import type { Ip4 } from '#net/ip.ts';
+import { reversed, type Zone } from '#virtual/connection.ts';
 import { simulate } from '#virtual/simulate.ts';
 import type { Line, Reach } from '../line.ts';
 import {
   expectForward,
+  type Filtered,
   frameOf,
   interfaceOf,
   ipText,
@@ -77,8 +82,8 @@ function steps(): Step[] {
   );
   const routed = expectForward(requestOf(plain, ACROSS), portId(2, 7));
   const large = expectForward(requestOf(topologyOf(ROUTES), ACROSS), portId(2, 7));
-  const ruled = (rules: number): (() => unknown) => {
-    const request = expectForward(requestOf(topologyOf(0, rules), ACROSS), portId(2, 7));
+  const ruled = (filtered: Partial<Filtered>): (() => unknown) => {
+    const request = expectForward(requestOf(topologyOf(0, filtered), ACROSS), portId(2, 7));
     return () => simulate(request);
   };
   const key = new Uint8Array(KEY_SIZE);
@@ -108,16 +113,53 @@ function steps(): Step[] {
     },
     {
       what: 'the same, with 10 rules',
-      call: ruled(10),
+      call: ruled({ rules: 10 }),
       reach: { of: 'ours', value: 3 },
     },
-    { what: 'the same, with 1,000 rules', call: ruled(1_000) },
-    { what: 'the same, with 10,000 rules', call: ruled(10_000) },
+    ...[100, 1_000, 10_000].map((rules) => ({
+      what: `the same, with ${rules.toLocaleString('en')} rules`,
+      call: ruled({ rules }),
+    })),
+    ...[10, 10_000].map((members) => ({
+      what: `the same, with a group of ${members.toLocaleString('en')} members`,
+      call: ruled({ members }),
+    })),
+    ...[1_000, 100_000, 500_000].map((live) => ({
+      what: `a connection opened, found, ended: ${live.toLocaleString('en')} live`,
+      call: opening(live),
+    })),
     { what: `bridge, router, bridge, ${ROUTES} routes`, call: () => simulate(large) },
     { what: 'compile', call: () => compile(outcome, routed.ingress, bindings) },
     { what: 'flow table: add and remove', call: addAndRemove },
     { what: 'frame to installed flow, on memory', call: firstPackets() },
   ];
+}
+
+/** Among so many that are known. */
+function opening(live: number): () => void {
+  const slots = live + 1_024;
+  const memory = { slots, bytes: new Uint8Array(slots * CONNECTION_BYTES) };
+  const table = new Connections(memory, { seed: 1 });
+  const zone = 1 as Zone;
+  const record = (n: number) => {
+    const ends = { protocol: 6, src: (0x0a000000 + (n >> 14)) as Ip4, dst: 0x14000000 as Ip4 };
+    const tuple = { ...ends, srcPort: 1_024 + (n & 16_383), dstPort: 80 };
+    const returns = { zone, tuple: reversed(tuple) };
+    // One of three ports: of all records one may have half.
+    const inPort = portId(1, n % 3);
+    return { forward: { zone, tuple }, returns, inPort, outPort: portId(2, 7), createdMs: 1 };
+  };
+  for (let n = 0; n < live; n++) {
+    const made = table.commit(record(n));
+    if (made !== undefined) table.touch(made.ref, 1, { seenMs: 1, tcp: 0 });
+  }
+  if (table.counters().live !== live) throw new Error(`of ${live} connections some are not there`);
+  const next = record(live);
+  return () => {
+    const made = table.commit(next);
+    const found = table.find(zone, next.returns.tuple);
+    if (found !== undefined && made !== undefined) table.remove([made.ref]);
+  };
 }
 
 /** Every call another pair of stations, so every call a whole new flow. */

@@ -33,7 +33,7 @@ async function measure({ stage, runs, seconds }: Bench): Promise<Measured> {
       },
     ],
     notes: [
-      'no firewall yet; CPU is everything in /proc/stat that is not idle, of whoever runs here,',
+      'no firewall here, see the row for that; CPU is everything in /proc/stat that is not idle, of whoever runs here,',
       'so on a machine that is busy with other things only the stream itself says anything',
     ],
   };

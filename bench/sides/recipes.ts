@@ -65,6 +65,15 @@ workloads:
   c: { host: h1, bridge: la, mac: '${MAC.c}', addresses: [${IP.c}/16] }
 `);
 
+export const FIREWALL = parseRecipe(`
+about: A switch on one host.
+hosts: [h1]
+bridges: { la: { tenant: bench, seeded: true } }
+workloads:
+  a: { host: h1, bridge: la, mac: '${MAC.a}', addresses: [${IP.a}/16] }
+  c: { host: h1, bridge: la, mac: '${MAC.c}', addresses: [${IP.c}/16] }
+`);
+
 export const ONE_HOST_PEER = parseRecipe(`
 about: The wires of a switch on one host.
 hosts: [h1]

@@ -40,11 +40,14 @@ export async function received(lab: Lab, part: string): Promise<number> {
   return Number(line?.split(':')[1]?.trim().split(/\s+/)[1] ?? Number.NaN);
 }
 
+/** Where packets of `packetsPerSecond` go: to nobody. */
+export const PACKETS_PORT = 2_000;
+
 /** As trafgen(8) writes it: Ethernet, IPv4, UDP, padded to 64 bytes with the frame's check sum. */
 const frameOf = (src: string, dst: string, from: string): string => `{
   eth(sa=${src}, da=${dst})
   ipv4(sa=${from}, da=198.18.0.1, ttl=64)
-  udp(sp=1000, dp=2000)
+  udp(sp=1000, dp=${PACKETS_PORT})
   fill(0x00, 18)
 }
 `;
@@ -99,6 +102,8 @@ export interface Latency {
 
 /** Another port for each server: the last one's may not be free yet (TIME_WAIT). */
 const ports = { first: 11_111, most: 20_000, next: 0 };
+/** All of them, as rules have ranges. */
+export const ROUND_TRIP_PORTS = `${ports.first}-${ports.first + ports.most - 1}`;
 
 /** Round trips of 14-byte messages over one TCP connection, one at a time, by sockperf(1). */
 export async function roundTrips(
