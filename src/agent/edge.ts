@@ -25,7 +25,7 @@ import { Bindings } from './bindings.ts';
 import { EdgeAsks } from './edge-asks.ts';
 import { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
-import type { EdgeState, FromEdge, ToEdge } from './messages.ts';
+import type { EdgeState, FromEdge, RecordCounts, ToEdge } from './messages.ts';
 import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath } from './packets.ts';
@@ -75,6 +75,7 @@ export class Edge {
   readonly #forgetRules: () => void;
   readonly #now: () => number;
   readonly #usage: () => Limit[];
+  readonly #records: () => RecordCounts;
   #limits: readonly Limit[] = [];
   #triedAtMs = 0;
   #hasTopology = false;
@@ -119,6 +120,7 @@ export class Edge {
       rules.counts.forget();
       rules.log.forget(isRule);
     };
+    this.#records = notes;
     const path = { datapath, topology, state, table, bindings, learning, tracking, rules, notes };
     const packets = new PacketPath(path);
     this.#packets = packets;
@@ -207,6 +209,7 @@ export class Edge {
       portsDown: this.#bindings.portsDown(),
       locate: this.#ready ? this.#bindings.locate() : [],
       counters: this.#packets.counters(),
+      records: this.#records(),
       limits: this.#limits,
       firstPackets: this.#packets.firstPackets.counted(),
     };

@@ -9,10 +9,11 @@ import { wallMs } from '#os/clock.ts';
 import type { Logs } from '#telemetry/log.ts';
 import { AgentMeters } from './metrics.ts';
 
-/** Where the datapath keeps its maps, and the UDP port of its tunnel. */
+/** Where the datapath keeps its maps; the UDP ports of its tunnel, and of records. */
 export interface Place {
   readonly runDir: string;
   readonly tunnelUdpPort: number;
+  readonly recordUdpPort: number;
 }
 export interface MachineOptions {
   readonly logs: Logs;

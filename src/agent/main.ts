@@ -317,12 +317,12 @@ async function run(settings: Settings): Promise<void> {
   // Whose agent runs here, for who attaches something without naming the host.
   setting('--run-dir', () => writeFileSync(join(settings.runDir, HOST_FILE), `${host}\n`));
   using bell = new EventFd();
-  const { runDir, slots, tunnelUdpPort } = settings;
+  const { runDir, slots, tunnelUdpPort, recordUdpPort } = settings;
   const data = workerData(settings, host, bell.fd);
   const machine = new AgentMachine({
     logs,
     version: VERSION,
-    place: { runDir, tunnelUdpPort },
+    place: { runDir, tunnelUdpPort, recordUdpPort },
   });
   let listening = Promise.resolve<MetricsListener[]>([]);
   let failure: Error | undefined;

@@ -32,6 +32,16 @@ export type ToEdge =
   | { readonly type: 'ask-over'; readonly id: string }
   | { readonly type: 'stop' };
 
+export interface RecordCounts {
+  readonly connectionsOpened: number;
+  readonly connectionsEvicted: number;
+  readonly recordsSent: number;
+  readonly recordsSentAgain: number;
+  readonly recordsTaken: number;
+  readonly recordsRefused: number;
+  readonly datagramsRefused: number;
+}
+
 /** What the edge wants from the outside; level-triggered: a later one replaces an earlier one. */
 export interface EdgeState {
   /** Every change up to here is in force in the kernel; -1 before the first snapshot. */
@@ -47,6 +57,8 @@ export interface EdgeState {
     readonly mtu?: number | undefined;
   }[];
   readonly counters: AgentCounters;
+  /** What is counted of connections, and of what agents tell each other about them. */
+  readonly records: RecordCounts;
   /** How much of the packet worker's limits is used, as of its last tick. */
   readonly limits: readonly Limit[];
   readonly firstPackets: CountedBuckets;

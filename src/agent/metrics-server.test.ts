@@ -22,10 +22,15 @@ const COUNTERS = {
   ...{ upcalls: 5, flowsInstalled: 4, flowsNow: 3, hits: 90, misses: 5, tunnelHits: 7 },
   ...{ injected: 5, cut: 1, drops: { 'no-port': 2 } },
 };
+const RECORDS = {
+  ...{ connectionsOpened: 6, connectionsEvicted: 1, recordsSent: 12, recordsSentAgain: 2 },
+  ...{ recordsTaken: 8, recordsRefused: 0, datagramsRefused: 0 },
+};
 function meters(): AgentMeters {
   const made = new AgentMeters('0.1.0', new Logs({ write: () => {} }));
   made.state({
     ...{ revision: 9, portsUp: ['a', 'b'], portsDown: [], locate: [], counters: COUNTERS },
+    records: RECORDS,
     limits: [{ name: 'flows', used: 3, max: 64 }],
     firstPackets: { counts: [0, 2, 1], sumSeconds: 0.0007 },
   });
@@ -56,6 +61,7 @@ test('the socket tells every metric of the table, to the operator only', async (
     const samples = new Map([...families.values()].flatMap((family) => family.samples));
     assert.equal(samples.get('mn_agent_drops_total{reason="no-port"}'), 2);
     assert.equal(samples.get('mn_agent_ports{state="up"}'), 2);
+    assert.equal(samples.get('mn_agent_records_sent_total'), 12);
     assert.equal(samples.get('mn_agent_first_packet_seconds_count'), 3);
     assert.equal(samples.get('mn_agent_limit_max{limit="flows"}'), 64);
     assert.equal(samples.get('mn_agent_reports_failed_total'), 1);

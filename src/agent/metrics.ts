@@ -38,7 +38,8 @@ export class AgentMeters {
     return meters.text();
   }
 
-  #tell({ revision, portsUp, portsDown, counters, limits, firstPackets }: EdgeState): void {
+  #tell(state: EdgeState): void {
+    const { revision, portsUp, portsDown, counters, records, limits, firstPackets } = state;
     const meters = this.#meters;
     const { hits, tunnelHits, misses, upcalls, flowsInstalled, flowsNow, injected, cut } = counters;
     meters.set('mn_agent_revision', revision);
@@ -55,6 +56,13 @@ export class AgentMeters {
     meters.set('mn_agent_injected_total', injected);
     meters.set('mn_agent_cut_total', cut);
     meters.setAll('mn_agent_drops_total', 'reason', Object.entries(counters.drops));
+    meters.set('mn_agent_connections_opened_total', records.connectionsOpened);
+    meters.set('mn_agent_connections_evicted_total', records.connectionsEvicted);
+    meters.set('mn_agent_records_sent_total', records.recordsSent);
+    meters.set('mn_agent_records_sent_again_total', records.recordsSentAgain);
+    meters.set('mn_agent_records_taken_total', records.recordsTaken);
+    meters.set('mn_agent_records_refused_total', records.recordsRefused);
+    meters.set('mn_agent_record_datagrams_refused_total', records.datagramsRefused);
     const told = (of: (limit: EdgeState['limits'][number]) => number) =>
       limits.map((limit) => [limit.name, of(limit)] as const);
     meters.setAll(

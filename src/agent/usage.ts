@@ -2,12 +2,13 @@
 import { limitOf } from '#client/limits.ts';
 import type { Limit } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
-import { LIMITS as LAYOUT, type Note } from '#flow/layout.ts';
+import { LIMITS as LAYOUT } from '#flow/layout.ts';
 import { HALF_OPEN_SHARE, type ConnectionCounters, type Connections } from '#flow/connections.ts';
 import type { FlowTable } from '#flow/table.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import type { Bindings } from './bindings.ts';
 import { LIMITS } from './limits.ts';
+import type { RecordCounts } from './messages.ts';
 import type { ReplicaCounters } from './replication/replicas.ts';
 import type { Neighbours } from './neighbours.ts';
 
@@ -42,11 +43,11 @@ export function usageOf(used: Used): Limit[] {
   ];
 }
 
-/** What is counted of connections, for whoever reads the pinned maps. */
+/** What is counted of connections: in notes for whoever reads the pinned maps, and in metrics. */
 export const notesOf = (
   connections: ConnectionCounters,
   replicas: ReplicaCounters,
-): Partial<Record<Note, number>> => ({
+): RecordCounts => ({
   connectionsOpened: connections.opened,
   connectionsEvicted:
     connections.evictedFull + connections.evictedShare + connections.evictedHalfOpen,

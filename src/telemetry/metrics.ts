@@ -121,6 +121,34 @@ export const METRICS = {
   mn_agent_injected_total: { type: 'counter', help: 'First packets that this agent sent on.' },
   mn_agent_cut_total: { type: 'counter', help: 'Packets that this agent cut to what fits.' },
   mn_agent_drops_total: { type: 'counter', help: 'Frames dropped, by reason.', labels: ['reason'] },
+  mn_agent_connections_opened_total: {
+    type: 'counter',
+    help: 'Connections whose records this agent made.',
+  },
+  mn_agent_connections_evicted_total: {
+    type: 'counter',
+    help: 'Records of connections that went to make room for others.',
+  },
+  mn_agent_records_sent_total: {
+    type: 'counter',
+    help: 'Records of connections told to other agents.',
+  },
+  mn_agent_records_sent_again_total: {
+    type: 'counter',
+    help: 'Datagrams of records told again, since nobody said that they had come.',
+  },
+  mn_agent_records_taken_total: {
+    type: 'counter',
+    help: 'Records of connections taken from other agents.',
+  },
+  mn_agent_records_refused_total: {
+    type: 'counter',
+    help: 'Records that another agent may not speak of, or that name devices not known here.',
+  },
+  mn_agent_record_datagrams_refused_total: {
+    type: 'counter',
+    help: 'Datagrams of records from nobody known, with another key, broken, or come before.',
+  },
   mn_agent_first_packet_seconds: {
     type: 'histogram',
     help: 'From the arrival of a first packet in the kernel until its decision was carried out.',

@@ -21,6 +21,7 @@ const SUBJECT: Subject = {
   interfaces: ['vm1'],
   runDir: '/run/mn',
   tunnelUdpPort: 6677,
+  recordUdpPort: 6678,
   tunnelDevice: 'mnvx0',
   bpffs: '/run/mn/bpf',
 };
@@ -110,6 +111,10 @@ test('each check finds what it looks for', async () => {
     [
       'error firewall',
       { outputs: { 'iptables-save': '-A INPUT -p udp -m udp --dport 6677 -j DROP' } },
+    ],
+    [
+      'error firewall',
+      { outputs: { 'iptables-save': '-A INPUT -p udp -m udp --dport 6678 -j DROP' } },
     ],
   ];
   for (const [expected, differently] of cases) {

@@ -42,6 +42,7 @@ export interface Subject {
   readonly interfaces: readonly string[];
   readonly runDir: string;
   readonly tunnelUdpPort: number;
+  readonly recordUdpPort: number;
   readonly tunnelDevice: string;
   readonly bpffs: string;
 }
@@ -59,7 +60,7 @@ export const finding = (
 
 export const subjectOf = (
   asked: Pick<Subject, 'addresses' | 'peers' | 'interfaces'>,
-  machine: Pick<Subject, 'runDir' | 'tunnelUdpPort'>,
+  machine: Pick<Subject, 'runDir' | 'tunnelUdpPort' | 'recordUdpPort'>,
 ): Subject => ({
   ...asked,
   ...machine,

@@ -90,25 +90,30 @@ export function iptablesDrops(text: string, port: number, command: string): Drop
   return dropping;
 }
 
-const findings = (dropping: readonly Dropping[], port: number): LocalFinding[] =>
+const findings = (dropping: readonly Dropping[], port: number, of: string): LocalFinding[] =>
   dropping.map(({ where, rule, remedy }) =>
     finding('error', 'firewall', {
-      what: `the firewall of this host drops the overlay's packets (UDP port ${port})`,
+      what: `the firewall of this host drops ${of} (UDP port ${port})`,
       evidence: `${where}: ${rule}`.slice(0, 1_000),
       remedy: remedy.slice(0, 1_000),
     }),
   );
 
-export const firewall: Check = async ({ output }, { tunnelUdpPort: port }) => {
+export const firewall: Check = async ({ output }, { tunnelUdpPort, recordUdpPort }) => {
   const rules = await output('nft', '-j', 'list', 'ruleset');
   const four = await output('iptables-save');
   const six = await output('ip6tables-save');
-  return findings(
-    [
-      ...(rules === undefined ? [] : nftDrops(rules, port)),
-      ...(four === undefined ? [] : iptablesDrops(four, port, 'iptables')),
-      ...(six === undefined ? [] : iptablesDrops(six, port, 'ip6tables')),
-    ],
-    port,
-  );
+  const droppedAt = (port: number): Dropping[] => [
+    ...(rules === undefined ? [] : nftDrops(rules, port)),
+    ...(four === undefined ? [] : iptablesDrops(four, port, 'iptables')),
+    ...(six === undefined ? [] : iptablesDrops(six, port, 'ip6tables')),
+  ];
+  return [
+    ...findings(droppedAt(tunnelUdpPort), tunnelUdpPort, "the overlay's packets"),
+    ...findings(
+      droppedAt(recordUdpPort),
+      recordUdpPort,
+      'what agents tell each other of connections',
+    ),
+  ];
 };

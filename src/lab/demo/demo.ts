@@ -13,6 +13,7 @@ import { readRecipe } from '../recipe.ts';
 import { Cast } from '../stage.ts';
 import { batchesEnd } from '../wires.ts';
 import type { Act } from './act.ts';
+import { firewall } from './firewall.ts';
 import { flows } from './flows.ts';
 import { forged, outsideOf } from './forged.ts';
 import { isolation } from './isolation.ts';
@@ -80,9 +81,11 @@ async function play(report: Report): Promise<void> {
   await trace(act, FROM, TO);
   report.act('7. Through routers, still in one hop');
   await routers(act, 'green1', 'green2');
-  report.act('8. Agents may die');
+  report.act('8. Answers come back, and nothing else');
+  await firewall(act, FROM, TO);
+  report.act('9. Agents may die');
   await restart(act, FROM, TO);
-  report.act('9. How fast');
+  report.act('10. How fast');
   await throughput(act, FROM, TO);
 }
 
@@ -95,7 +98,7 @@ function describe({ recipe }: Lab, report: Report): void {
 }
 
 async function takeDown(report: Report): Promise<void> {
-  report.act('10. Gone');
+  report.act('11. Gone');
   const namespaces = readJournal(LAB)?.namespaces ?? [];
   await cleanLab(LAB, true);
   const left = remains(LAB, namespaces);
