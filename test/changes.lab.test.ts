@@ -3,7 +3,7 @@
  * what none allows never gets one through; what an edit forbids has stopped when `wait` says so.
  */
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanLab } from '#lab/clean.ts';
 import { announce, makeLab, namespaceOf, waitForAgents, type Lab } from '#lab/lab.ts';

@@ -173,11 +173,13 @@ export class Cluster {
     return this.#sent;
   }
 
-  /** Lets time pass, with the agents' ticks. */
-  advance(ms: number): void {
+  /** Lets time pass, with the agents' ticks; every copy that left meanwhile. */
+  advance(ms: number): readonly Transmission[] {
+    this.#sent = [];
     this.#timeMs += ms;
     for (const { edge, posted } of this.nodes) edge.tick((m) => posted.push(m));
     this.#settle();
+    return this.#sent;
   }
 
   /** Until no upcall waits and everything learned was told to all. */

@@ -14,6 +14,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { LIMITS } from '#agent/limits.ts';
 import { CONNECTION_TIMEOUTS as LIVES } from '#flow/connection-timeouts.ts';
 import type { Ip4 } from '#net/ip.ts';
 import { parseFrameText } from '#net/text.ts';
@@ -154,6 +155,17 @@ function lifeOf(c: number, answered: boolean): number {
   return answered ? LIVES.tcpEstablished : LIVES.tcpOpening;
 }
 
+/** Never two lost in a row: what is told again is heard. */
+function fatesOf(wire: readonly Fate[]): () => Fate {
+  let sent = 0;
+  return () => {
+    const fate = wire[sent++ % wire.length]!;
+    const before = wire[(sent - 2 + wire.length) % wire.length];
+    return fate === 'lost' && before === 'lost' ? 'now' : fate;
+  };
+}
+const nothing = (): Play['tally'] => ({ answered: 0, kept: 0, opened: 0, errors: 0 });
+
 class Play {
   readonly cluster: Cluster;
   readonly tally: Record<'answered' | 'kept' | 'opened' | 'errors', number>;
@@ -165,16 +177,8 @@ class Play {
   /** Everything that was to be told has arrived. */
   #quiet = true;
 
-  constructor(wire: readonly Fate[], tally: Play['tally']) {
+  constructor(records: () => Fate, tally: Play['tally']) {
     this.tally = tally;
-    let sent = 0;
-    // Never two lost in a row: what is told again is heard.
-    const records = (): Fate => {
-      const fate = wire[sent++ % wire.length]!;
-      return fate === 'lost' && wire[(sent - 2 + wire.length) % wire.length] === 'lost'
-        ? 'now'
-        : fate;
-    };
     this.cluster = new Cluster({ hosts: HOSTS, caching: true, records });
     const port = (own: string, host: number, more: object) => {
       const { name } = INTERFACES[[VM, NEAR, OTHER].indexOf(own)]!;
@@ -218,6 +222,10 @@ class Play {
       this.#nowMs += step;
       this.cluster.advance(step);
     }
+  }
+  #tick(): readonly Transmission[] {
+    this.#nowMs += 500;
+    return this.cluster.advance(500);
   }
   /** Longer than agents wait before they tell again, several times over. */
   #calm(): void {
@@ -279,14 +287,25 @@ class Play {
     this.#calm();
   }
 
-  #got(sent: readonly Transmission[], index: number): boolean {
-    return sent.some(({ port }) => port === index);
+  #got(sent: readonly Transmission[], index: number, wanted: Uint8Array): boolean {
+    return sent.some(({ port, frame }) => port === index && Buffer.compare(frame, wanted) === 0);
+  }
+  /** Whether the workload gets a frame of its peer: at once, or when hosts have been asked. */
+  #enters(where: 1 | 2, frame: Uint8Array): boolean {
+    const sent = this.cluster.send(where, 100 + where, frame);
+    const late = this.#tick();
+    return this.#got([...sent, ...late], 100, frame);
   }
 
   #send(c: number): void {
-    const sent = this.cluster.send(this.#at, 100, framed(c, false, FIRST_PORT + c));
+    const frame = framed(c, false, FIRST_PORT + c);
+    const sent = this.cluster.send(this.#at, 100, frame);
     const isKept = this.#rules.has('keep') && protocolOf(c).startsWith('tcp');
-    assert.equal(this.#got(sent, 101), !isKept, `connection ${c}: ${isKept ? 'kept' : 'let out'}`);
+    assert.equal(
+      this.#got(sent, 101, frame),
+      !isKept,
+      `connection ${c}: ${isKept ? 'kept' : 'let out'}`,
+    );
     this.#stir();
     if (isKept) return;
     this.tally.opened++;
@@ -321,7 +340,7 @@ class Play {
 
   #judge(c: number, where: 1 | 2, frame: Uint8Array, by: RuleName, what: string): boolean {
     const known = this.#isKnown(c, where);
-    const got = this.#got(this.cluster.send(where, 100 + where, frame), 100);
+    const got = this.#enters(where, frame);
     const words = `${what} of connection ${c} (${protocolOf(c)}) at ${where}`;
     if (!this.#rules.has(by)) assert.equal(got, false, `${words}: no rule lets it in`);
     else if (known === false) assert.equal(got, false, `${words}: nothing is known of it`);
@@ -348,20 +367,20 @@ class Play {
     if (this.#judge(c, where, errorAbout(c), 'errors', 'an error')) this.tally.errors++;
   }
   #serve(c: number, where: 1 | 2): void {
-    const got = this.#got(this.cluster.send(where, 100 + where, service(c)), 100);
+    const got = this.#enters(where, service(c));
     assert.equal(got, this.#rules.has('service'), `the service, at ${where}`);
     this.#stir();
   }
 }
 
 test('laws 9 and 10: answers come back, and nothing else does, whatever hosts have heard', () => {
-  const tally = { answered: 0, kept: 0, opened: 0, errors: 0 };
+  const tally = nothing();
   fc.assert(
     fc.property(
       fates,
       fc.array(ops, { minLength: 10, maxLength: 40, size: 'max' }),
       (wire, script) => {
-        const play = new Play(wire, tally);
+        const play = new Play(fatesOf(wire), tally);
         for (const op of script) play.perform(op);
       },
     ),
@@ -370,4 +389,50 @@ test('laws 9 and 10: answers come back, and nothing else does, whatever hosts ha
   assert.ok(tally.answered > numRuns / 4, JSON.stringify(tally));
   assert.ok(tally.errors > numRuns / 40, JSON.stringify(tally));
   assert.ok(tally.kept > numRuns, JSON.stringify(tally));
+});
+
+/** How many records host `n` was told, and how many questions it sent. */
+const toldAndAsked = (play: Play, n: number): readonly [number, number] => {
+  const { recordsTaken, questionsAsked } = play.cluster.nodes[n]!.edge.state().records;
+  return [recordsTaken, questionsAsked];
+};
+
+test('an answer that is faster than the word of its connection is asked about, and let in', () => {
+  let fate: Fate = 'now';
+  const play = new Play(() => fate, nothing());
+  fate = 'lost';
+  play.cluster.send(0, 100, framed(0, false, FIRST_PORT));
+  fate = 'now';
+  for (const where of [1, 2] as const) {
+    const answer = framed(0, true, FIRST_PORT);
+    const sent = play.cluster.send(where, 100 + where, answer);
+    assert.equal(sent.filter(({ port }) => port === 100).length, 1, `at ${where}, with no delay`);
+    assert.deepEqual(toldAndAsked(play, where), [1, 1]);
+    // Known by now, so nobody is asked again.
+    assert.equal(play.cluster.send(where, 100 + where, answer).length, 1);
+    assert.deepEqual(toldAndAsked(play, where), [1, 1]);
+  }
+});
+
+test('whoever is not concerned asks in vain, and what nobody knows is dropped', () => {
+  const play = new Play(() => 'now', nothing());
+  play.perform({ op: 'group' });
+  play.cluster.send(0, 100, framed(0, false, FIRST_PORT));
+  assert.deepEqual(play.cluster.send(2, 102, framed(0, true, FIRST_PORT)), []);
+  assert.deepEqual(toldAndAsked(play, 2), [0, 1]);
+  assert.deepEqual(play.cluster.send(1, 101, framed(1, true, FIRST_PORT + 1)), []);
+  assert.equal(play.cluster.nodes[1]!.edge.state().counters.drops['filter-drop'], 1);
+});
+
+test('a source that scans asks no more than its budget, and all it sends is dropped', () => {
+  let fate: Fate = 'now';
+  const play = new Play(() => fate, nothing());
+  fate = 'lost';
+  const scan = 400;
+  for (let port = 0; port < scan; port++)
+    assert.deepEqual(play.cluster.send(1, 101, framed(0, true, 20_000 + port)), []);
+  assert.deepEqual(toldAndAsked(play, 1)[0], 0);
+  assert.equal(toldAndAsked(play, 1)[1], LIMITS.questionBudget.burst);
+  for (let i = 0; i < 4; i++) assert.deepEqual(play.cluster.advance(500), []);
+  assert.equal(play.cluster.nodes[1]!.edge.state().counters.drops['filter-drop'], scan);
 });

@@ -3,7 +3,7 @@
  * from outside, none is seen on the underlay, and nearly none by an agent.
  */
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import type { AgentCounters } from '#client/types.ts';
 import { cleanLab } from '#lab/clean.ts';
 import { announce, countersWhen, makeLab, namespaceOf, waitForAgents, type Lab } from '#lab/lab.ts';

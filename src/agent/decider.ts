@@ -9,6 +9,8 @@ import { entryOf, headersOf, parseKey } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
 import { read16 } from '#net/bytes.ts';
 import type { Whole } from '#net/reassembly.ts';
+import { assumed } from '#virtual/connection.ts';
+import type { HostId } from '#virtual/ids.ts';
 import { hasField, type FieldSet, type Headers } from '#virtual/match.ts';
 import { observe, type Observed } from '#virtual/observe.ts';
 import type { Ingress, Outcome } from '#virtual/outcome.ts';
@@ -43,6 +45,7 @@ export function causeOf({ outcome, actions }: Decision): Cause {
   return { steps, verdict, ...(lost && { rewrites }) };
 }
 
+const EVERY_ANSWER = assumed('established');
 const NO_BYTES = new Uint8Array(0);
 /** A TTL that no walk uses up. */
 const TTL_AMPLE = 255;
@@ -114,6 +117,21 @@ export class Decider {
   walk({ key, frame, gsoSize, ingress, whole }: Packet): Outcome {
     const size = whole?.largest ?? packetSize(frame, gsoSize);
     return this.#simulate(headersOf(key), frame, size, ingress);
+  }
+
+  /**
+   * The host that would have let the connection out, were this an answer: where such a packet would
+   * leave. Undefined: it would not pass as an answer either, or it would leave here.
+   */
+  ownerOf({ key, frame, gsoSize, ingress }: Packet): HostId | undefined {
+    const [topology, state] = [this.#topology, { ...this.#view, connections: EVERY_ANSWER }];
+    const size = packetSize(frame, gsoSize);
+    const request = { topology, state, headers: headersOf(key), bytes: frame, size, ingress };
+    const { verdict } = simulate(request);
+    if (verdict.kind !== 'forward' || verdict.to.length !== 1) return undefined;
+    const [to] = verdict.to;
+    if (to === undefined || !('port' in to) || this.#bindings.isHere(to.port)) return undefined;
+    return topology.location(to.port)?.host as HostId | undefined;
   }
 
   /** `outcome`, with what a datapath does for it. */

@@ -12,6 +12,7 @@ import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions } from '#flow/flow.ts';
 import { Connections } from '#flow/connections.ts';
 import { FlowTable } from '#flow/table.ts';
+import type { ConnectionKey } from '#virtual/connection.ts';
 import type { HostId, RuleId } from '#virtual/ids.ts';
 import type { KindName } from '#virtual/kind.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -21,6 +22,7 @@ import { ErrorBudget } from '#virtual/state/error-budget.ts';
 import { MacTable } from '#virtual/state/macs.ts';
 import { Topology, type TopologyObject } from '#virtual/topology.ts';
 import { Adoption } from './adopt.ts';
+import { Asking } from './asking.ts';
 import { Bindings } from './bindings.ts';
 import { EdgeAsks } from './edge-asks.ts';
 import { Learning } from './learning.ts';
@@ -28,7 +30,7 @@ import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, RecordCounts, ToEdge } from './messages.ts';
 import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
-import { PacketPath } from './packets.ts';
+import { PacketPath, type PacketPathOptions } from './packets.ts';
 import type { PathMtu } from './peers.ts';
 import { Recipients } from './replication/recipients.ts';
 import { bootOf, keysOf, Replicas, type RecordTransport } from './replication/replicas.ts';
@@ -68,11 +70,12 @@ export class Edge {
   readonly #errors = new ErrorBudget();
   readonly #tracking: Tracking;
   readonly #replicas: Replicas;
+  readonly #asking: Asking;
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
   readonly #looks: Looks;
-  readonly #forgetRules: () => void;
+  readonly #rules: PacketPathOptions['rules'] & { isRule(id: RuleId): boolean };
   readonly #now: () => number;
   readonly #usage: () => Limit[];
   readonly #records: () => RecordCounts;
@@ -106,6 +109,9 @@ export class Edge {
     this.#replicas = replicas;
     const tracking = new Tracking({ connections, topology, telling: replicas, now: clock });
     this.#tracking = tracking;
+    const find = ({ zone, tuple }: ConnectionKey) => connections.find(zone, tuple);
+    const asking = new Asking({ oracle: replicas, find, now: clock });
+    this.#asking = asking;
     const state = { macs, neighbours, errors: this.#errors, connections };
     this.#bindings = bindings;
     this.#learning = learning;
@@ -115,13 +121,22 @@ export class Edge {
     const rules = {
       counts: new RuleCounts({ table, datapath, isRule }),
       log: new RuleLog(clock, seed),
+      isRule,
     };
-    this.#forgetRules = () => {
-      rules.counts.forget();
-      rules.log.forget(isRule);
-    };
+    this.#rules = rules;
     this.#records = notes;
-    const path = { datapath, topology, state, table, bindings, learning, tracking, rules, notes };
+    const path = {
+      datapath,
+      topology,
+      state,
+      table,
+      bindings,
+      learning,
+      tracking,
+      asking,
+      rules,
+      notes,
+    };
     const packets = new PacketPath(path);
     this.#packets = packets;
     this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours, connections });
@@ -165,6 +180,8 @@ export class Edge {
   pump(post: Post): number {
     this.#packets.invalidate(this.#replicas.receive());
     const handled = this.#packets.pump();
+    // Questions leave at once: packets wait for the answers.
+    if (this.#asking.open > 0) this.#replicas.flush();
     if (handled > 0) this.#publish(post);
     this.#asks.step(post);
     if (handled > 0) this.#asks.wake();
@@ -266,7 +283,10 @@ export class Edge {
     this.#packets.invalidate(changed);
     this.#packets.invalidate(this.#neighbours.follow());
     this.#replicas.follow(event.type === 'change' ? event.change.rows : 'all');
-    if (removes(event, ['rule', 'chain'])) this.#forgetRules();
+    if (removes(event, ['rule', 'chain'])) {
+      this.#rules.counts.forget();
+      this.#rules.log.forget(this.#rules.isRule);
+    }
     if (removes(event, ['bridge', 'router'])) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
   }

@@ -37,6 +37,12 @@ export const LIMITS = {
   evictIdleMs: 2_000,
   /** Stale flows deleted in one turn; the others follow, a turn of first packets between them. */
   removedAtOnceMax: 4_096,
+  /** Questions to other hosts about connections that are open at a time; more are not asked. */
+  questionsMax: 1_024,
+  /** So long a packet waits for the answer at most; then it is dropped. */
+  questionMs: 250,
+  /** What one port, or one host behind the tunnel, may ask: questions at once, and a second. */
+  questionBudget: { burst: 64, perSecond: 64 },
   /** How often the keys for records are asked for anew; and after another host came or went. */
   recordKeysMs: 3_600_000,
   /** How often the worker ticks: expiry, renewal, retries. */

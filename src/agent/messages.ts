@@ -39,6 +39,7 @@ export interface RecordCounts {
   readonly recordsSentAgain: number;
   readonly recordsTaken: number;
   readonly recordsRefused: number;
+  readonly questionsAsked: number;
   readonly datagramsRefused: number;
 }
 

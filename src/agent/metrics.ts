@@ -62,6 +62,7 @@ export class AgentMeters {
     meters.set('mn_agent_records_sent_again_total', records.recordsSentAgain);
     meters.set('mn_agent_records_taken_total', records.recordsTaken);
     meters.set('mn_agent_records_refused_total', records.recordsRefused);
+    meters.set('mn_agent_record_questions_total', records.questionsAsked);
     meters.set('mn_agent_record_datagrams_refused_total', records.datagramsRefused);
     const told = (of: (limit: EdgeState['limits'][number]) => number) =>
       limits.map((limit) => [limit.name, of(limit)] as const);

@@ -34,6 +34,7 @@ import type { ErrorBudget } from '#virtual/state/error-budget.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
+import { type Asking, missingKey } from './asking.ts';
 import type { Bindings } from './bindings.ts';
 import { causeOf, Decider, type Decision, type Packet } from './decider.ts';
 import { FlowCache } from './flow-cache.ts';
@@ -56,6 +57,7 @@ export interface PacketPathOptions {
     readonly connections: Connections;
   };
   readonly tracking: Tracking;
+  readonly asking: Asking;
   readonly rules: { readonly counts: RuleCounts; readonly log: RuleLog };
   /** What others count, to be noted with what is counted here. */
   readonly notes?: () => Partial<Record<Note, number>>;
@@ -103,6 +105,7 @@ export class PacketPath {
   readonly #bindings: Bindings;
   readonly #learning: Learning;
   readonly #tracking: Tracking;
+  readonly #asking: Asking;
   readonly rules: PacketPathOptions['rules'];
   readonly #notes: () => Partial<Record<Note, number>>;
   readonly #turns: Turns;
@@ -140,6 +143,7 @@ export class PacketPath {
     this.#bindings = options.bindings;
     this.#learning = options.learning;
     this.#tracking = options.tracking;
+    this.#asking = options.asking;
     this.rules = options.rules;
     this.#notes = options.notes ?? (() => ({}));
     this.#large = new LargePackets(options);
@@ -153,8 +157,9 @@ export class PacketPath {
   /** Decides waiting upcalls, at most one batch; how many there were. */
   pump(): number {
     this.flows.deleteSome();
+    const answered = this.#answered();
     const handled = this.#turns.serve(this.#take, LIMITS.upcallsPerBatchMax);
-    if (handled > 0) this.#datapath.commit();
+    if (handled + answered > 0) this.#datapath.commit();
     const nowMs = this.#datapath.now();
     for (const timeMs of this.#arrivedMs)
       this.firstPackets.observe(Math.max(0, nowMs - timeMs) / 1_000);
@@ -199,6 +204,7 @@ export class PacketPath {
     const now = this.#datapath.now();
     this.#large.tick();
     this.#reassembly.expire(now);
+    this.#asking.tick();
     const { dropped } = this.#reassembly;
     if (dropped > this.#toldDropped)
       this.#datapath.dropped('reassembly-limit', undefined, dropped - this.#toldDropped);
@@ -274,11 +280,13 @@ export class PacketPath {
     { key, frame, gsoSize }: Pick<Packet, 'key' | 'frame' | 'gsoSize'>,
     entry: Entry,
     timeMs: number,
+    isAnswered = false,
   ): void {
     const ingress = this.decider.ingressOf(entry);
     if (ingress === undefined) return this.#count('no-port');
     const packet: Packet = { key, frame, gsoSize, ingress };
     const outcome = this.#settled(packet);
+    if (!isAnswered && this.#asks(outcome, packet, entry, timeMs)) return;
     if ('port' in ingress) this.#noteSeen(key, ingress.port);
     this.#effects(outcome, packet);
     const { verdict } = outcome;
@@ -290,6 +298,27 @@ export class PacketPath {
         this.#count('neighbour-limit');
     } else
       this.#install(packet, this.#tracked(this.decider.decision(outcome, ingress, key), packet));
+  }
+
+  /** True: the packet waits for what another host knows of its connection. */
+  #asks(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): boolean {
+    const missing = missingKey(outcome);
+    const host = missing && this.decider.ownerOf(packet);
+    if (missing === undefined || host === undefined) return false;
+    const { key, frame, gsoSize } = packet;
+    const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
+    return this.#asking.ask(host, missing, parked);
+  }
+  /** Decides for good what was asked about; how many packets those were. */
+  #answered(): number {
+    const all = this.#asking.released();
+    for (const parked of all) {
+      if ('out' in parked) continue;
+      this.#onBehalfOf = parked.entry;
+      this.#goOn(parked, true);
+      this.#work();
+    }
+    return all.length;
   }
 
   /** The flow that handed a segment up is of a connection that has ended: it begins anew. */
@@ -381,13 +410,13 @@ export class PacketPath {
     this.#goOn(parked);
     this.#onBehalfOf = before;
   }
-  #goOn(parked: Parked): void {
+  #goOn(parked: Parked, isAnswered = false): void {
     if ('out' in parked) return this.#send(parked.out, parked.frame);
     if (this.#bindings.changedHandsSince(parked.entry.port, parked.timeMs))
       return this.#count('no-port');
     // Decided anew, though there may be a flow by now: whether that may carry it (its TTL, its
     // length) the kernel has looked at only for frames that were not handed up.
-    this.#decide(parked, parked.entry, parked.timeMs);
+    this.#decide(parked, parked.entry, parked.timeMs, isAnswered);
   }
 
   /** Sends a frame of the network itself out of a port: through whatever is linked there. */

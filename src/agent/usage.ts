@@ -55,5 +55,6 @@ export const notesOf = (
   recordsSentAgain: replicas.retransmitted,
   recordsTaken: replicas.received,
   recordsRefused: replicas.refused + replicas.unseen + replicas.unplaced,
+  questionsAsked: replicas.asked,
   datagramsRefused: replicas.unknown + replicas.unkeyed + replicas.broken + replicas.repeated,
 });

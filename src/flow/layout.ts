@@ -396,6 +396,7 @@ export const NOTES = [
   'recordsTaken',
   'recordsRefused',
   'datagramsRefused',
+  'questionsAsked',
 ] as const;
 export type Note = (typeof NOTES)[number];
 /** Counters of the agent that outlive it: places that there are for them. */

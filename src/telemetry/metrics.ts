@@ -145,6 +145,10 @@ export const METRICS = {
     type: 'counter',
     help: 'Records that another agent may not speak of, or that name devices not known here.',
   },
+  mn_agent_record_questions_total: {
+    type: 'counter',
+    help: 'Questions to other agents about connections that they may know.',
+  },
   mn_agent_record_datagrams_refused_total: {
     type: 'counter',
     help: 'Datagrams of records from nobody known, with another key, broken, or come before.',

@@ -6,7 +6,8 @@
  * on their way; who does not answer gets one a second; a datagram is taken once (RFC 4303 §3.4.3
  * does alike), also after this process was started anew, since that has another number.
  */
-import type { ConnectionRef } from '#virtual/connection.ts';
+import type { ConnectionKey, ConnectionRef } from '#virtual/connection.ts';
+import { ASKS_MAX } from './wire.ts';
 
 /** Datagrams on their way to one host: as many as one acknowledgement can tell of. */
 export const WINDOW = 32;
@@ -20,6 +21,9 @@ const SEEN_BITS = 32;
 
 /** Numbers of earlier processes that are remembered. */
 const PAST_MAX = 64;
+
+/** Questions that wait to be sent; there is no room for more. */
+const ASKS_WAITING_MAX = 256;
 
 /** Datagrams that ask for everything, one a tick, beside all others that carry the question. */
 const ASKS = 4;
@@ -40,6 +44,11 @@ export class Peer {
   toldUnseen = false;
   /** Ticks in which it is asked again: any of these datagrams may get lost. */
   asking = 0;
+  /** Its newest question that was looked at, and whether it is to be told so. */
+  answered = 0;
+  owesAnswer = false;
+  /** The newest question of ours that it has looked at. */
+  heard = 0;
   /** Datagrams sent again. */
   retransmitted = 0;
   #sequence = 0;
@@ -51,6 +60,8 @@ export class Peer {
   #heardMs: number;
   #triedMs = 0;
   /** By slot: its generation. In the order in which they came to be owed. */
+  #asked = 0;
+  #asks: ConnectionKey[] = [];
   readonly #owed = new Map<number, number>();
   readonly #sent = new Map<number, Sent>();
   /** Numbers of earlier processes, the last one first. */
@@ -165,6 +176,31 @@ export class Peer {
     this.asking = ASKS;
   }
 
+  /**
+   * Asks about the record that has this key; answers the number of the question, undefined when
+   * there is no room for one more.
+   */
+  question(key: ConnectionKey): number | undefined {
+    if (this.#asks.length >= ASKS_WAITING_MAX) return undefined;
+    this.#asks.push(key);
+    const datagrams = Math.ceil(this.#asks.length / ASKS_MAX);
+    return (this.#asked + datagrams) & 0xffff;
+  }
+  /** The newest question that was sent, for the header of whatever is. */
+  get asked(): number {
+    return this.#asked;
+  }
+  /** The questions of one datagram, which is to be sent; none: there are no more. */
+  takeAsks(): readonly ConnectionKey[] {
+    const asks = this.#asks.splice(0, ASKS_MAX);
+    if (asks.length > 0) this.#asked = (this.#asked + 1) & 0xffff;
+    return asks;
+  }
+  /** Whether it has looked at a question; whoever is another process by now never will. */
+  hasHeard(question: number): boolean {
+    return ((this.heard - question) & 0xffff) < 0x8000;
+  }
+
   /** Whether a number is of a process that came before: then somebody repeats its words. */
   isPast(boot: number): boolean {
     return this.#past.includes(boot);
@@ -174,6 +210,7 @@ export class Peer {
     if (this.boot !== 0) this.#past.unshift(this.boot);
     this.#past.length = Math.min(this.#past.length, PAST_MAX);
     this.boot = boot;
+    this.answered = 0;
     this.wanted = 0;
     this.#newest = 0;
     this.#seen = 0;

@@ -12,7 +12,7 @@ import type { RecordKeysTold } from '#client/record-keys.ts';
 import type { Connections } from '#flow/connections.ts';
 import type { Ip } from '#net/ip.ts';
 import type { RowChange } from '#virtual/change.ts';
-import type { ConnectionRef, Zone } from '#virtual/connection.ts';
+import type { ConnectionKey, ConnectionRef, Zone } from '#virtual/connection.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { connectionTag, type Tag } from '#virtual/tags.ts';
 import type { Telling } from '../tracking.ts';
@@ -80,6 +80,8 @@ export interface ReplicaCounters {
   readonly sent: number;
   readonly received: number;
   readonly retransmitted: number;
+  /** Questions about records that might be known elsewhere. */
+  readonly asked: number;
   readonly owed: number;
   /** Datagrams: of no peer, of no known key, broken or forged, repeated or for another process. */
   readonly unknown: number;
@@ -92,6 +94,14 @@ export interface ReplicaCounters {
   readonly unplaced: number;
 }
 
+/** What is in a datagram besides its header. */
+interface Contents {
+  readonly records: readonly TellingRecord[];
+  readonly asks: readonly ConnectionKey[];
+  /** Of records. */
+  readonly sequence: number;
+}
+
 export class Replicas implements Telling {
   readonly #options: ReplicasOptions;
   readonly #peers = new Map<HostId, Peer>();
@@ -100,6 +110,8 @@ export class Replicas implements Telling {
   #current: RecordKeys | undefined;
   /** Who has records to be sent. */
   readonly #owing = new Set<HostId>();
+  /** Who has questions to be sent. */
+  readonly #asking = new Set<HostId>();
   #greetedMs = -Infinity;
   /** Where the telling of everything anew has got to, and to whom. */
   readonly #resync = new Map<HostId, number>();
@@ -110,6 +122,7 @@ export class Replicas implements Telling {
     unkeyed: 0,
     broken: 0,
     repeated: 0,
+    asked: 0,
     refused: 0,
     unseen: 0,
     unplaced: 0,
@@ -158,6 +171,44 @@ export class Replicas implements Telling {
   /** Sends what is owed: called before frames leave. */
   flush(): void {
     for (const host of this.#owing) this.#send(host);
+    for (const host of this.#asking) this.#sendAsks(host);
+    this.#asking.clear();
+  }
+  #sendAsks(host: HostId): void {
+    const peer = this.#peer(host);
+    for (let asks = peer.takeAsks(); asks.length > 0; asks = peer.takeAsks()) {
+      this.#count.asked += asks.length;
+      this.#datagram(host, peer, { asks });
+    }
+  }
+
+  /**
+   * Asks a host whether it knows of a connection whose answers have this key; answers the number of
+   * the question, undefined where that host cannot be asked. It leaves with the next `flush`.
+   */
+  ask(host: HostId, key: ConnectionKey): number | undefined {
+    const peer = this.#peers.get(host);
+    if (peer === undefined || peer.boot === 0) return undefined;
+    const question = peer.question(key);
+    if (question !== undefined) this.#asking.add(host);
+    return question;
+  }
+  /** Whether the host has looked at the question: what it knows of that has come before. */
+  isAnswered(host: HostId, question: number): boolean {
+    return this.#peers.get(host)?.hasHeard(question) ?? true;
+  }
+  /** A host that a record concerns has not heard of it, or not yet. */
+  #answer(host: HostId, peer: Peer, number: number, asks: readonly ConnectionKey[]): void {
+    const { connections, recipients } = this.#options;
+    for (const { zone, tuple } of asks) {
+      const ref = connections.find(zone, tuple)?.ref;
+      const record = ref && connections.record(ref);
+      if (ref === undefined || record === undefined || !recipients.of(record).has(host)) continue;
+      peer.owe(ref);
+      this.#owing.add(host);
+    }
+    peer.answered = number;
+    peer.owesAnswer = true;
   }
   #send(host: HostId): void {
     const peer = this.#peer(host);
@@ -169,7 +220,8 @@ export class Replicas implements Telling {
       const [told, records] = this.#tellings(refs, nowMs);
       if (told.length < refs.length) for (const ref of refs.slice(told.length)) peer.owe(ref);
       const alive = told.filter((ref) => this.#options.connections.isAlive(ref));
-      if (records.length > 0) this.#datagram(host, peer, records, peer.sending(alive, nowMs));
+      if (records.length > 0)
+        this.#datagram(host, peer, { records, sequence: peer.sending(alive, nowMs) });
       if (peer.isSilent(nowMs)) break;
     }
     if (peer.owed === 0) this.#owing.delete(host);
@@ -194,14 +246,22 @@ export class Replicas implements Telling {
     }
     return [told, records];
   }
-  #datagram(host: HostId, peer: Peer, records: readonly TellingRecord[], sequence: number): void {
+  #datagram(
+    host: HostId,
+    peer: Peer,
+    { records = [], asks = [], sequence = 0 }: Partial<Contents> = {},
+  ): void {
     const to = this.#options.recipients.addressOf(host);
     const key = this.#current?.keys.get(host);
     if (to === undefined || key === undefined || this.#current === undefined) return;
     const { boot, transport } = this.#options;
     const { epoch } = this.#current;
-    const of = { epoch, boot, sequence, peerBoot: peer.boot, wants: peer.wants };
-    transport.send(to, encode({ ...of, ...peer.acknowledging() }, records, key));
+    const { asked, answered, wants } = peer;
+    const header = { epoch, boot, sequence, peerBoot: peer.boot, wants, asked, answered };
+    transport.send(
+      to,
+      encode({ header: { ...header, ...peer.acknowledging() }, records, asks }, key),
+    );
     this.#count.sent += records.length;
   }
 
@@ -209,7 +269,12 @@ export class Replicas implements Telling {
   receive(): readonly Tag[] {
     const tags: Tag[] = [];
     this.#options.transport.receive((from, bytes) => this.#take(from, bytes, tags), RECEIVED_MAX);
-    for (const [host, peer] of this.#peers) if (peer.owesAck) this.#datagram(host, peer, [], 0);
+    for (const [host, peer] of this.#peers) {
+      // What is known comes first: then the answer is that there is no more.
+      if (peer.owesAnswer && this.#owing.has(host)) this.#send(host);
+      if (peer.owesAck || peer.owesAnswer) this.#datagram(host, peer);
+      peer.owesAnswer = false;
+    }
     return tags;
   }
   #take(from: Ip, bytes: Uint8Array, tags: Tag[]): void {
@@ -230,7 +295,7 @@ export class Replicas implements Telling {
       this.#count.broken += 1;
       return;
     }
-    const { header, records } = decoded;
+    const { header, records, asks } = decoded;
     const peer = this.#peer(host);
     if (peer.isPast(header.boot)) {
       this.#count.repeated += 1;
@@ -246,6 +311,8 @@ export class Replicas implements Telling {
     peer.acknowledged(header.ack, header.ackBits, now());
     if (header.wants !== peer.wanted) this.#resync.set(host, 0);
     peer.wanted = header.wants;
+    peer.heard = header.answered;
+    if (asks.length > 0) this.#answer(host, peer, header.asked, asks);
     if (header.sequence === 0) return;
     if (!peer.isNew(header.sequence)) {
       this.#count.repeated += 1;
@@ -284,7 +351,7 @@ export class Replicas implements Telling {
     const nowMs = this.#options.now();
     for (const [host, peer] of this.#peers) {
       peer.retry(nowMs);
-      if (peer.asking > 0) this.#datagram(host, peer, [], 0);
+      if (peer.asking > 0) this.#datagram(host, peer);
       peer.asking = Math.max(0, peer.asking - 1);
       if (peer.owed > 0) this.#owing.add(host);
     }
@@ -298,7 +365,7 @@ export class Replicas implements Telling {
     this.#greetedMs = nowMs;
     for (const host of this.#options.recipients.hosts()) {
       const peer = this.#peer(host);
-      if (peer.boot === 0) this.#datagram(host, peer, [], 0);
+      if (peer.boot === 0) this.#datagram(host, peer);
     }
   }
   #resyncSome(): void {
@@ -332,7 +399,7 @@ export class Replicas implements Telling {
     for (const [host, peer] of this.#peers) {
       if (!peer.toldUnseen) continue;
       peer.ask();
-      this.#datagram(host, peer, [], 0);
+      this.#datagram(host, peer);
     }
     if (moved === 'all') for (const host of this.#peers.keys()) this.#resync.set(host, 0);
     else for (const port of moved) for (const ref of connections.byPort(port)) this.#owe(ref);

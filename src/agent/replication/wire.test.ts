@@ -1,15 +1,18 @@
 /** What agents tell each other: every datagram comes back as it was, and no other is taken. */
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Ip } from '#net/ip.ts';
 import type { Zone } from '#virtual/connection.ts';
 import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
 import {
+  ASKS_MAX,
   DATAGRAM_BYTES_MAX,
   decode,
   encode,
   epochOf,
+  HEADER_BYTES,
   RECORDS_MAX,
   ROOM,
   sizeOfRecord,
@@ -56,6 +59,13 @@ const lists = fc.array(records, { maxLength: RECORDS_MAX }).map((all) => {
   let room = ROOM;
   return all.filter((record) => (room -= sizeOfRecord(record)) >= 0);
 });
+/** Records, or questions. */
+const bodies = fc.oneof(
+  lists.map((list) => ({ records: list, asks: [] })),
+  fc
+    .array(records, { maxLength: ASKS_MAX })
+    .map((list) => ({ records: [], asks: list.map(({ returns }) => returns) })),
+);
 const headers = fc.record(
   {
     epoch: u32,
@@ -65,6 +75,8 @@ const headers = fc.record(
     ack: u32,
     ackBits: u32,
     wants: fc.nat(0xffff),
+    asked: fc.nat(0xffff),
+    answered: fc.nat(0xffff),
   },
   { noNullPrototype: true },
 );
@@ -72,11 +84,11 @@ const key = new Uint8Array(32).fill(7);
 
 test('a datagram is read as it was written, and fits', () => {
   fc.assert(
-    fc.property(headers, lists, (header, list) => {
-      const bytes = encode(header, list, key);
+    fc.property(headers, bodies, (header, body) => {
+      const bytes = encode({ header, ...body }, key);
       assert.ok(bytes.length <= DATAGRAM_BYTES_MAX);
       assert.equal(epochOf(bytes), header.epoch);
-      assert.deepEqual(decode(bytes, key), { header, records: list });
+      assert.deepEqual(decode(bytes, key), { header, ...body });
     }),
     { seed, numRuns },
   );
@@ -89,8 +101,8 @@ test('with another key, or one byte changed, added or missing, it is refused', (
     fc.constantFrom('flip', 'cut', 'more'),
   );
   fc.assert(
-    fc.property(headers, lists, damage, (header, list, [at, by, how]) => {
-      const bytes = encode(header, list, key);
+    fc.property(headers, bodies, damage, (header, body, [at, by, how]) => {
+      const bytes = encode({ header, ...body }, key);
       assert.equal(decode(bytes, new Uint8Array(32).fill(8)), undefined);
       const other =
         how === 'cut'
@@ -108,8 +120,9 @@ test('junk, and junk made with the key, does no harm', () => {
     fc.property(fc.uint8Array({ maxLength: DATAGRAM_BYTES_MAX + 50 }), headers, (junk, header) => {
       assert.equal(decode(junk, key), undefined);
       // The right MAC around a count and records that are not whole.
-      const bytes = encode(header, [], key);
-      const made = remade(new Uint8Array([...bytes.subarray(0, 32), ...junk.subarray(0, 1_000)]));
+      const bytes = encode({ header, records: [], asks: [] }, key);
+      const head = bytes.subarray(0, HEADER_BYTES);
+      const made = remade(new Uint8Array([...head, ...junk.subarray(0, 1_000)]));
       const decoded = decode(made, key);
       if (decoded !== undefined) assert.ok(decoded.records.length <= RECORDS_MAX);
     }),
@@ -117,12 +130,11 @@ test('junk, and junk made with the key, does no harm', () => {
   );
 });
 
-/** Bytes as a datagram with as many records as they hold by chance, and the MAC of the key. */
+/** Bytes as a datagram with as many records and questions as they hold by chance, and its MAC. */
 function remade(body: Uint8Array): Uint8Array {
-  new DataView(body.buffer).setUint16(28, body.length % 5);
-  const header = { epoch: 0, boot: 0, sequence: 0, peerBoot: 0, ack: 0, ackBits: 0, wants: 0 };
-  const macBytes = encode(header, [], key).length - 32;
-  const out = new Uint8Array(body.length + macBytes);
-  out.set(body);
-  return out;
+  const view = new DataView(body.buffer);
+  view.setUint8(28, body.length % 5);
+  view.setUint8(29, body.length % 3);
+  const mac = createHmac('sha256', key).update(body).digest().subarray(0, 16);
+  return new Uint8Array([...body, ...mac]);
 }

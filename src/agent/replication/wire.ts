@@ -13,8 +13,8 @@ import type { PortId } from '#virtual/ids.ts';
 
 /** Bytes of a datagram: with IPv6 and UDP around it, what every underlay of MTU 1,500 carries. */
 export const DATAGRAM_BYTES_MAX = 1_400;
-const MAGIC = 0x4d4e_5231;
-const HEADER_BYTES = 32;
+const MAGIC = 0x4d4e_5232;
+export const HEADER_BYTES = 36;
 const MAC_BYTES = 16;
 /** Of a record before its addresses, and with them. */
 const FIXED_BYTES = 64;
@@ -23,6 +23,11 @@ const RECORD_BYTES = { ip4: FIXED_BYTES + 4 * 4, ip6: FIXED_BYTES + 4 * 16 } as 
 export const RECORDS_MAX = Math.floor(
   (DATAGRAM_BYTES_MAX - HEADER_BYTES - MAC_BYTES) / RECORD_BYTES.ip4,
 );
+/** A question before its addresses, and with them. */
+const ASK_FIXED_BYTES = 12;
+const ASK_BYTES = { ip4: ASK_FIXED_BYTES + 2 * 4, ip6: ASK_FIXED_BYTES + 2 * 16 } as const;
+/** Questions of one datagram, at most. */
+export const ASKS_MAX = 16;
 /** An age that stands for "never". */
 const NEVER = 0xffff_ffff;
 const FLAG = { six: 1 } as const;
@@ -41,6 +46,16 @@ export interface Header {
   readonly ackBits: number;
   /** Whenever it is another number, the sender wants to be told everything anew. */
   readonly wants: number;
+  /** Counts datagrams with questions, from 1, as 16 bits do; 0: there was none. */
+  readonly asked: number;
+  /** The newest `asked` of the peer whose questions were looked at: what is known is on its way. */
+  readonly answered: number;
+}
+export interface Datagram {
+  readonly header: Header;
+  readonly records: readonly TellingRecord[];
+  /** Keys that answers have, where they enter: whoever knows such a record is to tell it. */
+  readonly asks: readonly ConnectionKey[];
 }
 /** A record, with ages in place of times: milliseconds since; undefined: never. */
 export interface TellingRecord {
@@ -154,16 +169,45 @@ function recordAt(view: DataView, bytes: Uint8Array, at: number): TellingRecord 
   };
 }
 
+function putAsk(view: DataView, bytes: Uint8Array, at: number, key: ConnectionKey): number {
+  const { protocol, src, dst, srcPort, dstPort } = key.tuple;
+  const six = isIp6(src);
+  const wide = six ? 16 : 4;
+  bytes[at] = six ? FLAG.six : 0;
+  bytes[at + 1] = protocol;
+  view.setUint32(at + 4, key.zone);
+  view.setUint16(at + 8, srcPort);
+  view.setUint16(at + 10, dstPort);
+  putIp(bytes, at + ASK_FIXED_BYTES, src);
+  putIp(bytes, at + ASK_FIXED_BYTES + wide, dst);
+  return at + ASK_FIXED_BYTES + 2 * wide;
+}
+function askAt(view: DataView, bytes: Uint8Array, at: number): ConnectionKey {
+  const six = (bytes[at]! & FLAG.six) !== 0;
+  const ip = (i: number): Ip =>
+    (six ? readIp6 : readIp4)(bytes, at + ASK_FIXED_BYTES + (six ? 16 : 4) * i);
+  return {
+    zone: view.getUint32(at + 4) as Zone,
+    tuple: {
+      protocol: bytes[at + 1]!,
+      src: ip(0),
+      dst: ip(1),
+      srcPort: view.getUint16(at + 8),
+      dstPort: view.getUint16(at + 10),
+    },
+  };
+}
+
 const macOf = (bytes: Uint8Array, key: Uint8Array): Buffer =>
   createHmac('sha256', key).update(bytes).digest().subarray(0, MAC_BYTES);
 
-/** A datagram; the records must fit (`ROOM`, `sizeOfRecord`). */
-export function encode(
-  header: Header,
-  records: readonly TellingRecord[],
-  key: Uint8Array,
-): Uint8Array {
-  const size = records.reduce((sum, record) => sum + sizeOfRecord(record), HEADER_BYTES);
+/** A datagram; the records must fit (`ROOM`, `sizeOfRecord`), or, without any, ASKS_MAX asks. */
+export function encode({ header, records, asks }: Datagram, key: Uint8Array): Uint8Array {
+  const asked = asks.reduce(
+    (sum, { tuple }) => sum + (isIp6(tuple.src) ? ASK_BYTES.ip6 : ASK_BYTES.ip4),
+    HEADER_BYTES,
+  );
+  const size = records.reduce((sum, record) => sum + sizeOfRecord(record), asked);
   const bytes = new Uint8Array(size + MAC_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, MAGIC);
@@ -173,10 +217,14 @@ export function encode(
   view.setUint32(16, header.peerBoot);
   view.setUint32(20, header.ack);
   view.setUint32(24, header.ackBits);
-  view.setUint16(28, records.length);
+  view.setUint8(28, records.length);
+  view.setUint8(29, asks.length);
   view.setUint16(30, header.wants);
+  view.setUint16(32, header.asked);
+  view.setUint16(34, header.answered);
   let at = HEADER_BYTES;
   for (const record of records) at = putRecord(view, bytes, at, record);
+  for (const ask of asks) at = putAsk(view, bytes, at, ask);
   bytes.set(macOf(bytes.subarray(0, at), key), at);
   return bytes;
 }
@@ -190,10 +238,7 @@ export function epochOf(bytes: Uint8Array): number | undefined {
 }
 
 /** Undefined: `epochOf` refuses it, it was not made with this key, or it is not whole. */
-export function decode(
-  bytes: Uint8Array,
-  key: Uint8Array,
-): { readonly header: Header; readonly records: readonly TellingRecord[] } | undefined {
+export function decode(bytes: Uint8Array, key: Uint8Array): Datagram | undefined {
   const epoch = epochOf(bytes);
   if (epoch === undefined) return undefined;
   const end = bytes.length - MAC_BYTES;
@@ -207,14 +252,24 @@ export function decode(
     ack: view.getUint32(20),
     ackBits: view.getUint32(24),
     wants: view.getUint16(30),
+    asked: view.getUint16(32),
+    answered: view.getUint16(34),
   };
-  const records: TellingRecord[] = [];
+  const [records, asks]: [TellingRecord[], ConnectionKey[]] = [[], []];
   let at = HEADER_BYTES;
-  for (let n = view.getUint16(28); n > 0; n--) {
-    const size = at < end && (bytes[at]! & FLAG.six) !== 0 ? RECORD_BYTES.ip6 : RECORD_BYTES.ip4;
+  const sizeAt = ({ ip4, ip6 }: { readonly ip4: number; readonly ip6: number }): number =>
+    at < end && (bytes[at]! & FLAG.six) !== 0 ? ip6 : ip4;
+  for (let n = view.getUint8(28); n > 0; n--) {
+    const size = sizeAt(RECORD_BYTES);
     if (at + size > end) return undefined;
     records.push(recordAt(view, bytes, at));
     at += size;
   }
-  return at === end ? { header, records } : undefined;
+  for (let n = view.getUint8(29); n > 0; n--) {
+    const size = sizeAt(ASK_BYTES);
+    if (at + size > end) return undefined;
+    asks.push(askAt(view, bytes, at));
+    at += size;
+  }
+  return at === end ? { header, records, asks } : undefined;
 }

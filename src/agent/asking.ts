@@ -1,0 +1,111 @@
+/**
+ * Packets that a filter would drop, though they may be answers to what another host let out: that
+ * host is asked before they are dropped, for what it told of the connection may be lost or late.
+ *
+ * Invariants: a packet is asked about once, and waits no longer than until the answer or the next
+ * tick but one; a source has a budget of questions, so that whoever scans asks nobody for long;
+ * what is dropped after the question is dropped as without it.
+ */
+import type { FoundConnection } from '#virtual/connection.ts';
+import { hashOfConnection, type ConnectionKey } from '#virtual/connection.ts';
+import type { HostId } from '#virtual/ids.ts';
+import type { Outcome } from '#virtual/outcome.ts';
+import { LIMITS } from './limits.ts';
+import { type Parked, sourceOf, type SourceOf, Waiting } from './waiting.ts';
+
+/** Who may know of connections, by what they were told or saw. */
+export interface Oracle {
+  /** The number of the question; undefined: the host cannot be asked. */
+  ask(host: HostId, key: ConnectionKey): number | undefined;
+  isAnswered(host: HostId, question: number): boolean;
+}
+export interface AskingOptions {
+  readonly oracle: Oracle;
+  readonly find: (key: ConnectionKey) => FoundConnection | undefined;
+  readonly now: () => number;
+}
+
+interface Question {
+  readonly host: HostId;
+  readonly number: number;
+  readonly key: ConnectionKey;
+  readonly untilMs: number;
+}
+interface Budget {
+  left: number;
+  atMs: number;
+}
+
+/**
+ * The key of a packet that is dropped because nobody here knows its connection; undefined: it is
+ * not dropped for that.
+ */
+export function missingKey({ verdict, connection }: Outcome): ConnectionKey | undefined {
+  if (verdict.kind !== 'drop' || connection === undefined) return undefined;
+  if (verdict.reason !== 'filter-drop' && verdict.reason !== 'filter-reject') return undefined;
+  const { state, key, found } = connection;
+  return found === undefined && (state === 'new' || state === 'invalid') ? key : undefined;
+}
+
+export class Asking {
+  readonly #options: AskingOptions;
+  readonly #waiting = new Waiting();
+  /** By the hash of the key. */
+  readonly #questions = new Map<string, Question>();
+  readonly #budgets = new Map<SourceOf, Budget>();
+  asked = 0;
+
+  constructor(options: AskingOptions) {
+    this.#options = options;
+  }
+
+  /** True: the packet waits for the answer of `host`. The bytes are kept. */
+  ask(host: HostId, key: ConnectionKey, packet: Parked): boolean {
+    const name = hashOfConnection(key);
+    if (this.#questions.has(name)) return this.#waiting.park(name, packet);
+    if (this.#questions.size >= LIMITS.questionsMax || !this.#pays(sourceOf(packet))) return false;
+    const number = this.#options.oracle.ask(host, key);
+    if (number === undefined || !this.#waiting.park(name, packet)) return false;
+    this.asked += 1;
+    const untilMs = this.#options.now() + LIMITS.questionMs;
+    this.#questions.set(name, { host, number, key, untilMs });
+    return true;
+  }
+  #pays(source: SourceOf): boolean {
+    const { burst, perSecond } = LIMITS.questionBudget;
+    const nowMs = this.#options.now();
+    const budget = this.#budgets.getOrInsertComputed(source, () => ({ left: burst, atMs: nowMs }));
+    budget.left = Math.min(burst, budget.left + ((nowMs - budget.atMs) / 1_000) * perSecond);
+    budget.atMs = nowMs;
+    if (budget.left < 1) return false;
+    budget.left -= 1;
+    return true;
+  }
+
+  /** How many questions are not answered yet. */
+  get open(): number {
+    return this.#questions.size;
+  }
+
+  /** What need wait no longer: to be decided for good. */
+  released(): readonly Parked[] {
+    if (this.#questions.size === 0) return [];
+    const { oracle, find, now } = this.#options;
+    const nowMs = now();
+    for (const [name, { host, number, key, untilMs }] of this.#questions) {
+      const over = find(key) !== undefined || oracle.isAnswered(host, number) || nowMs >= untilMs;
+      if (!over) continue;
+      this.#questions.delete(name);
+      this.#waiting.release(name);
+    }
+    return this.#waiting.released();
+  }
+  /** Forgets sources whose budgets are full again. */
+  tick(): void {
+    const { burst, perSecond } = LIMITS.questionBudget;
+    const fullMs = (burst / perSecond) * 1_000;
+    const nowMs = this.#options.now();
+    for (const [source, { atMs }] of this.#budgets)
+      if (nowMs - atMs >= fullMs) this.#budgets.delete(source);
+  }
+}
