@@ -13,7 +13,7 @@ type Rule = Readonly<Record<string, unknown>>;
 const DROP = { action: 'drop' };
 const CONNECTIONS = ['established', 'related'];
 
-/** In the words of the guide; all of them accept the packet that is sent, or drop it at their end. */
+/** In the words of the guide. */
 const SHAPES: readonly (readonly [what: string, rules: readonly Rule[]])[] = [
   ['no filter', []],
   ['everything is dropped', [DROP]],

@@ -71,12 +71,20 @@ export class Asking {
     this.#questions.set(name, { host, number, key, untilMs });
     return true;
   }
-  #pays(source: SourceOf): boolean {
+  /** Whether a source may ask at all: whom to ask costs a walk to find out. */
+  mayAsk(source: SourceOf): boolean {
+    return (this.#budgets.get(source)?.left ?? 1) >= 1 || this.#refilled(source).left >= 1;
+  }
+  #refilled(source: SourceOf): Budget {
     const { burst, perSecond } = LIMITS.questionBudget;
     const nowMs = this.#options.now();
     const budget = this.#budgets.getOrInsertComputed(source, () => ({ left: burst, atMs: nowMs }));
     budget.left = Math.min(burst, budget.left + ((nowMs - budget.atMs) / 1_000) * perSecond);
     budget.atMs = nowMs;
+    return budget;
+  }
+  #pays(source: SourceOf): boolean {
+    const budget = this.#refilled(source);
     if (budget.left < 1) return false;
     budget.left -= 1;
     return true;

@@ -303,7 +303,8 @@ export class PacketPath {
   /** True: the packet waits for what another host knows of its connection. */
   #asks(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): boolean {
     const missing = missingKey(outcome);
-    const host = missing && this.decider.ownerOf(packet);
+    const may = missing !== undefined && this.#asking.mayAsk(entry.port);
+    const host = may ? this.decider.ownerOf(packet) : undefined;
     if (missing === undefined || host === undefined) return false;
     const { key, frame, gsoSize } = packet;
     const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
