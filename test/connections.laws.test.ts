@@ -4,8 +4,8 @@
  *
  * 9 *answers*: an answer to a connection that was let out is delivered, wherever it enters, while
  * rules let answers in. 10 *nothing else*: nothing is delivered that the rules of now forbid,
- * whatever agents have heard or missed. And law 3: flows change nothing of what leaves; law 7: every
- * installed flow is what would be installed anew.
+ * whatever agents have heard or missed. And law 3: flows change nothing of what leaves; law 7: all
+ * installed flows are what would be installed anew.
  *
  * A workload has nothing let in but answers, errors about what it sent, and one service. Its peer
  * is behind two ports, on two hosts, that a stateful group may join. What was told has arrived once
