@@ -418,6 +418,17 @@ const toldAndAsked = (play: Play, n: number): readonly [number, number] => {
   return [recordsTaken, questionsAsked];
 };
 
+test('the word of a connection comes before its packet', () => {
+  const play = new Play(() => 'now', nothing());
+  const sent = play.cluster.send(0, 100, framed(0, false, FIRST_PORT));
+  assert.equal(sent.length, 1);
+  for (const where of [1, 2] as const) {
+    assert.deepEqual(toldAndAsked(play, where), [1, 0]);
+    play.cluster.send(where, 100 + where, framed(0, true, FIRST_PORT));
+    assert.deepEqual(toldAndAsked(play, where), [1, 0], 'there is nothing to ask');
+  }
+});
+
 test('an answer that is faster than the word of its connection is asked about, and let in', () => {
   let fate: Fate = 'now';
   const play = new Play(() => fate, nothing());
