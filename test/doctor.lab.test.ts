@@ -169,8 +169,11 @@ test(
       const expected = Object.keys(METRICS).filter((name) => name.startsWith(prefix));
       assert.deepEqual([...families.keys()].toSorted(), expected.toSorted());
     }
-    const families = parseMetrics(await socketText(agent));
-    assert.ok((families.get('mn_agent_ports')?.samples[0]?.[1] ?? 0) > 0);
+    // The port was bound anew a moment ago.
+    await until('a port of h1 is up', DEADLINE_MS, async () => {
+      const families = parseMetrics(await socketText(agent));
+      return (families.get('mn_agent_ports')?.samples[0]?.[1] ?? 0) > 0;
+    });
     const enforced = parseMetrics(await socketText(`${dir}/api.sock`)).get(
       'mn_api_enforcement_seconds',
     );
