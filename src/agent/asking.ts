@@ -6,7 +6,6 @@
  * tick but one; a source has a budget of questions, so that whoever scans asks nobody for long;
  * what is dropped after the question is dropped as without it.
  */
-import type { FoundConnection } from '#virtual/connection.ts';
 import { hashOfConnection, type ConnectionKey } from '#virtual/connection.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Outcome } from '#virtual/outcome.ts';
@@ -21,14 +20,12 @@ export interface Oracle {
 }
 export interface AskingOptions {
   readonly oracle: Oracle;
-  readonly find: (key: ConnectionKey) => FoundConnection | undefined;
   readonly now: () => number;
 }
 
 interface Question {
   readonly host: HostId;
   readonly number: number;
-  readonly key: ConnectionKey;
   readonly untilMs: number;
 }
 interface Budget {
@@ -68,7 +65,7 @@ export class Asking {
     if (number === undefined || !this.#waiting.park(name, packet)) return false;
     this.asked += 1;
     const untilMs = this.#options.now() + LIMITS.questionMs;
-    this.#questions.set(name, { host, number, key, untilMs });
+    this.#questions.set(name, { host, number, untilMs });
     return true;
   }
   /** Whether a source may ask at all: whom to ask costs a walk to find out. */
@@ -98,11 +95,11 @@ export class Asking {
   /** What need wait no longer: to be decided for good. */
   released(): readonly Parked[] {
     if (this.#questions.size === 0) return [];
-    const { oracle, find, now } = this.#options;
+    const { oracle, now } = this.#options;
     const nowMs = now();
-    for (const [name, { host, number, key, untilMs }] of this.#questions) {
-      const over = find(key) !== undefined || oracle.isAnswered(host, number) || nowMs >= untilMs;
-      if (!over) continue;
+    for (const [name, { host, number, untilMs }] of this.#questions) {
+      // What the host knows has come before its answer.
+      if (!oracle.isAnswered(host, number) && nowMs < untilMs) continue;
       this.#questions.delete(name);
       this.#waiting.release(name);
     }

@@ -12,7 +12,6 @@ import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions } from '#flow/flow.ts';
 import { Connections } from '#flow/connections.ts';
 import { FlowTable } from '#flow/table.ts';
-import type { ConnectionKey } from '#virtual/connection.ts';
 import type { HostId, RuleId } from '#virtual/ids.ts';
 import type { KindName } from '#virtual/kind.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -109,8 +108,7 @@ export class Edge {
     this.#replicas = replicas;
     const tracking = new Tracking({ connections, topology, telling: replicas, now: clock });
     this.#tracking = tracking;
-    const find = ({ zone, tuple }: ConnectionKey) => connections.find(zone, tuple);
-    const asking = new Asking({ oracle: replicas, find, now: clock });
+    const asking = new Asking({ oracle: replicas, now: clock });
     this.#asking = asking;
     const state = { macs, neighbours, errors: this.#errors, connections };
     this.#bindings = bindings;

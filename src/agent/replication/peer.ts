@@ -28,6 +28,9 @@ const ASKS_WAITING_MAX = 256;
 /** Datagrams that ask for everything, one a tick, beside all others that carry the question. */
 const ASKS = 4;
 
+/** Of numbers that count as 16 bits do. */
+const isAtLeast = (a: number, b: number): boolean => ((a - b) & 0xffff) < 0x8000;
+
 interface Sent {
   readonly refs: readonly ConnectionRef[];
   readonly sentMs: number;
@@ -45,10 +48,10 @@ export class Peer {
   /** Ticks in which it is asked again: any of these datagrams may get lost. */
   asking = 0;
   /** Its newest question that was looked at, and whether it is to be told so. */
-  answered = 0;
+  #answered = 0;
   owesAnswer = false;
   /** The newest question of ours that it has looked at. */
-  heard = 0;
+  #heard = 0;
   /** Datagrams sent again. */
   retransmitted = 0;
   #sequence = 0;
@@ -198,7 +201,19 @@ export class Peer {
   }
   /** Whether it has looked at a question; whoever is another process by now never will. */
   hasHeard(question: number): boolean {
-    return ((this.heard - question) & 0xffff) < 0x8000;
+    return isAtLeast(this.#heard, question);
+  }
+  /** It says so; datagrams may come in another order than they were sent. */
+  hear(answered: number): void {
+    if (isAtLeast(answered, this.#heard)) this.#heard = answered;
+  }
+  /** Its questions up to this one were looked at. */
+  answers(question: number): void {
+    if (isAtLeast(question, this.#answered)) this.#answered = question;
+    this.owesAnswer = true;
+  }
+  get answered(): number {
+    return this.#answered;
   }
 
   /** Whether a number is of a process that came before: then somebody repeats its words. */
@@ -210,7 +225,9 @@ export class Peer {
     if (this.boot !== 0) this.#past.unshift(this.boot);
     this.#past.length = Math.min(this.#past.length, PAST_MAX);
     this.boot = boot;
-    this.answered = 0;
+    this.#answered = 0;
+    // It has heard nothing of what its predecessor was asked, and never will.
+    this.#heard = this.#asked;
     this.wanted = 0;
     this.#newest = 0;
     this.#seen = 0;

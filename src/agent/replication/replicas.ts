@@ -207,8 +207,7 @@ export class Replicas implements Telling {
       peer.owe(ref);
       this.#owing.add(host);
     }
-    peer.answered = number;
-    peer.owesAnswer = true;
+    peer.answers(number);
   }
   #send(host: HostId): void {
     const peer = this.#peer(host);
@@ -311,7 +310,7 @@ export class Replicas implements Telling {
     peer.acknowledged(header.ack, header.ackBits, now());
     if (header.wants !== peer.wanted) this.#resync.set(host, 0);
     peer.wanted = header.wants;
-    peer.heard = header.answered;
+    peer.hear(header.answered);
     if (asks.length > 0) this.#answer(host, peer, header.asked, asks);
     if (header.sequence === 0) return;
     if (!peer.isNew(header.sequence)) {
