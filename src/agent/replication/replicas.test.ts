@@ -34,6 +34,8 @@ interface Net {
   readonly at: Map<PortId, number>;
   /** And was. */
   readonly former: Map<PortId, Set<HostId>>;
+  /** Hosts that no zone of tunnels joins with the others yet. */
+  readonly apart: Set<number>;
 }
 class Host {
   readonly number: number;
@@ -72,7 +74,8 @@ class Host {
         maySpeak: (host, concern) =>
           of(concern).has(host) ||
           [concern.inPort, concern.outPort].some((port) => net.former.get(port!)?.has(host)),
-        hosts: () => others.map(idOf),
+        hosts: () =>
+          others.filter((i) => ![i, number].some((each) => net.apart.has(each))).map(idOf),
         addressOf: (host) => addressOf(HOST_IDS.indexOf(host)),
         hostAt: (address) => others.filter((i) => addressOf(i) === address).map(idOf)[0],
         before: () => {},
@@ -116,13 +119,13 @@ class Host {
 const keyOf = (a: number, b: number): Uint8Array =>
   new Uint8Array(32).fill(10 * Math.min(a, b) + Math.max(a, b));
 
-function network(): { net: Net; hosts: Host[] } {
+function network(apart: readonly number[] = []): { net: Net; hosts: Host[] } {
   const at = new Map([
     [PORT_IDS[0]!, 0],
     [PORT_IDS[1]!, 1],
     [PORT_IDS[2]!, 2],
   ]);
-  const net: Net = { now: 1_000, wire: [], at, former: new Map() };
+  const net: Net = { now: 1_000, wire: [], at, former: new Map(), apart: new Set(apart) };
   return { net, hosts: Array.from({ length: HOSTS }, (_, i) => new Host(i, net)) };
 }
 /** Whatever is on the way arrives, by what `fate` says of it: lost, once, or twice. */
@@ -152,6 +155,28 @@ test('a host that answers enter at knows of a connection with the datagram befor
   assert.ok(b.has(1));
   assert.equal(c.has(1), false, 'it does not concern the third');
   assert.equal(b.connections.find(ZONE, reversed(tuple(1)))?.direction, 'return');
+});
+
+test('whoever joins is greeted at once, and told of what is opened from then on', () => {
+  const { net, hosts } = network([2]);
+  const [a, , c] = hosts as [Host, Host, Host];
+  settle(net, hosts);
+  net.wire.length = 0;
+  net.apart.clear();
+  a.replicas.follow([]);
+  assert.deepEqual(
+    net.wire.map(({ to }) => to),
+    [addressOf(2)],
+    'in the tick in which it joins',
+  );
+  for (let round = 0; round < 3; round++) {
+    deliver(net, hosts);
+    for (const host of hosts) host.replicas.receive();
+  }
+  a.commit(1, PORT_IDS[0]!, PORT_IDS[2]!);
+  deliver(net, hosts);
+  c.replicas.receive();
+  assert.ok(c.has(1), 'no time has passed');
 });
 
 test('who is told by somebody else than its port refuses it', () => {

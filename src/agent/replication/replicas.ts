@@ -361,10 +361,12 @@ export class Replicas implements Telling {
   #greet(): void {
     const nowMs = this.#options.now();
     if (nowMs - this.#greetedMs < GREET_MS || this.#current === undefined) return;
-    this.#greetedMs = nowMs;
     for (const host of this.#options.recipients.hosts()) {
       const peer = this.#peer(host);
-      if (peer.boot === 0) this.#datagram(host, peer);
+      if (peer.boot !== 0) continue;
+      this.#datagram(host, peer);
+      // Where nobody was greeted, whoever joins next need not wait.
+      this.#greetedMs = nowMs;
     }
   }
   #resyncSome(): void {
