@@ -32,6 +32,8 @@ interface Node {
   readonly datapath: ReturnType<typeof openMemory>;
   edge: Edge;
   readonly posted: FromEdge[];
+  /** What it is to hear of later; undefined: it hears of everything at once. */
+  held: WatchEvent[] | undefined;
 }
 
 export interface ClusterOptions {
@@ -84,7 +86,7 @@ export class Cluster {
         this.nodes.find((n) => n.address === remote)?.datapath.receiveTunnel(address, key, frame),
       );
       const edge = this.#edge({ id, address, datapath });
-      return { id, address, datapath, edge, posted: [] };
+      return { id, address, datapath, edge, posted: [], held: undefined };
     });
     for (const node of this.nodes) this.#begin(node, []);
   }
@@ -109,12 +111,24 @@ export class Cluster {
   restart(host: number, interfaces: readonly { name: string; index: number }[]): void {
     const node = this.#node(host);
     node.posted.length = 0;
+    node.held = undefined;
     node.edge = this.#edge(node);
     this.#begin(node, interfaces);
     for (let rounds = 0; rounds < ROUNDS_MAX && this.#locate(); rounds++);
     this.#settle();
   }
-  /** Datagrams that were late arrive. */
+  /** A host hears of nothing that changes, until it catches up or starts anew. */
+  hold(host: number): void {
+    this.#node(host).held ??= [];
+  }
+  catchUp(host: number): void {
+    const node = this.#node(host);
+    const events = node.held ?? [];
+    node.held = undefined;
+    for (const event of events) this.#tell(node, { type: 'event', event });
+    this.#settle();
+  }
+  /** Datagrams that were late arrive; what leaves because of them counts to what went before. */
   release(): void {
     this.#records?.release();
     this.#settle();
@@ -124,7 +138,9 @@ export class Cluster {
     node.edge.handle(message, (m) => node.posted.push(m));
   }
   #tellAll(event: WatchEvent): void {
-    for (const node of this.nodes) this.#tell(node, { type: 'event', event });
+    for (const node of this.nodes)
+      if (node.held === undefined) this.#tell(node, { type: 'event', event });
+      else node.held.push(event);
   }
 
   /** One revision with these rows, everywhere; then whatever agents ask for because of it. */
