@@ -1,7 +1,9 @@
 /** Of which state a packet's connection is, what it opens, and on what that depends. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { encodeFrame } from '#net/frame.ts';
 import { errorAbout } from '#net/icmp-error.ts';
+import type { Ip4 } from '#net/ip.ts';
 import {
   hashOfConnection,
   reversed,
@@ -119,6 +121,21 @@ test('ARP, neighbours and later fragments have no state', () => {
     `${macOf(1)} > ${macOf(2)} icmp6 fe80::1 > fe80::2 type 133`,
   ])
     assert.equal(net.send('vm1', frame).connection, undefined, frame);
+  const part = (fragmentOffset: number): Uint8Array =>
+    encodeFrame({
+      ethernet: { src: mac(macOf(1)), dst: mac(macOf(2)) },
+      network: {
+        kind: 'ipv4',
+        src: ip('10.0.0.1') as Ip4,
+        dst: ip('10.0.0.2') as Ip4,
+        moreFragments: true,
+        fragmentOffset,
+        protocol: 17,
+      },
+      payload: new Uint8Array(16),
+    });
+  assert.equal(stateOf(net.send('vm1', part(0))), 'new', 'the first part');
+  assert.equal(net.send('vm1', part(64)).connection, undefined, 'a later part');
 });
 
 test('groups, and what looks like its own answer, are new and open nothing', () => {
