@@ -5,7 +5,7 @@
  * not there. Every connection is made by packets: SYN, SYN ACK, ACK.
  */
 import { parseArgs } from 'node:util';
-import { Edge } from '#agent/edge.ts';
+import type { Edge } from '#agent/edge.ts';
 import { LIMITS } from '#agent/limits.ts';
 import { SLOTS_MAX } from '#datapath/ebpf/maps.ts';
 import type { EbpfDatapath } from '#datapath/ebpf/open.ts';
@@ -17,7 +17,7 @@ import { parseFrameText } from '#net/text.ts';
 import { testRun } from '#os/bpf.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { TopologyObject } from '#virtual/topology.ts';
-import { cpuMs, id, mac, mapBytes, mib, ms, object, post, print, watched } from './inside.ts';
+import { cpuMs, id, mac, mapBytes, mib, ms, object, openEdge, post, print } from './inside.ts';
 
 const RING_BYTES = 1 << 23;
 /** Frames of one direction before those of the other: as many connections are half-open. */
@@ -61,7 +61,7 @@ interface Template {
 class Stage {
   readonly datapath: EbpfDatapath;
   readonly edge: Edge;
-  readonly seen: ReturnType<typeof watched>['seen'];
+  readonly seen: ReturnType<typeof openEdge>['seen'];
   readonly #testbed: Testbed;
   readonly #program: number;
   readonly #templates = new Map<string, Template>();
@@ -70,17 +70,11 @@ class Stage {
 
   constructor(testbed: Testbed, sizes: { slots: number; connections: number }) {
     this.#testbed = testbed;
-    this.datapath = testbed.open({ ...sizes, ringBytes: RING_BYTES });
+    const made = openEdge(testbed, HOST, topology, { ...sizes, ringBytes: RING_BYTES });
+    this.datapath = made.datapath;
+    this.edge = made.edge;
+    this.seen = made.seen;
     this.#program = this.datapath.programs.port_in;
-    const { proxy, seen } = watched(this.datapath);
-    this.seen = seen;
-    this.edge = new Edge({ host: HOST, datapath: proxy, now: () => proxy.now(), seed: 1 });
-    const { edge } = this;
-    const interfaces = ['v1', 'v2', 'v3'].map((name) => ({ name, index: testbed.port(name) }));
-    edge.handle({ type: 'interfaces', interfaces }, post);
-    const event = (what: object) => edge.handle({ type: 'event', event: what as never }, post);
-    event({ type: 'learned', all: true, put: [], forget: [] });
-    event({ type: 'snapshot', revision: 1, objects: topology });
   }
 
   #template(from: number, to: number, flags: string): Template {
@@ -167,7 +161,7 @@ function traffic(stage: Stage, count: number): void {
     chosen.add(state % count);
   }
   const before = stage.datapath.counters();
-  const [startMs] = [performance.now()];
+  const startMs = performance.now();
   for (const i of chosen) {
     stage.send(1, i, false, 'psh ack');
     stage.send(1, i, true, 'psh ack');

@@ -4,7 +4,7 @@
  * datapath, in a namespace of its own; only the API is not there. Frames are run through the
  * program itself, so that nothing else is measured with them.
  */
-import { Edge } from '#agent/edge.ts';
+import type { Edge } from '#agent/edge.ts';
 import { LIMITS } from '#agent/limits.ts';
 import type { EbpfDatapath } from '#datapath/ebpf/open.ts';
 import { sweep, Testbed } from '#datapath/ebpf/testbed.ts';
@@ -13,7 +13,7 @@ import { parseFrameText } from '#net/text.ts';
 import { testRun } from '#os/bpf.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { TopologyObject } from '#virtual/topology.ts';
-import { cpuMs, id, mac, mapBytes, mib, ms, object, post, print, watched } from './inside.ts';
+import { cpuMs, id, mac, mapBytes, mib, ms, object, openEdge, post, print } from './inside.ts';
 
 const SLOTS = 524_288;
 const EDITED = 100_000;
@@ -78,7 +78,7 @@ function frameOf(n: number): Uint8Array {
 class Stage {
   readonly datapath: EbpfDatapath;
   readonly edge: Edge;
-  readonly seen: ReturnType<typeof watched>['seen'];
+  readonly seen: ReturnType<typeof openEdge>['seen'];
   readonly #testbed: Testbed;
   #revision = 1;
   /** Time spent on deciding and installing. */
@@ -86,16 +86,10 @@ class Stage {
 
   constructor(testbed: Testbed) {
     this.#testbed = testbed;
-    this.datapath = testbed.open({ slots: SLOTS, ringBytes: RING_BYTES });
-    const { proxy, seen } = watched(this.datapath);
-    this.seen = seen;
-    this.edge = new Edge({ host: HOST, datapath: proxy, now: () => proxy.now(), seed: 1 });
-    const { edge } = this;
-    const interfaces = ['v1', 'v2', 'v3'].map((name) => ({ name, index: testbed.port(name) }));
-    edge.handle({ type: 'interfaces', interfaces }, post);
-    const event = (what: object) => edge.handle({ type: 'event', event: what as never }, post);
-    event({ type: 'learned', all: true, put: [], forget: [] });
-    event({ type: 'snapshot', revision: 1, objects: topology });
+    const made = openEdge(testbed, HOST, topology, { slots: SLOTS, ringBytes: RING_BYTES });
+    this.datapath = made.datapath;
+    this.edge = made.edge;
+    this.seen = made.seen;
   }
 
   /** Frames of tenant `n`, each to another destination, through the program. */

@@ -5,10 +5,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Datapath } from '#datapath/datapath.ts';
-import type { EbpfDatapath } from '#datapath/ebpf/open.ts';
+import { Edge } from '#agent/edge.ts';
+import type { EbpfDatapath, EbpfOptions } from '#datapath/ebpf/open.ts';
 import { versionDir } from '#datapath/ebpf/pins.ts';
+import type { Testbed } from '#datapath/ebpf/testbed.ts';
 import { openPinned } from '#os/bpf.ts';
 import { closeFd } from '#os/libc.ts';
+import type { HostId } from '#virtual/ids.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
 import type { TopologyObject } from '#virtual/topology.ts';
 
@@ -68,4 +71,22 @@ export function watched(datapath: EbpfDatapath) {
     },
   });
   return { proxy, seen };
+}
+
+/** An edge of host `host` over the kernel's datapath, that knows a network and its interfaces. */
+export function openEdge(
+  testbed: Testbed,
+  host: HostId,
+  objects: readonly TopologyObject[],
+  sizes: Partial<EbpfOptions>,
+) {
+  const datapath = testbed.open(sizes);
+  const { proxy, seen } = watched(datapath);
+  const edge = new Edge({ host, datapath: proxy, now: () => proxy.now(), seed: 1 });
+  const interfaces = ['v1', 'v2', 'v3'].map((name) => ({ name, index: testbed.port(name) }));
+  edge.handle({ type: 'interfaces', interfaces }, post);
+  const event = (what: object) => edge.handle({ type: 'event', event: what as never }, post);
+  event({ type: 'learned', all: true, put: [], forget: [] });
+  event({ type: 'snapshot', revision: 1, objects });
+  return { datapath, edge, seen };
 }

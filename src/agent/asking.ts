@@ -50,7 +50,8 @@ export class Asking {
   /** By the hash of the key. */
   readonly #questions = new Map<string, Question>();
   readonly #budgets = new Map<SourceOf, Budget>();
-  asked = 0;
+  /** Packets about which nobody was asked: for want of budget or room, or of anybody to ask. */
+  refused = 0;
 
   constructor(options: AskingOptions) {
     this.#options = options;
@@ -60,17 +61,24 @@ export class Asking {
   ask(host: HostId, key: ConnectionKey, packet: Parked): boolean {
     const name = hashOfConnection(key);
     if (this.#questions.has(name)) return this.#waiting.park(name, packet);
-    if (this.#questions.size >= LIMITS.questionsMax || !this.#pays(sourceOf(packet))) return false;
-    const number = this.#options.oracle.ask(host, key);
-    if (number === undefined || !this.#waiting.park(name, packet)) return false;
-    this.asked += 1;
+    const number = this.#mayAskNow(sourceOf(packet))
+      ? this.#options.oracle.ask(host, key)
+      : undefined;
+    if (number === undefined || !this.#waiting.park(name, packet)) return this.#refuse();
     const untilMs = this.#options.now() + LIMITS.questionMs;
     this.#questions.set(name, { host, number, untilMs });
     return true;
   }
-  /** Whether a source may ask at all: whom to ask costs a walk to find out. */
+  /** Whether a source may ask at all: whom to ask costs a walk to find out. Refusals count. */
   mayAsk(source: SourceOf): boolean {
-    return (this.#budgets.get(source)?.left ?? 1) >= 1 || this.#refilled(source).left >= 1;
+    return this.#refilled(source).left >= 1 || this.#refuse();
+  }
+  #refuse(): false {
+    this.refused += 1;
+    return false;
+  }
+  #mayAskNow(source: SourceOf): boolean {
+    return this.#questions.size < LIMITS.questionsMax && this.#pays(source);
   }
   #refilled(source: SourceOf): Budget {
     const { burst, perSecond } = LIMITS.questionBudget;

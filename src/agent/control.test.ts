@@ -26,7 +26,13 @@ const state = (revision: number, more: Partial<EdgeState> = {}): EdgeState => ({
   counters,
   records: {
     ...{ connectionsOpened: 0, connectionsEvicted: 0, recordsSent: 0, recordsSentAgain: 0 },
-    ...{ recordsTaken: 0, recordsRefused: 0, questionsAsked: 0, datagramsRefused: 0 },
+    ...{
+      recordsTaken: 0,
+      recordsRefused: 0,
+      questionsAsked: 0,
+      questionsRefused: 0,
+      datagramsRefused: 0,
+    },
   },
   limits: [],
   firstPackets: { counts: [], sumSeconds: 0 },

@@ -114,7 +114,7 @@ export class Edge {
     this.#bindings = bindings;
     this.#learning = learning;
     this.#neighbours = neighbours;
-    const notes = () => notesOf(connections.counters(), replicas.counters());
+    const notes = () => notesOf(connections.counters(), replicas.counters(), asking);
     const isRule = (id: RuleId): boolean => topology.get('rule', id) !== undefined;
     const rules = {
       counts: new RuleCounts({ table, datapath, isRule }),

@@ -26,6 +26,8 @@ export const LIMITS = {
   expirySlotsPerTick: 8_192,
   /** Records of connections looked at for expiry in one tick. */
   connectionsPerTick: 16_384,
+  /** Of these, how many end at most: first packets wait meanwhile, and the flows of each go too. */
+  connectionsEndedPerTick: 4_096,
   /**
    * What part of all flows one port, or one host behind the tunnel, may have. At its quota the
    * oldest idle ones of its own go for the new one; so they do at its equal share of a full table.

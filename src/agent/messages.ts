@@ -40,6 +40,7 @@ export interface RecordCounts {
   readonly recordsTaken: number;
   readonly recordsRefused: number;
   readonly questionsAsked: number;
+  readonly questionsRefused: number;
   readonly datagramsRefused: number;
 }
 

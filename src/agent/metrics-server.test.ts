@@ -24,7 +24,13 @@ const COUNTERS = {
 };
 const RECORDS = {
   ...{ connectionsOpened: 6, connectionsEvicted: 1, recordsSent: 12, recordsSentAgain: 2 },
-  ...{ recordsTaken: 8, recordsRefused: 0, questionsAsked: 0, datagramsRefused: 0 },
+  ...{
+    recordsTaken: 8,
+    recordsRefused: 0,
+    questionsAsked: 0,
+    questionsRefused: 0,
+    datagramsRefused: 0,
+  },
 };
 function meters(): AgentMeters {
   const made = new AgentMeters('0.1.0', new Logs({ write: () => {} }));

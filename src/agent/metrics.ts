@@ -63,6 +63,7 @@ export class AgentMeters {
     meters.set('mn_agent_records_taken_total', records.recordsTaken);
     meters.set('mn_agent_records_refused_total', records.recordsRefused);
     meters.set('mn_agent_record_questions_total', records.questionsAsked);
+    meters.set('mn_agent_record_questions_refused_total', records.questionsRefused);
     meters.set('mn_agent_record_datagrams_refused_total', records.datagramsRefused);
     const told = (of: (limit: EdgeState['limits'][number]) => number) =>
       limits.map((limit) => [limit.name, of(limit)] as const);

@@ -12,7 +12,7 @@ import type { Logged } from '#virtual/outcome.ts';
 /** Lines kept for each rule: the last ones. */
 export const LINES_MAX = 128;
 /** Rules that have lines; one more, and those of the rule that was quiet longest go. */
-export const RULES_MAX = 1_024;
+export const RULES_MAX = 512;
 /** Lines that a rule may write at once, and a second. */
 export const BURST = 50;
 export const PER_SECOND = 10;

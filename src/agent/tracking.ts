@@ -82,7 +82,11 @@ export class Tracking {
   /** What ended and what went on, of the next records in turn; the tags of what changed. */
   tick(): readonly Tag[] {
     const { connections, telling, now } = this.#options;
-    const { ended, told } = connections.sweep(now(), LIMITS.connectionsPerTick);
+    const { ended, told } = connections.sweep(
+      now(),
+      LIMITS.connectionsPerTick,
+      LIMITS.connectionsEndedPerTick,
+    );
     for (const ref of [...connections.endings(), ...told]) {
       telling.wentOn(ref);
       connections.told(ref);

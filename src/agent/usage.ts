@@ -47,6 +47,7 @@ export function usageOf(used: Used): Limit[] {
 export const notesOf = (
   connections: ConnectionCounters,
   replicas: ReplicaCounters,
+  asking: { readonly refused: number },
 ): RecordCounts => ({
   connectionsOpened: connections.opened,
   connectionsEvicted:
@@ -56,5 +57,6 @@ export const notesOf = (
   recordsTaken: replicas.received,
   recordsRefused: replicas.refused + replicas.unseen + replicas.unplaced,
   questionsAsked: replicas.asked,
+  questionsRefused: asking.refused,
   datagramsRefused: replicas.unknown + replicas.unkeyed + replicas.broken + replicas.repeated,
 });

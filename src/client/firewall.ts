@@ -3,6 +3,7 @@
  * connections that hosts know.
  */
 import { z } from 'zod';
+import { CONNECTION_PHASES } from '#virtual/connection.ts';
 import { type MissingHost, PORTS_PER_ASK_MAX } from './flows.ts';
 import type { Requests } from './request.ts';
 
@@ -48,15 +49,6 @@ export const RuleLogPart = z.object({
 
 /** The most connections in one answer of an agent, and in one page of the API. */
 export const CONNECTIONS_PER_ASK_MAX = 1_000;
-export const PHASES = [
-  'opening',
-  'established',
-  'closing',
-  'closed',
-  'unanswered',
-  'answered',
-] as const;
-
 export const ConnectionsAsk = z.strictObject({
   kind: z.literal('connections'),
   /** Only those that entered or left at these ports. */
@@ -76,7 +68,7 @@ export const ConnectionPart = z.object({
   /** Where they entered and left; absent: by no port, or by more than one. */
   inPort: id.optional(),
   outPort: id.optional(),
-  phase: z.enum(PHASES),
+  phase: z.enum(CONNECTION_PHASES),
   ageMs: count,
   /** Since the last packet of either direction that this host knows of. */
   idleMs: count,
@@ -144,7 +136,7 @@ const ConnectionRowBody = z.object({
   to: z.string(),
   fromPort: z.string().optional().describe('The name or id of the port where it entered.'),
   toPort: z.string().optional().describe('The name or id of the port by which it left.'),
-  phase: z.enum(PHASES),
+  phase: z.enum(CONNECTION_PHASES),
   ageMs: z.int().min(0),
   idleMs: z.int().min(0),
   leftMs: z.int().min(0),

@@ -5,23 +5,9 @@
  * Invariant: it depends on the stamps of both halves alone, so hosts that know the same halves
  * agree on it.
  */
+import type { ConnectionPhase } from '#virtual/connection.ts';
 import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { TCP_FLAG } from './connection-layout.ts';
-
-export const CONNECTION_PHASES = [
-  'opening',
-  'established',
-  'closing',
-  'closed',
-  'unanswered',
-  'answered',
-] as const;
-/**
- * `opening`, `unanswered`: nothing came back yet; half-open. `established`: of TCP, both directions
- * were seen. `closing`: one said that it sends no more. `closed`: both did, or one broke off.
- * `answered`: of other protocols, both directions were seen.
- */
-export type ConnectionPhase = (typeof CONNECTION_PHASES)[number];
 
 /** What was seen of one direction. `seenMs` 0: nothing. `tcp`: all flags (TCP_FLAG). */
 export interface Half {

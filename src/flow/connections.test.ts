@@ -125,6 +125,14 @@ test('what went on here is told: at a third of its life, and an end at once', ()
   assert.deepEqual(table.endings(), []);
 });
 
+test('no more end at a time than are asked for, and all do in the end', () => {
+  const table = open(memoryOf(64));
+  for (let n = 0; n < 8; n++) table.commit(wanted(n * 2, 1, n % 3));
+  const late = CONNECTION_TIMEOUTS.tcpOpening + 2;
+  const ended = [0, 1, 2, 3].map(() => table.sweep(late, 64, 3).refs.length);
+  assert.deepEqual(ended, [3, 3, 2, 0]);
+});
+
 test('the first packet of a direction is told at once, however young the clock is', () => {
   const memory = memoryOf(4);
   const table = open(memory);

@@ -246,12 +246,12 @@ export class Connections implements ConnectionsView {
     this.#shares.setHalfOpen(slot, true);
   }
 
-  /** Looks at the next `slots` records in turn: which ended, and which went on. */
-  sweep(nowMs: number, slots: number): Swept {
+  /** Looks at the next `slots` records in turn, until `most` have ended: which, and which go on. */
+  sweep(nowMs: number, slots: number, most = Infinity): Swept {
     const ended: ConnectionKey[] = [];
     const refs: ConnectionRef[] = [];
     const told: ConnectionRef[] = [];
-    for (let n = Math.min(slots, this.#used); n > 0; n--) {
+    for (let n = Math.min(slots, this.#used); n > 0 && refs.length < most; n--) {
       const slot = this.#cursor;
       this.#cursor = slot + 1 < this.#used ? slot + 1 : 0;
       if (this.#records.generation(slot) === 0) continue;

@@ -397,6 +397,7 @@ export const NOTES = [
   'recordsRefused',
   'datagramsRefused',
   'questionsAsked',
+  'questionsRefused',
 ] as const;
 export type Note = (typeof NOTES)[number];
 /** Counters of the agent that outlive it: places that there are for them. */

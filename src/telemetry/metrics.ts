@@ -149,6 +149,10 @@ export const METRICS = {
     type: 'counter',
     help: 'Questions to other agents about connections that they may know.',
   },
+  mn_agent_record_questions_refused_total: {
+    type: 'counter',
+    help: 'Packets about which nobody was asked, since their source had asked too much.',
+  },
   mn_agent_record_datagrams_refused_total: {
     type: 'counter',
     help: 'Datagrams of records from nobody known, with another key, broken, or come before.',

@@ -86,6 +86,21 @@ export function hashOfConnection({ zone, tuple }: ConnectionKey): string {
 export const CONNECTION_STATES = ['new', 'established', 'related', 'invalid'] as const;
 export type ConnectionState = (typeof CONNECTION_STATES)[number];
 
+export const CONNECTION_PHASES = [
+  'opening',
+  'established',
+  'closing',
+  'closed',
+  'unanswered',
+  'answered',
+] as const;
+/**
+ * How far a connection is. `opening`, `unanswered`: nothing came back yet; half-open.
+ * `established`: of TCP, both directions were seen. `closing`: one said that it sends no more.
+ * `closed`: both did, or one broke off. `answered`: of other protocols, both directions were seen.
+ */
+export type ConnectionPhase = (typeof CONNECTION_PHASES)[number];
+
 /** `forward`: of who opened it. `return`: back. */
 export type Direction = 'forward' | 'return';
 

@@ -7,20 +7,11 @@
 import type { Command } from 'commander';
 import type { DropRow } from '#client/sight.ts';
 import { examples } from '../examples.ts';
-import { followLooks } from '../following.ts';
-import { harmless, styled } from '../format.ts';
-import { UsageError } from '../io.ts';
-import {
-  checkList,
-  conditionsOf,
-  type ListColumn,
-  listingOptions,
-  showList,
-  watchOf,
-} from '../listing.ts';
+import { follow, type FollowLine, followOptions, isFollowing } from '../following.ts';
+import { harmless } from '../format.ts';
+import { type ListColumn, listingOptions, showList } from '../listing.ts';
 import { tellMissing } from '../pages.ts';
-import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
-import { select } from '../where.ts';
+import { action, type Options, type Session } from '../session.ts';
 
 const COLUMNS: readonly ListColumn<DropRow>[] = [
   { name: 'host', title: 'HOST', value: ({ host }) => host },
@@ -49,37 +40,18 @@ async function load(session: Session, options: Options, told: Set<string>): Prom
 }
 
 /** `h1 port vm1: no-route +12  by router r0: …` */
-function followLine(row: DropRow, packets: number): string {
+function lineOf(row: DropRow, packets: number): FollowLine {
   const by = row.by === undefined ? '' : `  by ${row.by}`;
-  return `${harmless(`${row.host} ${row.at}: ${row.reason} +${packets}${by}`)}\n`;
+  const text = harmless(`${row.host} ${row.at}: ${row.reason} +${packets}${by}`);
+  return { text, json: { ...row, packets } };
 }
-
-/** What was dropped since the last look, a line each, until the run's signal. */
-async function follow(session: Session, options: Options): Promise<void> {
-  const { io } = session;
-  const json = formatOf(options) === 'json';
-  if (!json && formatOf(options) !== 'table')
-    throw new UsageError('--follow: writes lines, or with -o json an object a line');
-  checkList(COLUMNS, options);
-  const conditions = conditionsOf(options);
-  const told = new Set<string>();
-  let left = (options['count'] as number | undefined) ?? Infinity;
-  let last: Map<string, number> | undefined;
-  if (left <= 0) return;
-  await followLooks(io, async () => {
-    const rows = select(COLUMNS, conditions, await load(session, options, told));
-    if (last === undefined)
-      io.err(`${styled(io, 'dim', 'note:')} what is dropped from now on follows\n`);
-    for (const row of rows) {
-      const more = row.packets - (last?.get(keyOf(row)) ?? 0);
-      if (last === undefined || more <= 0 || left <= 0) continue;
-      left -= 1;
-      const { packets: _all, ...rest } = row;
-      io.out(json ? `${JSON.stringify({ ...rest, packets: more })}\n` : followLine(row, more));
-    }
-    last = new Map(rows.map((row) => [keyOf(row), row.packets]));
-    return left > 0;
-  });
+/** What was dropped since the last look. */
+function* news(rows: readonly DropRow[], before: readonly DropRow[]): Generator<FollowLine> {
+  const had = new Map(before.map((row) => [keyOf(row), row.packets]));
+  for (const row of rows) {
+    const more = row.packets - (had.get(keyOf(row)) ?? 0);
+    if (more > 0) yield lineOf(row, more);
+  }
 }
 
 export function addDrops(session: Session, program: Command): void {
@@ -89,9 +61,8 @@ export function addDrops(session: Session, program: Command): void {
     .helpGroup('Looking:')
     .option('--host <host>', 'only on this host')
     .option('--port <port>', 'only at this port')
-    .option('--reason <reason>', 'only for this reason')
-    .option('--follow', 'what is dropped from now on, as lines, until interrupted')
-    .addOption(numberOption('--count <n>', 'with --follow: stop after so many lines'));
+    .option('--reason <reason>', 'only for this reason');
+  followOptions(command, 'what is dropped from now on');
   listingOptions(
     command,
     COLUMNS.map(({ name }) => name),
@@ -105,17 +76,13 @@ export function addDrops(session: Session, program: Command): void {
   ]);
   command.action(
     action(session, async (_args, options) => {
-      if (options['follow'] === true) {
-        if (watchOf(options) !== undefined)
-          throw new UsageError('--follow and --watch exclude each other');
-        return await follow(session, options);
-      }
-      if (options['count'] !== undefined)
-        throw new UsageError('--count: is for --follow', 'See: mn drops --help');
       const told = new Set<string>();
+      const all = { columns: COLUMNS, load: () => load(session, options, told) };
+      const note = (): string => 'what is dropped from now on follows';
+      if (isFollowing(options, 'mn drops'))
+        return await follow(session, options, { ...all, note, news });
       await showList(session, options, {
-        columns: COLUMNS,
-        load: () => load(session, options, told),
+        ...all,
         key: keyOf,
         empty: 'nothing was dropped',
       });

@@ -7,20 +7,12 @@
 import type { Command } from 'commander';
 import { FLOWS_PER_ASK_MAX, type FlowRow } from '#client/flows.ts';
 import { examples } from '../examples.ts';
-import { followLooks } from '../following.ts';
-import { count, styled, type Style } from '../format.ts';
+import { follow, type FollowLine, followOptions, isFollowing } from '../following.ts';
+import { count, type Style } from '../format.ts';
 import { UsageError } from '../io.ts';
-import {
-  checkList,
-  conditionsOf,
-  type ListColumn,
-  listingOptions,
-  showList,
-  watchOf,
-} from '../listing.ts';
+import { type ListColumn, listingOptions, showList } from '../listing.ts';
 import { loadPages, type PageQuery, SHOWN, SHOWN_MAX } from '../pages.ts';
-import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
-import { select } from '../where.ts';
+import { action, numberOption, type Options, type Session } from '../session.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -102,43 +94,21 @@ function loadFlows(session: Session, options: Options, told: Set<string>): Promi
 export const carriedWord = ({ packets, bytes }: FlowRow): string =>
   `${count(packets, 'packet')}, ${count(bytes, 'byte')}`;
 
-/** One line: what came or went. */
-function followLine(mark: '+' | '-', row: FlowRow): string {
+/** What came or went. */
+function lineOf(mark: '+' | '-', row: FlowRow): FollowLine {
   const where = [row.id, row.hostName === undefined ? '' : entryWord(row)]
     .filter(Boolean)
     .join(' ');
   const carried = mark === '+' ? '' : `  ${carriedWord(row)}`;
-  return `${mark} ${where}  ${row.match}  ${verdictWord(row)}${carried}\n`;
-}
-
-/** New and gone flows until the run's signal, or so many of them. */
-async function follow(session: Session, options: Options): Promise<void> {
-  const { io } = session;
-  const json = formatOf(options) === 'json';
-  if (!json && formatOf(options) !== 'table')
-    throw new UsageError('--follow: writes lines, or with -o json an object a line');
-  checkList(FLOW_COLUMNS, options);
-  const conditions = conditionsOf(options);
-  const told = new Set<string>();
-  let left = (options['count'] as number | undefined) ?? Infinity;
-  let last: ReadonlyMap<string, FlowRow> | undefined;
-  const tell = (mark: '+' | '-', row: FlowRow): void => {
-    if (left <= 0) return;
-    left -= 1;
-    const change = mark === '+' ? 'new' : 'gone';
-    io.out(json ? `${JSON.stringify({ change, row })}\n` : followLine(mark, row));
+  return {
+    text: `${mark} ${where}  ${row.match}  ${verdictWord(row)}${carried}`,
+    json: { change: mark === '+' ? 'new' : 'gone', row },
   };
-  if (left <= 0) return;
-  await followLooks(io, async () => {
-    const rows = select(FLOW_COLUMNS, conditions, await loadFlows(session, options, told));
-    const now = new Map(rows.map((row) => [row.id, row]));
-    for (const [id, row] of last ?? []) if (!now.has(id)) tell('-', row);
-    if (last !== undefined) for (const [id, row] of now) if (!last.has(id)) tell('+', row);
-    if (last === undefined)
-      io.err(`${styled(io, 'dim', 'note:')} ${rows.length} flows now; new and gone ones follow\n`);
-    last = now;
-    return left > 0;
-  });
+}
+function* news(rows: readonly FlowRow[], before: readonly FlowRow[]): Generator<FollowLine> {
+  const [now, had] = [rows, before].map((all) => new Set(all.map(({ id }) => id)));
+  for (const row of before) if (!now?.has(row.id)) yield lineOf('-', row);
+  for (const row of rows) if (!had?.has(row.id)) yield lineOf('+', row);
 }
 
 export function addFlows(session: Session, program: Command): void {
@@ -148,9 +118,8 @@ export function addFlows(session: Session, program: Command): void {
     .helpGroup('Looking:')
     .option('--host <host>', 'only flows of this host')
     .option('--port <port>', 'only flows that enter at this port')
-    .addOption(numberOption('--limit <n>', `at most so many; default ${SHOWN}`, SHOWN_MAX))
-    .option('--follow', 'new and gone flows, as lines, until interrupted')
-    .addOption(numberOption('--count <n>', 'with --follow: stop after so many lines'));
+    .addOption(numberOption('--limit <n>', `at most so many; default ${SHOWN}`, SHOWN_MAX));
+  followOptions(command, 'new and gone flows');
   listingOptions(
     command,
     FLOW_COLUMNS.map(({ name }) => name),
@@ -165,17 +134,14 @@ export function addFlows(session: Session, program: Command): void {
   command.action(
     action(session, async (_args, options) => {
       if (options['limit'] === 0) throw new UsageError('--limit: must be at least 1');
-      if (options['follow'] === true) {
-        if (watchOf(options) !== undefined)
-          throw new UsageError('--follow and --watch exclude each other');
-        return await follow(session, options);
-      }
-      if (options['count'] !== undefined)
-        throw new UsageError('--count: is for --follow', 'See: mn flows --help');
       const told = new Set<string>();
+      const all = { columns: FLOW_COLUMNS, load: () => loadFlows(session, options, told) };
+      const note = (rows: readonly FlowRow[]): string =>
+        `${rows.length} flows now; new and gone ones follow`;
+      if (isFollowing(options, 'mn flows'))
+        return await follow(session, options, { ...all, note, news });
       await showList(session, options, {
-        columns: FLOW_COLUMNS,
-        load: () => loadFlows(session, options, told),
+        ...all,
         key: ({ id }) => id,
         empty: 'no flow found',
       });

@@ -7,20 +7,11 @@
 import type { Command } from 'commander';
 import type { RuleCountRow, RuleLogRow, RulesQuery } from '#client/firewall.ts';
 import { examples } from '../examples.ts';
-import { followLooks } from '../following.ts';
-import { harmless, styled } from '../format.ts';
-import { UsageError } from '../io.ts';
-import {
-  checkList,
-  conditionsOf,
-  type ListColumn,
-  listingOptions,
-  showList,
-  watchOf,
-} from '../listing.ts';
+import { follow, type FollowLine, followOptions, isFollowing } from '../following.ts';
+import { harmless } from '../format.ts';
+import { type ListColumn, listingOptions, showList } from '../listing.ts';
 import { tellMissing } from '../pages.ts';
-import { action, formatOf, numberOption, type Options, type Session } from '../session.ts';
-import { select } from '../where.ts';
+import { action, type Options, type Session } from '../session.ts';
 
 type Named = Pick<RuleCountRow, 'chain' | 'chainName' | 'rule' | 'ruleName' | 'position'>;
 
@@ -86,36 +77,15 @@ async function loadLog(session: Session, options: Options, told: Set<string>) {
 }
 
 /** `14:03:07.120 h1 web 300 rest drop: tcp …  (12 left out before)` */
-function followLine(row: RuleLogRow): string {
+function lineOf(row: RuleLogRow): FollowLine {
   const where = [timeWord(row.atMs), row.hostName, chainWord(row), row.position, ruleWord(row)];
   const left = row.left === 0 ? '' : `  (${row.left} left out before)`;
   const what = `${where.filter(Boolean).join(' ')} ${row.action}: ${row.packet}${left}`;
-  return `${harmless(what)}\n`;
+  return { text: harmless(what), json: row };
 }
-
-async function follow(session: Session, options: Options): Promise<void> {
-  const { io } = session;
-  const json = formatOf(options) === 'json';
-  if (!json && formatOf(options) !== 'table')
-    throw new UsageError('--follow: writes lines, or with -o json an object a line');
-  checkList(LOG, options);
-  const conditions = conditionsOf(options);
-  const told = new Set<string>();
-  let left = (options['count'] as number | undefined) ?? Infinity;
-  let last: ReadonlySet<string> | undefined;
-  if (left <= 0) return;
-  await followLooks(io, async () => {
-    const rows = select(LOG, conditions, await loadLog(session, options, told));
-    if (last === undefined)
-      io.err(`${styled(io, 'dim', 'note:')} what logged rules match from now on follows\n`);
-    for (const row of rows) {
-      if (last === undefined || last.has(keyOf(row)) || left <= 0) continue;
-      left -= 1;
-      io.out(json ? `${JSON.stringify(row)}\n` : followLine(row));
-    }
-    last = new Set(rows.map(keyOf));
-    return left > 0;
-  });
+function* news(rows: readonly RuleLogRow[], before: readonly RuleLogRow[]): Generator<FollowLine> {
+  const had = new Set(before.map(keyOf));
+  for (const row of rows) if (!had.has(keyOf(row))) yield lineOf(row);
 }
 
 const lookOptions = (command: Command): Command =>
@@ -151,10 +121,10 @@ function addCounters(session: Session, rule: Command): void {
 }
 
 function addLog(session: Session, rule: Command): void {
-  const command = lookOptions(rule.command('log'))
-    .description('the last packets that rules with --log have matched')
-    .option('--follow', 'what they match from now on, as lines, until interrupted')
-    .addOption(numberOption('--count <n>', 'with --follow: stop after so many lines'));
+  const command = lookOptions(rule.command('log')).description(
+    'the last packets that rules with --log have matched',
+  );
+  followOptions(command, 'what they match from now on');
   listingOptions(
     command,
     LOG.map(({ name }) => name),
@@ -167,17 +137,13 @@ function addLog(session: Session, rule: Command): void {
   ]);
   command.action(
     action(session, async (_args, options) => {
-      if (options['follow'] === true) {
-        if (watchOf(options) !== undefined)
-          throw new UsageError('--follow and --watch exclude each other');
-        return await follow(session, options);
-      }
-      if (options['count'] !== undefined)
-        throw new UsageError('--count: is for --follow', 'See: mn rule log --help');
       const told = new Set<string>();
+      const all = { columns: LOG, load: () => loadLog(session, options, told) };
+      const note = (): string => 'what logged rules match from now on follows';
+      if (isFollowing(options, 'mn rule log'))
+        return await follow(session, options, { ...all, note, news });
       await showList(session, options, {
-        columns: LOG,
-        load: () => loadLog(session, options, told),
+        ...all,
         key: keyOf,
         empty: 'no rule with --log has matched anything',
       });
