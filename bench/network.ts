@@ -2,6 +2,7 @@
  * The network that is measured: a bridge of a thousand ports on one host, a router, another bridge
  * of a thousand ports; each port with a seeded address. And a router with 10,000 routes.
  */
+import { ANY_PORTS } from '#virtual/nat/any-ports.ts';
 import { NO_CONNECTIONS } from '#virtual/connection.ts';
 import { AMPLE_BUDGET } from '#datapath/contract/bench.ts';
 import { openMemory } from '#datapath/memory.ts';
@@ -162,6 +163,7 @@ export function requestOf(topology: Topology, text: string): SimulateRequest {
       neighbours: { neighbour: () => undefined, mayHear: () => true },
       errors: new ErrorBudget(),
       connections: NO_CONNECTIONS,
+      publicPorts: ANY_PORTS,
       isHere: () => true,
     },
     headers: headersOf(key),

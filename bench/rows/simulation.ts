@@ -147,7 +147,14 @@ function opening(live: number): () => void {
     const returns = { zone, tuple: reversed(tuple) };
     // One of three ports: of all records one may have half.
     const inPort = portId(1, n % 3);
-    return { forward: { zone, tuple }, returns, inPort, outPort: portId(2, 7), createdMs: 1 };
+    return {
+      forward: { zone, tuple },
+      returns,
+      inPort,
+      outPort: portId(2, 7),
+      createdMs: 1,
+      translations: [],
+    };
   };
   for (let n = 0; n < live; n++) {
     const made = table.commit(record(n));

@@ -23,6 +23,7 @@ const state = (revision: number, more: Partial<EdgeState> = {}): EdgeState => ({
   portsUp: [],
   portsDown: [],
   locate: [],
+  publicPorts: { wants: [], returns: [] },
   counters,
   records: {
     ...{ connectionsOpened: 0, connectionsEvicted: 0, recordsSent: 0, recordsSentAgain: 0 },

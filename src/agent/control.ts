@@ -21,6 +21,7 @@ import { LearnedQueue, withoutRefused } from './learned-queue.ts';
 import { LIMITS } from './limits.ts';
 import type { AgentMachine } from './machine.ts';
 import type { EdgeState, FromEdge, LocalInterface, ToEdge } from './messages.ts';
+import { PortsControl } from './ports-control.ts';
 
 /** Time as the agent's main thread sees it; the world passes its own. */
 export interface Clock {
@@ -104,11 +105,14 @@ export async function runControl(options: ControlOptions): Promise<void> {
   const stateBell = bell();
   const learnedBell = bell();
   const hostsBell = bell();
+  const portsBell = bell();
+  const ports = new PortsControl({ client, edge });
   edge.onMessage((message) => {
     if (message.type === 'state') {
       const urgent = state === undefined || differs(state, message.state);
       state = message.state;
       if (urgent) stateBell.ring();
+      if (ports.isDue(state)) portsBell.ring();
       machine?.meters.state(message.state);
     } else if (message.type === 'learned') {
       learned.add(message);
@@ -121,6 +125,7 @@ export async function runControl(options: ControlOptions): Promise<void> {
     reportLoop(options, stateBell, () => state),
     learnLoop(options, learnedBell, learned),
     keysLoop(options, hostsBell),
+    portsLoop(options, portsBell, ports, () => state),
   ]).finally(() => desk.close());
 }
 
@@ -189,6 +194,33 @@ async function keysLoop(
       if (signal.aborted) return;
       retryMs = backoff(retryMs);
       log.warn({ error: String(error), retryMs }, 'no keys for records of connections');
+    }
+  }
+}
+
+/** Public ports: at once when some are short, and again while they are. */
+async function portsLoop(
+  { clock, log, signal }: ControlOptions,
+  wake: ReturnType<typeof bell>,
+  ports: PortsControl,
+  latest: () => EdgeState | undefined,
+): Promise<void> {
+  for (let retryMs = 0; !signal.aborted;) {
+    if (retryMs > 0) await clock.sleep(retryMs, signal);
+    else await wake.wait(LIMITS.retryLongestMs, clock, signal);
+    const state = latest();
+    if (signal.aborted) return;
+    if (state === undefined || !ports.isDue(state)) {
+      retryMs = 0;
+      continue;
+    }
+    try {
+      await ports.run(state);
+      retryMs = 0;
+    } catch (error) {
+      if (signal.aborted) return;
+      retryMs = backoff(retryMs);
+      log.warn({ error: String(error), retryMs }, 'no answer about public ports');
     }
   }
 }

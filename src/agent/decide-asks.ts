@@ -31,7 +31,7 @@ export function* decideAnswer(
     guards,
     fields: fieldsOf(seen),
     cacheable,
-    sends: sends.map((sent) => ({ ...sent, frame: sent.frame.toHex() })),
+    sends: sends.map(({ about: _, ...sent }) => ({ ...sent, frame: sent.frame.toHex() })),
     notes,
     notesLeftOut,
     ...(placed !== undefined && { placed }),

@@ -9,11 +9,11 @@ import { entryOf, headersOf, parseKey } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
 import { read16 } from '#net/bytes.ts';
 import type { Whole } from '#net/reassembly.ts';
-import { assumed } from '#virtual/connection.ts';
+import { assumed, type Translation } from '#virtual/connection.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { hasField, type FieldSet, type Headers } from '#virtual/match.ts';
 import { observe, type Observed } from '#virtual/observe.ts';
-import type { Ingress, Outcome } from '#virtual/outcome.ts';
+import type { Ingress, Outcome, PublicEnd } from '#virtual/outcome.ts';
 import { simulate } from '#virtual/simulate.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
@@ -36,7 +36,9 @@ export interface Packet {
   readonly frame: Uint8Array;
   readonly gsoSize: number;
   readonly ingress: Ingress;
-  readonly whole?: Whole;
+  readonly whole?: Whole | undefined;
+  /** Of a frame of the network itself: see `Send`. */
+  readonly about?: readonly Translation[] | undefined;
 }
 /** Why a flow is what it is. What the walk wrote is in the actions, unless the host drops it. */
 export function causeOf({ outcome, actions }: Decision): Cause {
@@ -51,12 +53,14 @@ const NO_BYTES = new Uint8Array(0);
 const TTL_AMPLE = 255;
 
 export class Decider {
+  readonly #host: HostId;
   readonly #topology: Topology;
   /** What walks may ask. */
   readonly #view: StateView;
   readonly #bindings: Bindings;
 
-  constructor(topology: Topology, view: StateView, bindings: Bindings) {
+  constructor(host: HostId, topology: Topology, view: StateView, bindings: Bindings) {
+    this.#host = host;
     this.#topology = topology;
     this.#view = view;
     this.#bindings = bindings;
@@ -114,16 +118,26 @@ export class Decider {
       ingress,
     });
   }
-  walk({ key, frame, gsoSize, ingress, whole }: Packet): Outcome {
-    const size = whole?.largest ?? packetSize(frame, gsoSize);
-    return this.#simulate(headersOf(key), frame, size, ingress);
+  walk({ key, frame, gsoSize, ingress, whole, about }: Packet): Outcome {
+    return simulate({
+      topology: this.#topology,
+      state: this.#view,
+      headers: headersOf(key),
+      bytes: frame,
+      size: whole?.largest ?? packetSize(frame, gsoSize),
+      ingress,
+      about,
+    });
   }
 
   /**
    * The host that would have let the connection out, were this an answer: where such a packet would
-   * leave. Undefined: it would not pass as an answer either, or it would leave here.
+   * leave; where it is sent to a public end, who owns that. Undefined: it would not pass as an answer
+   * either, or it would leave here.
    */
-  ownerOf({ key, frame, gsoSize, ingress }: Packet): HostId | undefined {
+  ownerOf(packet: Packet, end?: PublicEnd): HostId | undefined {
+    if (end !== undefined) return this.#ownerOfEnd(end);
+    const { key, frame, gsoSize, ingress } = packet;
     const [topology, state] = [this.#topology, { ...this.#view, connections: EVERY_ANSWER }];
     const size = packetSize(frame, gsoSize);
     const request = { topology, state, headers: headersOf(key), bytes: frame, size, ingress };
@@ -132,6 +146,11 @@ export class Decider {
     const [to] = verdict.to;
     if (to === undefined || !('port' in to) || this.#bindings.isHere(to.port)) return undefined;
     return topology.location(to.port)?.host as HostId | undefined;
+  }
+
+  #ownerOfEnd({ router, address, port }: PublicEnd): HostId | undefined {
+    const owner = this.#topology.natBlocks.owner(router, address, port);
+    return owner === this.#host ? undefined : owner;
   }
 
   /** `outcome`, with what a datapath does for it. */

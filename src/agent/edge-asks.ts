@@ -12,12 +12,13 @@ import type { FlowTable } from '#flow/table.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Bindings } from './bindings.ts';
-import { connections, ruleCounts, ruleLog } from './firewall-asks.ts';
+import { connections, publicPorts, ruleCounts, ruleLog } from './firewall-asks.ts';
 import { flows, why } from './flow-asks.ts';
 import { decideAnswer, interfacesAnswer } from './decide-asks.ts';
 import type { FromEdge } from './messages.ts';
 import type { Looks } from './looks.ts';
 import type { PacketPath } from './packets.ts';
+import type { PublicPorts } from './public-ports.ts';
 import { drops } from './drops.ts';
 import { sight } from './sight.ts';
 
@@ -30,6 +31,7 @@ export interface EdgeContext {
   readonly bindings: Bindings;
   readonly packets: PacketPath;
   readonly connections: Connections;
+  readonly publicPorts: PublicPorts;
   readonly looks: Looks;
 }
 /**
@@ -54,6 +56,7 @@ export const EDGE_ANSWERS = {
   'rule-counts': ruleCounts,
   'rule-log': ruleLog,
   connections,
+  'public-ports': publicPorts,
 } as const satisfies { readonly [K in AskKind]?: EdgeAnswer<K> };
 
 type AnyAnswer = (ask: Ask, context: EdgeContext) => Generator<Slice<unknown>, void, void>;

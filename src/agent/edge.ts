@@ -12,6 +12,7 @@ import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions } from '#flow/flow.ts';
 import { Connections } from '#flow/connections.ts';
 import { FlowTable } from '#flow/table.ts';
+import type { Translation } from '#virtual/connection.ts';
 import type { HostId, RuleId } from '#virtual/ids.ts';
 import type { KindName } from '#virtual/kind.ts';
 import type { FieldSet } from '#virtual/match.ts';
@@ -30,6 +31,7 @@ import type { EdgeState, FromEdge, RecordCounts, ToEdge } from './messages.ts';
 import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
 import { PacketPath, type PacketPathOptions } from './packets.ts';
+import { PublicPorts } from './public-ports.ts';
 import type { PathMtu } from './peers.ts';
 import { Recipients } from './replication/recipients.ts';
 import { bootOf, keysOf, Replicas, type RecordTransport } from './replication/replicas.ts';
@@ -70,6 +72,7 @@ export class Edge {
   readonly #tracking: Tracking;
   readonly #replicas: Replicas;
   readonly #asking: Asking;
+  readonly #publicPorts: PublicPorts;
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
@@ -108,6 +111,8 @@ export class Edge {
     this.#replicas = replicas;
     const tracking = new Tracking({ connections, topology, telling: replicas, now: clock });
     this.#tracking = tracking;
+    const publicPorts = new PublicPorts({ host, topology, connections, now: clock, seed });
+    this.#publicPorts = publicPorts;
     const asking = new Asking({ oracle: replicas, now: clock });
     this.#asking = asking;
     const state = { macs, neighbours, errors: this.#errors, connections };
@@ -123,34 +128,18 @@ export class Edge {
     };
     this.#rules = rules;
     this.#records = notes;
-    const path = {
-      datapath,
-      topology,
-      state,
-      table,
-      bindings,
-      learning,
-      tracking,
-      asking,
-      rules,
-      notes,
-    };
-    const packets = new PacketPath(path);
+    const known = { host, datapath, topology, table, bindings };
+    const packets = new PacketPath({
+      ...known,
+      ...{ publicPorts, state, learning, tracking, asking, rules, notes },
+    });
     this.#packets = packets;
-    this.#usage = () => usageOf({ datapath, table, bindings, macs, neighbours, connections });
+    this.#usage = () =>
+      usageOf({ datapath, table, bindings, macs, neighbours, connections, publicPorts });
     this.#adoption = new Adoption({ datapath, table, packets });
     const looks = new Looks(datapath);
     this.#looks = looks;
-    this.#asks = new EdgeAsks({
-      host,
-      topology,
-      datapath,
-      table,
-      bindings,
-      packets,
-      connections,
-      looks,
-    });
+    this.#asks = new EdgeAsks({ ...known, packets, connections, publicPorts, looks });
   }
 
   /** Nothing is decided, and nothing adopted is touched, before all three are known. */
@@ -162,6 +151,8 @@ export class Edge {
   handle(message: ToEdge, post: Post): void {
     if (message.type === 'ask') return this.#asks.start(message.id, message.ask, post);
     if (message.type === 'ask-over') return this.#asks.over(message.id);
+    if (message.type === 'ports-refused')
+      return this.#publicPorts.refused(message.router, message.address);
     if (message.type === 'record-keys') return this.#replicas.setKeys(keysOf(message.told));
     if (message.type === 'event') this.#onEvent(message.event);
     else if (message.type === 'interfaces') {
@@ -205,6 +196,7 @@ export class Edge {
       this.#packets.invalidate(this.#errors.tick());
       this.#packets.invalidate(this.#neighbours.tick());
       this.#packets.invalidate(this.#tracking.tick());
+      this.#publicPorts.tick();
       this.#replicas.tick();
       this.#refreshPaths();
       this.#packets.settle();
@@ -225,6 +217,7 @@ export class Edge {
       locate: this.#ready ? this.#bindings.locate() : [],
       counters: this.#packets.counters(),
       records: this.#records(),
+      publicPorts: { wants: this.#publicPorts.wants(), returns: this.#publicPorts.returns() },
       limits: this.#limits,
       firstPackets: this.#packets.firstPackets.counted(),
     };
@@ -255,6 +248,7 @@ export class Edge {
 
   #onEvent(event: WatchEvent): void {
     let changed: readonly Tag[] | 'all' = [];
+    const owned = this.#publicPorts.ids();
     switch (event.type) {
       case 'snapshot':
         changed = this.#topology.reset(event.revision, event.objects);
@@ -281,12 +275,25 @@ export class Edge {
     this.#packets.invalidate(changed);
     this.#packets.invalidate(this.#neighbours.follow());
     this.#replicas.follow(event.type === 'change' ? event.change.rows : 'all');
+    this.#publicPorts.follow(event.type === 'change' ? event.change.rows : 'all', owned);
+    if (removes(event, ['nat-block'])) this.#release();
     if (removes(event, ['rule', 'chain'])) {
       this.#rules.counts.forget();
       this.#rules.log.forget(this.#rules.isRule);
     }
     if (removes(event, ['bridge', 'router'])) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
+  }
+
+  /** Connections whose public ports are nobody's any more: the next owner may choose them. */
+  #release(): void {
+    const topology = this.#topology;
+    const isOwned = ({ changes, zone, to }: Translation): boolean => {
+      const router = topology.routerOfNetworkKey(zone);
+      if (changes === 'destination' || router === undefined) return true;
+      return topology.natBlocks.owner(router, to.ip, to.port) !== undefined;
+    };
+    this.#packets.invalidate(this.#tracking.release(isOwned));
   }
 
   /** Brings bindings, and on the first time adopted flows, in line with what is known now. */

@@ -125,3 +125,7 @@ export const connections: EdgeAnswer<'connections'> = function* (ask, context) {
     yield parts;
   }
 };
+
+export const publicPorts: EdgeAnswer<'public-ports'> = function* (_ask, context) {
+  yield context.publicPorts.uses();
+};

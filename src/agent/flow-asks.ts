@@ -75,6 +75,7 @@ const actionsPart = (actions: Actions, context: EdgeContext, peers: Peers): Acti
 
 function verdictPart(verdict: Verdict): CausePart['verdict'] {
   if (verdict.kind === 'wait') return { ...verdict, ip: formatIp(verdict.ip) };
+  if (verdict.kind === 'want-ports') return { ...verdict, address: formatIp(verdict.address) };
   return verdict.kind === 'forward'
     ? { ...verdict, to: verdict.to.map((to) => ({ ...to })) }
     : verdict;

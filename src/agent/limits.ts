@@ -45,6 +45,21 @@ export const LIMITS = {
   questionMs: 250,
   /** What one port, or one host behind the tunnel, may ask: questions at once, and a second. */
   questionBudget: { burst: 64, perSecond: 64 },
+  /**
+   * Public ports: how many a host asks for first; at once, at most; so long a packet waits for
+   * them; so long nothing is asked again of an address that has none left, or of which nobody
+   * answers; from what part in use on more are asked for; so long a block is idle before it is given
+   * back; how often that is looked at.
+   */
+  publicPortsFirst: 256,
+  publicPortsAskMax: 8_192,
+  publicPortsWaitMs: 2_000,
+  publicPortsSpentMs: 5_000,
+  publicPortsBusy: 1 / 2,
+  publicPortsIdleMs: 300_000,
+  publicPortsLookMs: 500,
+  /** Times that one packet's ends are chosen anew because a connection has them. */
+  endsChosenMax: 8,
   /** How often the keys for records are asked for anew; and after another host came or went. */
   recordKeysMs: 3_600_000,
   /** How often the worker ticks: expiry, renewal, retries. */

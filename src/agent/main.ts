@@ -49,7 +49,7 @@ mn agent stats: what the kernel counts, port by port; also when no agent runs (-
   --run-dir DIR          pinned maps and state; default /run/midonet/agent
   --flows N              flow slots; default ${SLOTS_DEFAULT}
   --tunnel-port N        UDP port of the overlay; default ${TUNNEL_UDP_PORT}
-  --connections N        connection records; default ${CONNECTIONS_DEFAULT}, 192 bytes each
+  --connections N        connection records; default ${CONNECTIONS_DEFAULT}, 384 bytes each
   --record-port N        UDP port on which agents tell each other of connections; default: that
                          of the overlay and one more
   --tunnel-dscp WHAT     DSCP of tunnel packets: zero (default), copy (that of the packet inside),

@@ -4,7 +4,7 @@
  * holds no topology. Every message is plain data, so a world in one process can pass it by a call.
  */
 import type { Ask } from '#client/asks.ts';
-import type { AgentCounters, Learned, Limit, WatchEvent } from '#client/types.ts';
+import type { AgentCounters, Learned, Limit, PortsWanted, WatchEvent } from '#client/types.ts';
 import type { RecordKeysTold } from '#client/record-keys.ts';
 import type { CountedBuckets } from '#telemetry/buckets.ts';
 
@@ -27,6 +27,8 @@ export type ToEdge =
   | { readonly type: 'interfaces'; readonly interfaces: readonly LocalInterface[] }
   /** The keys of this host and each other one, the epoch to send with first. */
   | { readonly type: 'record-keys'; readonly told: RecordKeysTold }
+  /** There are no public ports left of an address for this host. */
+  | { readonly type: 'ports-refused'; readonly router: string; readonly address: string }
   /** Valid by the row of its kind. */
   | { readonly type: 'ask'; readonly id: string; readonly ask: Ask }
   | { readonly type: 'ask-over'; readonly id: string }
@@ -58,6 +60,11 @@ export interface EdgeState {
     readonly up: boolean;
     readonly mtu?: number | undefined;
   }[];
+  /** Public ports that are short here, and blocks of them that nobody here uses. */
+  readonly publicPorts: {
+    readonly wants: readonly PortsWanted[];
+    readonly returns: readonly string[];
+  };
   readonly counters: AgentCounters;
   /** What is counted of connections, and of what agents tell each other about them. */
   readonly records: RecordCounts;

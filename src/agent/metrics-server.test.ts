@@ -36,6 +36,7 @@ function meters(): AgentMeters {
   const made = new AgentMeters('0.1.0', new Logs({ write: () => {} }));
   made.state({
     ...{ revision: 9, portsUp: ['a', 'b'], portsDown: [], locate: [], counters: COUNTERS },
+    publicPorts: { wants: [], returns: [] },
     records: RECORDS,
     limits: [{ name: 'flows', used: 3, max: 64 }],
     firstPackets: { counts: [0, 2, 1], sumSeconds: 0.0007 },

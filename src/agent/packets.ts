@@ -22,11 +22,11 @@ import type { FlowTable } from '#flow/table.ts';
 import { read16 } from '#net/bytes.ts';
 import { fragments, fragments6 } from '#net/fragment.ts';
 import { readMac } from '#net/mac.ts';
-import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
+import { readdressQuoted } from '#net/readdress.ts';
 import { Reassembly } from '#net/reassembly.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import { hasField } from '#virtual/match.ts';
-import type { PortId } from '#virtual/ids.ts';
+import type { HostId, PortId } from '#virtual/ids.ts';
 import type { Outcome } from '#virtual/outcome.ts';
 import { Buckets } from '#telemetry/buckets.ts';
 import { FIRST_PACKET_SECONDS } from '#telemetry/metrics.ts';
@@ -41,6 +41,8 @@ import { FlowCache } from './flow-cache.ts';
 import type { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { Neighbours } from './neighbours.ts';
+import type { PublicPorts } from './public-ports.ts';
+import { Openings } from './openings.ts';
 import { LargePackets } from './too-big.ts';
 import type { RuleCounts } from './rule-counts.ts';
 import type { RuleLog } from './rule-log.ts';
@@ -48,6 +50,7 @@ import type { Tracking } from './tracking.ts';
 import type { Parked } from './waiting.ts';
 
 export interface PacketPathOptions {
+  readonly host: HostId;
   readonly datapath: Datapath;
   readonly topology: Topology;
   readonly state: {
@@ -58,6 +61,7 @@ export interface PacketPathOptions {
   };
   readonly tracking: Tracking;
   readonly asking: Asking;
+  readonly publicPorts: PublicPorts;
   readonly rules: { readonly counts: RuleCounts; readonly log: RuleLog };
   /** What others count, to be noted with what is counted here. */
   readonly notes?: () => Partial<Record<Note, number>>;
@@ -70,6 +74,14 @@ export interface PacketPathOptions {
 interface Outgoing {
   readonly port: PortId;
   readonly frames: readonly Uint8Array[];
+  readonly about?: Packet['about'];
+}
+
+/** How a packet comes to be decided. */
+interface How {
+  /** Nobody else is to be asked about it. */
+  readonly final?: boolean;
+  readonly whole?: Packet['whole'];
 }
 
 /**
@@ -82,13 +94,6 @@ const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | unde
 /** The kernel has looked at more than whether the flow matches. */
 const isGuarded = ({ reason }: Upcall): boolean =>
   reason === 'ttl' || reason === 'too-big' || reason === 'connection';
-
-/** The packet goes nowhere for now, and nothing of that is kept. */
-const refusedFor = (decision: Decision, reason: DropReason): Decision => ({
-  ...decision,
-  outcome: { ...decision.outcome, cacheable: false },
-  actions: { drop: reason, outputs: [] },
-});
 
 export class PacketPath {
   /** From the arrival of first packets in the kernel until what was decided is carried out. */
@@ -104,8 +109,9 @@ export class PacketPath {
   readonly #table: FlowTable;
   readonly #bindings: Bindings;
   readonly #learning: Learning;
-  readonly #tracking: Tracking;
+  readonly #openings: Openings;
   readonly #asking: Asking;
+  readonly #publicPorts: PublicPorts;
   readonly rules: PacketPathOptions['rules'];
   readonly #notes: () => Partial<Record<Note, number>>;
   readonly #turns: Turns;
@@ -136,13 +142,16 @@ export class PacketPath {
     );
     this.#topology = options.topology;
     this.#state = options.state;
-    const { topology, bindings, state } = options;
+    const { topology, bindings, state, publicPorts } = options;
     const isHere = (port: PortId): boolean => bindings.isHere(port);
-    this.decider = new Decider(topology, { ...state, isHere }, bindings);
+    this.decider = new Decider(options.host, topology, { ...state, isHere, publicPorts }, bindings);
+    this.#publicPorts = publicPorts;
     this.#table = options.table;
     this.#bindings = options.bindings;
     this.#learning = options.learning;
-    this.#tracking = options.tracking;
+    const { decider, flows } = this;
+    const invalidate = flows.invalidate.bind(flows);
+    this.#openings = new Openings({ ...options, decider, invalidate });
     this.#asking = options.asking;
     this.rules = options.rules;
     this.#notes = options.notes ?? (() => ({}));
@@ -270,7 +279,7 @@ export class PacketPath {
       this.#injected += 1;
       return this.#datapath.inject(known, upcall.frame, upcall.gsoSize);
     }
-    if (upcall.reason === 'connection') this.#reopen(upcall);
+    if (upcall.reason === 'connection') this.#openings.reopen(upcall);
     this.#decide(upcall, upcall.entry, upcall.timeMs);
     this.#work();
   };
@@ -280,31 +289,38 @@ export class PacketPath {
     { key, frame, gsoSize }: Pick<Packet, 'key' | 'frame' | 'gsoSize'>,
     entry: Entry,
     timeMs: number,
-    isAnswered = false,
+    { final = false, whole }: How = {},
   ): void {
     const ingress = this.decider.ingressOf(entry);
     if (ingress === undefined) return this.#count('no-port');
-    const packet: Packet = { key, frame, gsoSize, ingress };
+    const packet: Packet = { key, frame, gsoSize, ingress, whole };
     const outcome = this.#settled(packet);
-    if (!isAnswered && this.#asks(outcome, packet, entry, timeMs)) return;
+    if (!final && this.#asks(outcome, packet, entry, timeMs)) return;
     if ('port' in ingress) this.#noteSeen(key, ingress.port);
     this.#effects(outcome, packet);
     const { verdict } = outcome;
     if (verdict.kind === 'answer') return this.#matched(outcome, packet);
-    if (verdict.kind === 'collect') return this.#collect(packet, entry);
+    if (verdict.kind === 'collect') return this.#collect(packet, entry, timeMs);
     if (verdict.kind === 'wait') {
       const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
       if (!this.#state.neighbours.park(verdict.port, verdict.ip, parked))
         this.#count('neighbour-limit');
+    } else if (verdict.kind === 'want-ports') {
+      const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
+      if (!this.#publicPorts.wait(verdict, parked)) this.#count('nat-exhausted');
     } else
-      this.#install(packet, this.#tracked(this.decider.decision(outcome, ingress, key), packet));
+      this.#install(
+        packet,
+        this.#openings.open(this.decider.decision(outcome, ingress, key), packet),
+      );
   }
 
   /** True: the packet waits for what another host knows of its connection. */
   #asks(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): boolean {
-    const missing = missingKey(outcome);
+    const { unreversed: end, connection } = outcome;
+    const missing = missingKey(outcome) ?? (end && connection?.key);
     const may = missing !== undefined && this.#asking.mayAsk(entry.port);
-    const host = may ? this.decider.ownerOf(packet) : undefined;
+    const host = may ? this.decider.ownerOf(packet, end) : undefined;
     if (missing === undefined || host === undefined) return false;
     const { key, frame, gsoSize } = packet;
     const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
@@ -312,33 +328,14 @@ export class PacketPath {
   }
   /** Decides for good what was asked about; how many packets those were. */
   #answered(): number {
-    const all = this.#asking.released();
-    for (const parked of all) {
+    const [asked, ports] = [this.#asking.released(), this.#publicPorts.released()];
+    for (const parked of [...asked, ...ports]) {
       if ('out' in parked) continue;
       this.#onBehalfOf = parked.entry;
-      this.#goOn(parked, true);
+      this.#goOn(parked, { final: asked.includes(parked) });
       this.#work();
     }
-    return all.length;
-  }
-
-  /** The flow that handed a segment up is of a connection that has ended: it begins anew. */
-  #reopen({ key, frame }: Upcall): void {
-    const flow = this.#table.lookup(key);
-    const connection = flow && this.#datapath.actions(flow)?.connection;
-    if (connection !== undefined && opensTcp(tcpFlagsOf(frame) ?? 0))
-      this.#tracking.reopen(connection.slot);
-  }
-
-  /** With the record that there must be before the packet leaves, or the drop for want of one. */
-  #tracked(decision: Decision, { ingress }: Packet): Decision {
-    const { outcome, actions } = decision;
-    const [opening] = outcome.connection?.opens ?? [];
-    if (opening === undefined || actions.drop !== undefined) return decision;
-    const opened = this.#tracking.open(outcome, ingress, opening);
-    if (opened === undefined) return refusedFor(decision, 'connection-limit');
-    this.invalidate(opened.tags);
-    return { ...decision, actions: { ...actions, connection: opened.connection } };
+    return asked.length + ports.length;
   }
 
   /** Tells of the rules that a packet matched; `counted`: its flow counts it. */
@@ -349,7 +346,7 @@ export class PacketPath {
   }
 
   /** Keeps a fragment for a router, and decides about its datagram when that is whole. */
-  #collect({ frame, ingress }: Packet, entry: Entry): void {
+  #collect({ frame, ingress }: Packet, entry: Entry, timeMs: number): void {
     if (!('port' in ingress)) return this.#count('local-refused');
     // By interface too: another one that carried the port before has no part in this.
     const source = `${ingress.port} ${entry.port}`;
@@ -358,14 +355,7 @@ export class PacketPath {
     const key = new Uint8Array(KEY_SIZE);
     if (!parseKey(whole.frame, key)) return this.#count('malformed');
     writeEntry(key, entry);
-    const packet: Packet = { key, frame: whole.frame, gsoSize: 0, ingress, whole };
-    const outcome = this.#settled(packet);
-    this.#effects(outcome, packet);
-    this.#matched(outcome, packet);
-    const { verdict } = outcome;
-    if (verdict.kind === 'drop') this.#count(verdict.reason);
-    // It was put together for the router: to anybody else it would go in one piece, too large.
-    else if (verdict.kind !== 'answer') this.#count('local-refused');
+    this.#decide({ key, frame: whole.frame, gsoSize: 0 }, entry, timeMs, { whole });
   }
 
   /** All of an outcome but its verdict. */
@@ -373,10 +363,10 @@ export class PacketPath {
     const at = 'port' in ingress ? ingress.port : undefined;
     for (const { port, ip } of confirms) this.#state.neighbours.confirm(port, ip, at);
     if (charge !== undefined) this.invalidate(this.#state.errors.charge(charge));
-    for (const { port, frame: sent, cut } of sends) {
+    for (const { port, frame: sent, cut, about } of sends) {
       const frames = cut === undefined ? [sent] : pieces(sent, cut, whole?.id ?? 0);
       if (frames === undefined) this.#count('too-big');
-      else this.#outbox.push({ port, frames });
+      else this.#outbox.push({ port, frames, about });
     }
     for (const { router, mac } of tells) {
       const outputs = compileTell(router, this.#bindings);
@@ -396,10 +386,10 @@ export class PacketPath {
       if (released.length + sends.length === 0) return;
       this.#outbox = [];
       for (const parked of released) this.#resume(parked);
-      for (const { port, frames } of sends) {
+      for (const { port, frames, about } of sends) {
         sent += 1;
         for (const frame of frames)
-          if (sent <= LIMITS.sendsPerUpcallMax) this.#send(port, frame);
+          if (sent <= LIMITS.sendsPerUpcallMax) this.#send(port, frame, about);
           else this.#count('too-many-hops');
       }
     }
@@ -411,20 +401,20 @@ export class PacketPath {
     this.#goOn(parked);
     this.#onBehalfOf = before;
   }
-  #goOn(parked: Parked, isAnswered = false): void {
-    if ('out' in parked) return this.#send(parked.out, parked.frame);
+  #goOn(parked: Parked, how: How = {}): void {
+    if ('out' in parked) return this.#send(parked.out, parked.frame, parked.about);
     if (this.#bindings.changedHandsSince(parked.entry.port, parked.timeMs))
       return this.#count('no-port');
     // Decided anew, though there may be a flow by now: whether that may carry it (its TTL, its
     // length) the kernel has looked at only for frames that were not handed up.
-    this.#decide(parked, parked.entry, parked.timeMs, isAnswered);
+    this.#decide(parked, parked.entry, parked.timeMs, how);
   }
 
   /** Sends a frame of the network itself out of a port: through whatever is linked there. */
-  #send(port: PortId, frame: Uint8Array): void {
+  #send(port: PortId, frame: Uint8Array, about?: Packet['about']): void {
     const key = new Uint8Array(KEY_SIZE);
     if (!parseKey(frame, key)) return this.#count('malformed');
-    const packet: Packet = { key, frame, gsoSize: 0, ingress: { out: port } };
+    const packet: Packet = { key, frame, gsoSize: 0, ingress: { out: port }, about };
     const outcome = this.#settled(packet);
     this.#effects(outcome, packet);
     const { verdict } = outcome;
@@ -432,24 +422,28 @@ export class PacketPath {
     if (verdict.kind === 'answer') return;
     if (verdict.kind === 'collect') return this.#count('local-refused');
     if (verdict.kind === 'wait') {
-      if (!this.#state.neighbours.park(verdict.port, verdict.ip, { frame, out: port }))
+      if (!this.#state.neighbours.park(verdict.port, verdict.ip, { frame, out: port, about }))
         this.#count('neighbour-limit');
       return;
     }
+    if (verdict.kind === 'want-ports') return this.#count('nat-exhausted');
     const decision = this.decider.decision(outcome, packet.ingress, key);
     if (decision.actions.drop !== undefined) this.#count(decision.actions.drop);
     else this.#execute(packet, decision);
   }
 
   /** Sends a frame by actions that no flow has, where it fits; see `too-big.ts`. */
-  #execute({ frame, gsoSize, ingress }: Packet, { outcome, actions, limits }: Decision): void {
-    const { verdict } = outcome;
+  #execute(packet: Packet, { outcome, actions, limits }: Decision): void {
+    const { gsoSize, ingress, whole } = packet;
+    const { verdict, quoted } = outcome;
+    const frame = quoted === undefined ? packet.frame : readdressQuoted(packet.frame, quoted);
+    if (frame === undefined) return this.#count('malformed');
     const all = verdict.kind === 'forward' ? verdict.cut : undefined;
     const size = packetSize(frame, gsoSize);
     if (all === undefined && size <= (actions.mtu ?? size))
       return this.#datapath.execute(frame, actions, gsoSize);
     const from = 'port' in ingress ? ingress.port : undefined;
-    const large = { frame, gsoSize, size, from };
+    const large = { frame, gsoSize, size, from, id: whole?.id };
     if (!this.#large.send(large, actions, limits, all)) this.#count('too-big');
     this.invalidate(this.#large.takeTags());
   }

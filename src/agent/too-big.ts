@@ -8,7 +8,7 @@
 import type { Datapath } from '#datapath/datapath.ts';
 import type { Actions, DpPort, Output } from '#flow/flow.ts';
 import { GSO_BY_FRAGS } from '#flow/size.ts';
-import { fragments } from '#net/fragment.ts';
+import { fragments, fragments6 } from '#net/fragment.ts';
 import { decodeFrame, type Frame } from '#net/frame.ts';
 import { errorAbout } from '#net/icmp-error.ts';
 import type { PortId } from '#virtual/ids.ts';
@@ -21,6 +21,8 @@ export interface Large {
   readonly frame: Uint8Array;
   readonly gsoSize: number;
   readonly size: number;
+  /** It was put together from fragments: what IPv6 is cut by again (RFC 8200 §4.5). */
+  readonly id?: number | undefined;
 }
 
 /** Frames for some of the outputs. */
@@ -44,9 +46,13 @@ export interface Division {
 const SEGMENT_MIN = 8;
 
 /** What leaves in place of a packet larger than `mtu`; undefined where nothing may. */
-function cutTo({ frame, gsoSize, size }: Large, mtu: number): Omit<Part, 'actions'> | undefined {
+function cutTo(
+  { frame, gsoSize, size, id }: Large,
+  mtu: number,
+): Omit<Part, 'actions'> | undefined {
   if (gsoSize === 0) {
-    const frames = fragments(frame, mtu);
+    const six = id === undefined ? undefined : fragments6(frame, mtu, id);
+    const frames = fragments(frame, mtu) ?? six;
     return frames && { frames, gsoSize, cut: true };
   }
   // The kernel has still to make segments of it. Those of a stream may as well be shorter; those of

@@ -8,7 +8,13 @@
  */
 import type { Connections } from '#flow/connections.ts';
 import type { Actions } from '#flow/flow.ts';
-import type { ConnectionKey, ConnectionRef, Zone } from '#virtual/connection.ts';
+import {
+  NO_TRANSLATIONS,
+  type ConnectionKey,
+  type ConnectionRef,
+  type Translation,
+  type Zone,
+} from '#virtual/connection.ts';
 import type { Ingress, Opening, Outcome } from '#virtual/outcome.ts';
 import { connectionTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
@@ -50,20 +56,24 @@ export class Tracking {
   }
 
   /**
-   * The record of a packet that is forwarded in the opening direction; undefined: there is no room.
+   * The record of a packet that is forwarded in the opening direction; undefined: there is no room;
+   * 'taken': another connection has the ends that were chosen for it.
    * Of a flood over linked bridges only the first is opened: answers come from one.
    */
-  open(outcome: Outcome, ingress: Ingress, opening: Opening): Opened | undefined {
+  open(outcome: Outcome, ingress: Ingress, opening: Opening): Opened | 'taken' | undefined {
     const { connections, telling, now } = this.#options;
     const forward = outcome.connection?.key;
     if (forward === undefined) throw new Error('tracking: a packet without a key opens nothing');
-    const committed = connections.commit({
+    const wanted = {
       forward,
       returns: opening.returns,
       inPort: 'port' in ingress ? ingress.port : undefined,
       outPort: opening.to,
       createdMs: now(),
-    });
+      translations: outcome.connection?.translations ?? NO_TRANSLATIONS,
+    };
+    if (wanted.translations.length > 0 && connections.isTaken(wanted)) return 'taken';
+    const committed = connections.commit(wanted);
     if (committed === undefined) return undefined;
     if (committed.fresh) telling.opened(committed.ref);
     const connection = { slot: committed.ref.slot, direction: 'forward' as const };
@@ -92,6 +102,11 @@ export class Tracking {
       connections.told(ref);
     }
     return tagsOf(ended);
+  }
+
+  /** Connections whose public port nobody owns any more end: the next owner may choose it. */
+  release(isOwned: (translation: Translation) => boolean): readonly Tag[] {
+    return tagsOf(this.#options.connections.keepTranslations(isOwned));
   }
 
   /** Records of devices that are not any more go: their numbers mean nothing here. */

@@ -3,12 +3,14 @@ import { limitOf } from '#client/limits.ts';
 import type { Limit } from '#client/types.ts';
 import type { Datapath } from '#datapath/datapath.ts';
 import { LIMITS as LAYOUT } from '#flow/layout.ts';
-import { HALF_OPEN_SHARE, type ConnectionCounters, type Connections } from '#flow/connections.ts';
+import type { ConnectionCounters } from '#flow/connection-answers.ts';
+import { HALF_OPEN_SHARE, type Connections } from '#flow/connections.ts';
 import type { FlowTable } from '#flow/table.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import type { Bindings } from './bindings.ts';
 import { LIMITS } from './limits.ts';
 import type { RecordCounts } from './messages.ts';
+import type { PublicPorts } from './public-ports.ts';
 import type { ReplicaCounters } from './replication/replicas.ts';
 import type { Neighbours } from './neighbours.ts';
 
@@ -19,10 +21,11 @@ export interface Used {
   readonly macs: MacTable;
   readonly neighbours: Neighbours;
   readonly connections: Connections;
+  readonly publicPorts: PublicPorts;
 }
 
 export function usageOf(used: Used): Limit[] {
-  const { datapath, table, bindings, macs, neighbours, connections } = used;
+  const { datapath, table, bindings, macs, neighbours, connections, publicPorts } = used;
   const { live, masks } = table.counters();
   const { parked, mostOfOnePort } = neighbours.usage();
   return [
@@ -34,6 +37,7 @@ export function usageOf(used: Used): Limit[] {
       connections.largest().halfOpen,
       Math.ceil(connections.slots * HALF_OPEN_SHARE),
     ),
+    ...publicPortsOf(publicPorts),
     limitOf('learned-macs', macs.mostOfOnePort, LIMITS.learnedPerPortMax),
     limitOf('neighbours', mostOfOnePort, LIMITS.neighboursPerPortMax),
     limitOf('parked-frames', parked, LIMITS.parkedMax),
@@ -41,6 +45,19 @@ export function usageOf(used: Used): Limit[] {
     // Each port that is up has one.
     limitOf('port-keys', bindings.size, LAYOUT.KEYS_MAX),
   ];
+}
+
+/** Of the address that has least left; nothing while there is none. */
+function publicPortsOf(publicPorts: PublicPorts): Limit[] {
+  const all = publicPorts.uses().map(({ owned, used, spent }) => {
+    // More connections than ports is no shortage: they are with different peers.
+    return {
+      owned: Math.max(owned, 1),
+      used: spent ? Math.max(owned, 1) : Math.min(used, owned - 1),
+    };
+  });
+  const [least] = all.sort((a, b) => b.used / b.owned - a.used / a.owned);
+  return least === undefined ? [] : [limitOf('public-ports', Math.max(0, least.used), least.owned)];
 }
 
 /** What is counted of connections: in notes for whoever reads the pinned maps, and in metrics. */

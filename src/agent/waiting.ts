@@ -3,6 +3,7 @@
  * No interface has more than its share, so that one which sends to nobody leaves room to others.
  */
 import type { DpPort, Entry } from '#flow/flow.ts';
+import type { Translation } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { LIMITS } from './limits.ts';
 
@@ -14,7 +15,7 @@ export type Parked = { readonly frame: Uint8Array } & (
       readonly timeMs: number;
       readonly gsoSize: number;
     }
-  | { readonly out: PortId }
+  | { readonly out: PortId; readonly about?: readonly Translation[] | undefined }
 );
 
 /** By what a frame came: an interface, or the router port that the network itself sends from. */

@@ -10,10 +10,12 @@ import {
   type ConnectionPage,
   type ConnectionPart,
   type ConnectionRow,
+  type PublicPorts,
+  type PublicPortsRow,
 } from '#client/firewall.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { type Reader, readerOf, titleOf } from './flow-rows.ts';
-import { pageOf } from './host-pages.ts';
+import { askHosts, hostWord, pageOf } from './host-pages.ts';
 import type { Node } from './node.ts';
 import { type Call, json, NOT_HOSTS, onlyQuery, type Route } from './route.ts';
 
@@ -36,6 +38,8 @@ function connectionRow(
   // Whoever has the other end only sees what reaches it.
   const text = operator || opener !== undefined ? forward : returned;
   const [protocol = '', from = '', to = ''] = /^(.+) (\S+) > (\S+)$/.exec(text)?.slice(1) ?? [];
+  const changed = forward !== returned && (operator || opener !== undefined);
+  const as = changed ? / (\S+ > \S+)$/.exec(returned)?.[1] : undefined;
   const hostName = topology.get('host', host)?.name;
   const title = (id: string): string => titleOf(topology, 'port', id);
   const place = operator ? titleOf(topology, 'host', host) : title(opener ?? other ?? '');
@@ -45,6 +49,7 @@ function connectionRow(
     protocol,
     from,
     to,
+    ...(as !== undefined && { as }),
     ...(opener !== undefined && { fromPort: title(opener) }),
     ...(other !== undefined && { toPort: title(other) }),
     phase,
@@ -62,6 +67,34 @@ async function listConnections(node: Node, call: Call): Promise<ConnectionPage> 
     ask: (of) => ({ kind: 'connections' as const, ...of }),
     rowOf: (host, part) => connectionRow(host, part, reader, call.query.get('port') !== null),
   });
+}
+
+/** Every host is asked: what it owns is in the topology, what it uses only it knows. */
+async function listPublicPorts(node: Node, call: Call): Promise<PublicPorts> {
+  const reader = readerOf(call.caller.token, node.replica.topology);
+  const { topology } = reader;
+  const ask = { kind: 'public-ports' } as const;
+  const hosts = [...topology.list('host')].map(({ id }) => ({ host: id, ask }));
+  const answers = await askHosts(node, call, hosts);
+  const missing = answers.flatMap(({ host, why }) =>
+    why === undefined ? [] : [{ host: hostWord(reader, host), why }],
+  );
+  const rows = answers.flatMap(({ host, parts }) =>
+    parts.map((part): PublicPortsRow => {
+      const routerName = topology.get('router', part.router)?.name;
+      const hostName = topology.get('host', host)?.name;
+      return {
+        ...part,
+        ...(routerName !== undefined && { routerName }),
+        host,
+        ...(hostName !== undefined && { hostName }),
+      };
+    }),
+  );
+  const order = ({ routerName = '', router, address, hostName = '' }: PublicPortsRow): string =>
+    [routerName, router, address, hostName].join(' ');
+  rows.sort((a, b) => (order(a) < order(b) ? -1 : 1));
+  return { rows, missing };
 }
 
 export const connectionRoutes = (node: Node): Route[] => [
@@ -83,5 +116,14 @@ export const connectionRoutes = (node: Node): Route[] => [
       { name: 'after', about: 'The `next` of the page before.', type: 'string' },
     ],
     handle: async (call) => json(await listConnections(node, call)),
+  },
+  {
+    method: 'GET',
+    path: '/v1/public-ports',
+    operationId: 'list-public-ports',
+    about: 'Which hosts own which public ports, and how many connections have one.',
+    who: ['operator'],
+    output: 'PublicPorts',
+    handle: async (call) => json(await listPublicPorts(node, call)),
   },
 ];

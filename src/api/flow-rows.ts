@@ -13,7 +13,7 @@ import { matchText } from '#flow/match-text.ts';
 import { parseIp, type Ip } from '#net/ip.ts';
 import { parseMac } from '#net/mac.ts';
 import { DROPS } from '#virtual/drop.ts';
-import type { AnyId, PortId } from '#virtual/ids.ts';
+import type { AnyId, PortId, RouterId } from '#virtual/ids.ts';
 import type { KindName } from '#virtual/kind.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { fieldSet } from '#virtual/match.ts';
@@ -74,6 +74,11 @@ export function titleOf(topology: Topology, kind: KindName, id: string): string 
 function verdictOf(verdict: CausePart['verdict']): Verdict {
   if (verdict.kind === 'wait')
     return { kind: 'wait', port: verdict.port as PortId, ip: parseIp(verdict.ip) ?? (0 as Ip) };
+  if (verdict.kind === 'want-ports') {
+    const { router, address, portless } = verdict;
+    const ip = parseIp(address) ?? (0 as Ip);
+    return { kind: 'want-ports', router: router as RouterId, address: ip, portless };
+  }
   if (verdict.kind !== 'forward') return verdict;
   const { cut, to } = verdict;
   return { kind: 'forward', to: to as Recipient[], ...(cut !== undefined && { cut }) };

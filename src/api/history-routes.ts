@@ -7,6 +7,7 @@
  */
 import type { HistoryEntry, HistoryPage, HistoryRow } from '#client/history.ts';
 import type { Token } from '#client/types.ts';
+import { kindOf } from '#virtual/kinds.ts';
 import { KIND_NAMES, type KindName, type StoredObject } from '#virtual/kind.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { KeptEntry } from './history-rows.ts';
@@ -63,7 +64,8 @@ const isTheirs = (token: Token, object: StoredObject | undefined): boolean =>
 
 function isShown({ token, kind, id, name, all }: Filter, row: HistoryRow): boolean {
   if (!isTheirs(token, row.before) && !isTheirs(token, row.after)) return false;
-  if (kind === undefined ? row.kind === 'location' && !all : row.kind !== kind) return false;
+  if (kind === undefined ? kindOf(row.kind).writer === 'host' && !all : row.kind !== kind)
+    return false;
   if (id !== undefined && row.id !== id) return false;
   return name === undefined || row.before?.name === name || row.after?.name === name;
 }

@@ -5,6 +5,8 @@
 import { z } from 'zod';
 import type { Token } from '#client/types.ts';
 import { Location } from '#virtual/location/location.ts';
+import { NatBlock } from '#virtual/nat-block/nat-block.ts';
+import { NAT_BLOCK_ASK_MAX } from '#virtual/plan/nat-blocks.ts';
 import { PortSchema } from '#virtual/port/port.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
@@ -21,12 +23,62 @@ export const LocateBody = z
   })
   .meta({ id: 'Locate', description: 'The interface that carries the port on the calling host.' });
 
+export const WantedPortsBody = z
+  .strictObject({
+    router: NatBlock.shape.router.describe('The router that translates.'),
+    address: NatBlock.shape.address,
+    ports: z.int().min(1).max(NAT_BLOCK_ASK_MAX).describe('How many.'),
+    portless: z
+      .boolean()
+      .default(false)
+      .describe('On: the address itself is wanted, for protocols without ports.'),
+  })
+  .meta({ id: 'WantedPorts', description: 'Public ports that the calling host has need of.' });
+
 function hostOf(token: Token): string {
   if (token.role !== 'host') throw new Error('the route is for hosts only');
   return token.host;
 }
 
+const portsRoutes = (node: Node): Route[] => [
+  {
+    method: 'POST',
+    path: '/v1/nat-blocks',
+    operationId: 'own-ports',
+    about: 'Public ports of an address for the calling host: so many, or as many as are fair.',
+    who: ['host'],
+    input: 'WantedPorts',
+    output: 'Written',
+    query: [DRY_RUN],
+    handle: async (call) => {
+      const body = await readBody(call.request, WantedPortsBody);
+      const operation = { op: 'create', kind: 'nat-block', body } as const;
+      const written = isDryRun(call)
+        ? dryRun(node, call, [operation])
+        : await commit(node, call, [operation]);
+      return json(written, { 'x-revision': String(written.revision) }, isDryRun(call) ? 200 : 201);
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/nat-blocks/:id',
+    operationId: 'return-ports',
+    about: 'The calling host owns these public ports no more.',
+    who: ['host'],
+    output: 'Written',
+    query: [DRY_RUN],
+    handle: async (call) => {
+      const operation = { op: 'delete', kind: 'nat-block', id: call.params['id'] ?? '' } as const;
+      const written = isDryRun(call)
+        ? dryRun(node, call, [operation])
+        : await commit(node, call, [operation]);
+      return json(written, { 'x-revision': String(written.revision) });
+    },
+  },
+];
+
 export const hostRoutes = (node: Node): Route[] => [
+  ...portsRoutes(node),
   {
     method: 'PUT',
     path: '/v1/locations/:port',

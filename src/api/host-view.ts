@@ -140,6 +140,7 @@ export class HostView {
     }
     if (kind === 'rule') return this.sees('chain', (object as RuleRow).chain);
     if (kind === 'route') return this.sees('router', (object as ObjectOf<'route'>).router);
+    if (kind === 'nat-block') return this.sees('router', (object as ObjectOf<'nat-block'>).router);
     if (kind === 'location') return this.sees('port', (object as ObjectOf<'location'>).port);
     return false;
   }

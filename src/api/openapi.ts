@@ -10,9 +10,14 @@ import { FindingSchema, HEALTH_ASKS } from '#client/health-asks.ts';
 import { LogLevelBody } from './health-routes.ts';
 import { BackupBody } from './backup-routes.ts';
 import { FlowPageBody, FlowRowBody, WhyBody, WhyPacketBody, WhyPairBody } from './flow-bodies.ts';
-import { ConnectionPageBody, RuleCountsBody, RuleLogBody } from '#client/firewall.ts';
+import {
+  ConnectionPageBody,
+  PublicPortsBody,
+  RuleCountsBody,
+  RuleLogBody,
+} from '#client/firewall.ts';
 import { DropsBody } from '#client/sight.ts';
-import { LocateBody } from './host-routes.ts';
+import { LocateBody, WantedPortsBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
 import { PROBLEM_STATUSES } from './problems.ts';
@@ -247,7 +252,7 @@ const traceResult = (): Json =>
     {
       revision: integer,
       lines: strings,
-      verdict: { enum: ['forward', 'answer', 'collect', 'drop', 'wait'] },
+      verdict: { enum: ['forward', 'answer', 'collect', 'drop', 'wait', 'want-ports'] },
       reason: string,
       ports: strings,
       rewritten: string,
@@ -279,6 +284,7 @@ const traceResult = (): Json =>
 /** What agents say, and what is asked of them. */
 const askSchemas = (): Record<string, Json> => ({
   Locate: schemaOf(LocateBody, 'input'),
+  WantedPorts: schemaOf(WantedPortsBody, 'input'),
   AgentReport: schemaOf(ReportBody, 'input'),
   Learn: schemaOf(LearnBody, 'input'),
   Answer: schemaOf(AnswerBody, 'input'),
@@ -303,6 +309,7 @@ const askSchemas = (): Record<string, Json> => ({
   WhatIfRequest: schemaOf(WhatIfBody, 'input'),
   WhatIf: schemaOf(WhatIfResultBody, 'output'),
   ConnectionPage: schemaOf(ConnectionPageBody, 'output'),
+  PublicPorts: schemaOf(PublicPortsBody, 'output'),
   RuleCounts: schemaOf(RuleCountsBody, 'output'),
   RuleLog: schemaOf(RuleLogBody, 'output'),
   Drops: schemaOf(DropsBody, 'output'),

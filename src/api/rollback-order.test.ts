@@ -56,7 +56,7 @@ const context = (first: number) => {
 const settled = (topology: Topology): string[] =>
   textOf(
     [...topology.objects()]
-      .filter(({ kind }) => kind !== 'location')
+      .filter(({ kind }) => kind !== 'location' && kind !== 'nat-block')
       .map(({ kind, object }) => ({ kind, object: { ...object, revision: 0 } })),
   );
 

@@ -6,7 +6,6 @@
  */
 import type { TraceAction, TraceFlow, TraceLook, TraceObject, TraceStep } from '#client/trace.ts';
 import type { Copy, Placed } from '#flow/placed.ts';
-import { formatMac } from '#net/mac.ts';
 import { fieldText } from '#virtual/field-text.ts';
 import type { HostId } from '#virtual/ids.ts';
 import { fieldsOf, type Headers } from '#virtual/match.ts';
@@ -174,6 +173,8 @@ function outputText(reader: Reader, copy: Copy): string {
   return `to port ${names.of('port', copy.port)}${knows('port', copy.port) ? `${on}${at}${tag}` : ''}`;
 }
 
+const REWRITTEN = ['ethSrc', 'ethDst', 'ipSrc', 'ipDst', 'tpSrc', 'tpDst'] as const;
+
 export function actionsOf(
   reader: Reader,
   { verdict, rewrites, guards }: DecidedOutcome,
@@ -182,10 +183,10 @@ export function actionsOf(
   if (placed.drop !== undefined) return [{ do: 'drop', text: `drop: ${placed.drop}` }];
   const actions: TraceAction[] = [];
   if (knowsWhole(verdict, reader.knows))
-    for (const field of ['ethSrc', 'ethDst'] as const) {
+    for (const field of REWRITTEN) {
       const value = rewrites[field];
       if (value !== undefined)
-        actions.push({ do: 'set', text: `set ${field} ${formatMac(value)}` });
+        actions.push({ do: 'set', text: `set ${field} ${fieldText(field, value)}` });
     }
   if (guards.decTtl > 0)
     actions.push({
@@ -202,6 +203,7 @@ const NO_FLOW = {
   answer: 'the network itself answers',
   collect: 'it is kept until its datagram is whole',
   wait: 'it waits until the next hop is known',
+  'want-ports': 'it waits until its host owns a public port that is free',
 } as const;
 
 interface FlowOf {
@@ -218,7 +220,7 @@ export function flowOf(reader: Reader, { headers, outcome, placed }: FlowOf): Tr
   }));
   const { kind } = outcome.verdict;
   const actions = placed === undefined ? [] : actionsOf(reader, outcome, placed);
-  if (kind === 'answer' || kind === 'collect' || kind === 'wait')
+  if (kind === 'answer' || kind === 'collect' || kind === 'wait' || kind === 'want-ports')
     return { match, actions: [], none: NO_FLOW[kind] };
   if (!outcome.cacheable)
     return { match, actions, none: 'the decision depends on what no flow matches' };

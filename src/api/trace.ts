@@ -15,6 +15,7 @@ import { describeFrame } from '#net/text.ts';
 import { entitled, objectKey } from '#virtual/entitlement.ts';
 import type { HostId, PortId } from '#virtual/ids.ts';
 import { fieldSet, fieldsOf, type Headers } from '#virtual/match.ts';
+import { ANY_PORTS } from '#virtual/nat/any-ports.ts';
 import { observe, type Note } from '#virtual/observe.ts';
 import type { Outcome } from '#virtual/outcome.ts';
 import type { Topology } from '#virtual/topology.ts';
@@ -141,6 +142,7 @@ function decideHere(
       neighbours: node.learned,
       errors: { mayTell: () => true },
       connections: assumed(connection),
+      publicPorts: ANY_PORTS,
       isHere: () => true,
     },
     headers,

@@ -22,6 +22,7 @@ import type { StoredObject } from '#virtual/kind.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import { fieldSet, hasField, type FieldSet } from '#virtual/match.ts';
 import type { Ingress, Outcome } from '#virtual/outcome.ts';
+import { ANY_PORTS } from '#virtual/nat/any-ports.ts';
 import { simulate } from '#virtual/simulate.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { StateView } from '#virtual/view.ts';
@@ -170,7 +171,12 @@ async function flowsOf(
 }
 
 function stateOf({ learned }: Node): Side['state'] {
-  return { macs: learned, neighbours: learned, errors: { mayTell: () => true } };
+  return {
+    macs: learned,
+    neighbours: learned,
+    errors: { mayTell: () => true },
+    publicPorts: ANY_PORTS,
+  };
 }
 
 /** What is learned once the change is made. */
@@ -178,7 +184,12 @@ function stateAfter({ learned }: Node, { after, changed }: Proposal): Side['stat
   const rows = changed.map(({ kind, id, after: put }) => (put ? { kind, id, put } : { kind, id }));
   const before: (StoredObject | undefined)[] = changed.map((one) => one.before);
   const known = learnedWithout(learned, learned.forgottenBy(after, { rows, before }));
-  return { macs: known, neighbours: known, errors: { mayTell: () => true } };
+  return {
+    macs: known,
+    neighbours: known,
+    errors: { mayTell: () => true },
+    publicPorts: ANY_PORTS,
+  };
 }
 
 class Comparing {

@@ -152,6 +152,10 @@ export const KIND_EXAMPLES: Readonly<Record<KindName, OfKind>> = {
       'mn rule delete rest',
     ],
   },
+  'nat-block': {
+    list: ['mn nat-block list', 'mn nat-block list --where host=h1'],
+    show: ['mn nat-block show 1   # exit 1: there is none'],
+  },
   location: {
     list: ['mn location list', 'mn location list --where host=h1 -o wide'],
     show: [

@@ -172,6 +172,8 @@ class Fake implements FakeApi {
       rollback: hostsOnly,
       backup: hostsOnly,
       locate: hostsOnly,
+      ownPorts: hostsOnly,
+      returnPorts: hostsOnly,
       report: hostsOnly,
       learn: hostsOnly,
       answerAsk: hostsOnly,

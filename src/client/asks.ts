@@ -10,6 +10,8 @@
 import { z } from 'zod';
 import {
   ConnectionPart,
+  PublicPortsAsk,
+  PublicPortsPart,
   ConnectionsAsk,
   RuleCountsAsk,
   RuleCountsPart,
@@ -82,6 +84,12 @@ export const ASKS = {
     lasts: false,
     ask: ConnectionsAsk,
     part: ConnectionPart,
+  },
+  'public-ports': {
+    about: 'The public ports that are owned, and how many connections have one.',
+    lasts: false,
+    ask: PublicPortsAsk,
+    part: PublicPortsPart,
   },
   flows: {
     about: 'Live flows, in the order of their slots.',

@@ -86,6 +86,8 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     issueToken: async (token) => parse(await send('/v1/tokens', withBody('POST', token))),
     watch: (watchOptions) => watch((path, init) => checked(fetch, path, init), retry, watchOptions),
     ...historyClient(requests, pathOf),
+    ownPorts: (wanted) => write('POST', '/v1/nat-blocks', wanted),
+    returnPorts: (block) => write('DELETE', `/v1/nat-blocks/${encodeURIComponent(block)}`),
     locate: (port, at) => write('PUT', `/v1/locations/${encodeURIComponent(port)}`, at),
     report: async (report) => {
       await send('/v1/hosts/self/report', withBody('PUT', report));

@@ -57,6 +57,7 @@ const Verdict = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('collect') }),
   z.object({ kind: z.literal('drop'), reason }),
   z.object({ kind: z.literal('wait'), port: id, ip }),
+  z.object({ kind: z.literal('want-ports'), router: id, address: ip, portless: z.boolean() }),
 ]);
 
 const Route = z.object({
@@ -102,7 +103,14 @@ export const DecidePart = z.object({
   revision: z.int().min(-1),
   steps: z.array(z.object({ at, did: text, detail: text.optional() })).max(STEPS_MAX),
   verdict: Verdict,
-  rewrites: z.object({ ethSrc: mac.optional(), ethDst: mac.optional() }),
+  rewrites: z.object({
+    ethSrc: mac.optional(),
+    ethDst: mac.optional(),
+    ipSrc: ip.optional(),
+    ipDst: ip.optional(),
+    tpSrc: z.int().min(0).max(65_535).optional(),
+    tpDst: z.int().min(0).max(65_535).optional(),
+  }),
   guards: z.object({ decTtl: count, mtu: count.optional() }),
   fields: z.array(field),
   cacheable: z.boolean(),

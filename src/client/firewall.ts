@@ -77,6 +77,16 @@ export const ConnectionPart = z.object({
 });
 export type ConnectionPart = z.output<typeof ConnectionPart>;
 
+export const PublicPortsAsk = z.strictObject({ kind: z.literal('public-ports') });
+/** What a host owns of one address. */
+export const PublicPortsPart = z.object({
+  router: id,
+  address: text,
+  owned: count,
+  used: count,
+  spent: z.boolean(),
+});
+
 const MissingHosts = z.array(
   z.object({ host: z.string(), why: z.string().describe('Why it does not answer.') }),
 );
@@ -134,6 +144,10 @@ const ConnectionRowBody = z.object({
   protocol: z.string(),
   from: z.string().describe('Who opened it, as the reader may know it: ADDRESS:PORT.'),
   to: z.string(),
+  as: z
+    .string()
+    .optional()
+    .describe('What routers have made of both on the way: ADDRESS:PORT > ADDRESS:PORT.'),
   fromPort: z.string().optional().describe('The name or id of the port where it entered.'),
   toPort: z.string().optional().describe('The name or id of the port by which it left.'),
   phase: z.enum(CONNECTION_PHASES),
@@ -150,6 +164,26 @@ export const ConnectionPageBody = z
     next: z.string().optional(),
   })
   .meta({ id: 'ConnectionPage', description: 'Connections, and the hosts that did not answer.' });
+
+export const PublicPortsBody = z
+  .object({
+    rows: z.array(
+      z.object({
+        router: z.string(),
+        routerName: z.string().optional(),
+        address: z.string(),
+        host: z.string(),
+        hostName: z.string().optional(),
+        owned: z.int().min(0).describe('Ports of the address that the host owns.'),
+        used: z.int().min(0).describe('Connections that have one; with several peers, more.'),
+        spent: z.boolean().describe('No more are to be had for new connections.'),
+      }),
+    ),
+    missing: MissingHosts,
+  })
+  .meta({ id: 'PublicPorts', description: 'Which hosts own which public ports, and use them.' });
+export type PublicPorts = z.output<typeof PublicPortsBody>;
+export type PublicPortsRow = PublicPorts['rows'][number];
 
 export interface ConnectionPage {
   readonly revision: number;
@@ -175,6 +209,8 @@ export interface FirewallQuestions {
   ruleLog(query?: RulesQuery): Promise<RuleLog>;
   /** One page of the connections of all hosts. */
   connections(query?: ConnectionQuery): Promise<ConnectionPage>;
+  /** Operators only. */
+  publicPorts(): Promise<PublicPorts>;
 }
 
 /** Agents are given some seconds to answer. */
@@ -195,5 +231,6 @@ export function firewallQuestions({ ask }: Requests): FirewallQuestions {
     ruleCounts: (query = {}) => get('/v1/rule-counts', query),
     ruleLog: (query = {}) => get('/v1/rule-log', query),
     connections: (query = {}) => get('/v1/connections', query),
+    publicPorts: () => get('/v1/public-ports', {}),
   };
 }

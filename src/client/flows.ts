@@ -44,6 +44,12 @@ const VerdictPart = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('collect') }),
   z.object({ kind: z.literal('drop'), reason }),
   z.object({ kind: z.literal('wait'), port: text, ip: text }),
+  z.object({
+    kind: z.literal('want-ports'),
+    router: text,
+    address: text,
+    portless: z.boolean(),
+  }),
 ]);
 
 /** A walk as an agent tells it. Addresses are text. */

@@ -38,6 +38,12 @@ export const LIMITS_TOLD = {
     full: 'the oldest of them goes for a new one of that port',
     remedy: 'find the port whose workload opens so many: a scan, or a flood of SYNs',
   },
+  'public-ports': {
+    of: 'agent',
+    about: 'public ports of one address that connections have, of the address that has least left',
+    full: 'new connections from the host are dropped as nat-exhausted; others go on',
+    remedy: 'give the snat rule more addresses; see who owns which ports: mn connections --ports',
+  },
   'learned-macs': {
     of: 'agent',
     about: 'MACs that one port taught, of the port that has the most',

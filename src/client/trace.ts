@@ -69,7 +69,7 @@ export interface TraceResult {
   readonly host?: string;
   /** One line per step, then the verdict. */
   readonly lines: readonly string[];
-  readonly verdict: 'forward' | 'answer' | 'collect' | 'drop' | 'wait';
+  readonly verdict: 'forward' | 'answer' | 'collect' | 'drop' | 'wait' | 'want-ports';
   readonly reason?: string;
   /** The ports that get the frame, by id. */
   readonly ports: readonly string[];

@@ -231,6 +231,15 @@ export type Token =
 /** `id`: not secret; the part of the token between `mn_` and the second `_`. */
 export type KnownToken = Token & { readonly id: string };
 
+/** Public ports that a host asks for: at least so many, if there are. */
+export interface PortsWanted {
+  readonly router: string;
+  readonly address: string;
+  readonly ports: number;
+  /** The address itself is wanted, for protocols without ports. */
+  readonly portless: boolean;
+}
+
 export interface Client
   extends
     AskAnswers,
@@ -286,6 +295,13 @@ export interface Client
    * Hosts only: the port is up here, or (`up` false) its interface is gone or has no carrier.
    * Answers the location with its key; keeps the key it had here.
    */
+  /**
+   * Public ports of an address at a router for the calling host; the range is the server's to say.
+   * Throws an ApiError (409) when there are none left.
+   */
+  ownPorts(wanted: PortsWanted): Promise<Written>;
+  /** Gives a block of them back. */
+  returnPorts(block: string): Promise<Written>;
   locate(
     port: string,
     at: { readonly interface: string; readonly up?: boolean; readonly mtu?: number | undefined },

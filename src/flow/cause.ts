@@ -10,6 +10,7 @@
 import type { Rewrites } from '#virtual/match.ts';
 import type { Recipient, Step, Verdict } from '#virtual/outcome.ts';
 import { grown, moreRows, NONE } from './column.ts';
+import { rewriteText } from './rewrite.ts';
 
 export interface Cause {
   readonly steps: readonly Step[];
@@ -45,11 +46,11 @@ function verdictText(verdict: Verdict): string {
   if (verdict.kind === 'drop') return `= drop ${verdict.reason}`;
   if (verdict.kind === 'answer' || verdict.kind === 'collect') return `= ${verdict.kind}`;
   if (verdict.kind === 'wait') return `= wait ${verdict.port} ${verdict.ip}`;
+  if (verdict.kind === 'want-ports') return `= want-ports ${verdict.router} ${verdict.address}`;
   return `= ${verdict.to.map(recipientText).join(', ')} ${verdict.cut ?? ''}`;
 }
 
-const rewritesText = ({ ethSrc, ethDst }: Rewrites): string =>
-  `: ${ethSrc ?? '-'} > ${ethDst ?? '-'}`;
+const rewritesText = (all: Rewrites): string => `: ${rewriteText(all)}`;
 
 /** A tree is the number of a node, or, for a single item, a number below NONE. */
 const leafOf = (item: number): number => NONE - 1 - item;

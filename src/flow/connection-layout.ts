@@ -6,6 +6,7 @@
  * and set to 0 first when it goes, so a slot is a record exactly while its generation is not 0, and
  * whoever finds the array after a crash finds whole records only.
  */
+import { TRANSLATIONS_MAX } from '#virtual/connection.ts';
 import type { FieldRow } from './layout.ts';
 
 /**
@@ -14,7 +15,9 @@ import type { FieldRow } from './layout.ts';
  * `incarnation`: which of the connections that had these keys one after another. `created`:
  * nanoseconds, the same clock. Zones: where forward packets, and answers, enter. Addresses and
  * ports: as in a flow's key. `in_port`, `out_port`: ids of the ports where it entered and left, as
- * 16 bytes; 0 where it is not one.
+ * 16 bytes; 0 where it is not one. `translations`: how many of the places at the end are in use, in
+ * the order of the forward way; a place of `nat_*` says which router, whether its destination (1) or
+ * its source (0) changes, and the end before and behind it.
  */
 export const CONNECTION = [
   { name: 'generation', type: 'u32' },
@@ -26,7 +29,8 @@ export const CONNECTION = [
   { name: 'return_zone', type: 'u32' },
   { name: 'protocol', type: 'u8' },
   { name: 'six', type: 'u8' },
-  { name: 'spare_bytes', type: 'u16' },
+  { name: 'translations', type: 'u8' },
+  { name: 'spare_byte', type: 'u8' },
   { name: 'spare_word', type: 'u32' },
   { name: 'src', type: 'net8', count: 16 },
   { name: 'dst', type: 'net8', count: 16 },
@@ -38,7 +42,14 @@ export const CONNECTION = [
   { name: 'return_dst_port', type: 'net16' },
   { name: 'in_port', type: 'net8', count: 16 },
   { name: 'out_port', type: 'net8', count: 16 },
-  { name: 'spare', type: 'u64', count: 4 },
+  { name: 'nat_zone', type: 'u32', count: TRANSLATIONS_MAX },
+  { name: 'nat_changes', type: 'u8', count: TRANSLATIONS_MAX },
+  { name: 'nat_from_port', type: 'net16', count: TRANSLATIONS_MAX },
+  { name: 'nat_to_port', type: 'net16', count: TRANSLATIONS_MAX },
+  { name: 'spare_tail', type: 'u32' },
+  { name: 'nat_from', type: 'net8', count: 16 * TRANSLATIONS_MAX },
+  { name: 'nat_to', type: 'net8', count: 16 * TRANSLATIONS_MAX },
+  { name: 'spare', type: 'u64', count: 7 },
 ] as const satisfies readonly FieldRow[];
 
 /** Flags of TCP in `tcp` (RFC 9293 §3.1). */
@@ -49,5 +60,5 @@ export interface ConnectionMemory {
   readonly slots: number;
   readonly bytes: Uint8Array;
 }
-/** Three cache lines. */
-export const CONNECTION_BYTES = 192;
+/** Six cache lines; the kernel touches the first. */
+export const CONNECTION_BYTES = 384;

@@ -4,7 +4,8 @@
  * Invariant: as `connection-layout.ts` says, a slot is a record exactly while its generation is not
  * 0. All of a record is written by one thread; the halves may be stamped by others meanwhile.
  */
-import type { ConnectionKey, Tuple, Zone } from '#virtual/connection.ts';
+import { NO_TRANSLATIONS, TRANSLATIONS_MAX } from '#virtual/connection.ts';
+import type { ConnectionKey, Endpoint, Translation, Tuple, Zone } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { readIp4, readIp6, writeIp4, writeIp6, isIp6, type Ip } from '#net/ip.ts';
 import { CONNECTION, CONNECTION_BYTES, type ConnectionMemory } from './connection-layout.ts';
@@ -12,7 +13,7 @@ import type { Half } from './connection-timeouts.ts';
 import { offsets, sizeOf } from './layout.ts';
 
 const AT = offsets(CONNECTION);
-if (sizeOf(CONNECTION) !== CONNECTION_BYTES) throw new Error('connection: not three cache lines');
+if (sizeOf(CONNECTION) !== CONNECTION_BYTES) throw new Error('connection: not of the size it has');
 const WORDS = CONNECTION_BYTES / 4;
 const NS_PER_MS = 1e6;
 /** Milliseconds of the upper word of nanoseconds. */
@@ -36,6 +37,8 @@ export interface ConnectionRecord {
   readonly inPort: PortId | undefined;
   readonly outPort: PortId | undefined;
   readonly createdMs: number;
+  /** What routers have made of its ends, in the order of the forward way. */
+  readonly translations: readonly Translation[];
   /**
    * Another one says that the same ends began anew: halves of different ones are of different
    * connections.
@@ -137,7 +140,8 @@ export class ConnectionRecords {
   }
 
   /** Writes all of a record but its generation. */
-  put(slot: number, { forward, returns, inPort, outPort, createdMs }: NewRecord): void {
+  put(slot: number, wanted: NewRecord): void {
+    const { forward, returns, inPort, outPort, createdMs, translations } = wanted;
     const base = slot * WORDS;
     this.#words.fill(0, base + 1, base + WORDS);
     for (const [side, { zone, tuple }] of [forward, returns].entries()) {
@@ -148,6 +152,43 @@ export class ConnectionRecords {
     writeId(this.#bytes, at + AT.in_port, inPort);
     writeId(this.#bytes, at + AT.out_port, outPort);
     this.#putMs(at + AT.created, createdMs);
+    this.#bytes[at + AT.translations] = translations.length;
+    for (const [i, each] of translations.entries()) this.#putTranslation(at, i, each);
+  }
+  #putTranslation(at: number, i: number, { zone, changes, from, to }: Translation): void {
+    const view = this.#view;
+    view.setUint32(at + AT.nat_zone + 4 * i, zone, true);
+    this.#bytes[at + AT.nat_changes + i] = changes === 'destination' ? 1 : 0;
+    view.setUint16(at + AT.nat_from_port + 2 * i, from.port);
+    view.setUint16(at + AT.nat_to_port + 2 * i, to.port);
+    this.#writeIp(at + AT.nat_from + 16 * i, from.ip);
+    this.#writeIp(at + AT.nat_to + 16 * i, to.ip);
+  }
+  #writeIp(at: number, ip: Ip): void {
+    if (isIp6(ip)) writeIp6(this.#bytes, at, ip);
+    else writeIp4(this.#bytes, at + 12, ip);
+  }
+  /** Most have none. */
+  translations(slot: number): readonly Translation[] {
+    const at = slot * CONNECTION_BYTES;
+    const count = this.#bytes[at + AT.translations]!;
+    if (count === 0) return NO_TRANSLATIONS;
+    const six = this.#bytes[at + AT.six] !== 0;
+    const view = this.#view;
+    return Array.from({ length: Math.min(count, TRANSLATIONS_MAX) }, (_, i): Translation => {
+      const end = (ip: number, port: number): Endpoint => ({
+        ip: six
+          ? readIp6(this.#bytes, at + ip + 16 * i)
+          : readIp4(this.#bytes, at + ip + 16 * i + 12),
+        port: view.getUint16(at + port + 2 * i),
+      });
+      return {
+        zone: view.getUint32(at + AT.nat_zone + 4 * i, true) as Zone,
+        changes: this.#bytes[at + AT.nat_changes + i] === 1 ? 'destination' : 'source',
+        from: end(AT.nat_from, AT.nat_from_port),
+        to: end(AT.nat_to, AT.nat_to_port),
+      };
+    });
   }
   #putKey(base: number, { zone, src, dst, ports }: (typeof PLACES)[number]): void {
     const { key } = this;
@@ -230,6 +271,7 @@ export class ConnectionRecords {
       outPort: this.outPort(slot),
       createdMs: this.createdMs(slot),
       incarnation: this.incarnation(slot),
+      translations: this.translations(slot),
       halves: [this.half(slot, 0), this.half(slot, 1)],
     };
   }

@@ -35,6 +35,7 @@ const wanted = (n: number, nowMs: number, port = 0, zones: readonly [number, num
   inPort: PORT_IDS[port],
   outPort: PORT_IDS[9],
   createdMs: nowMs,
+  translations: [],
 });
 const text = ({ zone, tuple: of }: ConnectionKey): string =>
   [zone, of.protocol, of.src, of.dst, of.srcPort, of.dstPort].join(' ');
@@ -49,10 +50,12 @@ test('a record is found by both keys, in every family, and read as it was writte
     assert.deepEqual(table.find(record.forward.zone, record.forward.tuple), {
       ref,
       direction: 'forward',
+      translations: [],
     });
     assert.deepEqual(table.find(record.returns.zone, record.returns.tuple), {
       ref,
       direction: 'return',
+      translations: [],
     });
     assert.equal(table.find(record.returns.zone, record.forward.tuple), undefined);
     const { halves, incarnation, ...rest } = table.record(ref)!;

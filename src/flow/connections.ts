@@ -6,17 +6,19 @@
  * together; whoever has no more than an equal share of a full table loses none to another; a change
  * names the keys whose flows are to be decided anew.
  */
-import { isItsOwnAnswer } from '#virtual/connection.ts';
+import { isItsOwnAnswer, sameTranslations } from '#virtual/connection.ts';
 import type {
   ConnectionKey,
   ConnectionRef,
   ConnectionsView,
   FoundConnection,
+  Translation,
   Tuple,
   Zone,
 } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { NONE } from './column.ts';
+import type { Committed, ConnectionCounters, Swept } from './connection-answers.ts';
 import { TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
 import {
   ConnectionRecords,
@@ -26,6 +28,7 @@ import {
   type NewRecord,
   type Side,
 } from './connection-records.ts';
+import { PublicEnds } from './public-ends.ts';
 import { ConnectionShares } from './connection-shares.ts';
 import {
   CONNECTION_TIMEOUTS,
@@ -50,36 +53,6 @@ export interface ConnectionsOptions {
   readonly timeouts?: ConnectionTimeouts;
 }
 
-/** The record of a packet, as it is by now. */
-export interface Committed {
-  readonly ref: ConnectionRef;
-  /** The record was made, or has other keys now: whoever may see answers is to be told. */
-  readonly fresh: boolean;
-  /** Keys of which something changed that a flow may hold; those of evicted records too. */
-  readonly changed: readonly ConnectionKey[];
-}
-/** What looking at records has found. */
-export interface Swept {
-  /** Keys of records that ended. */
-  readonly ended: readonly ConnectionKey[];
-  readonly refs: readonly ConnectionRef[];
-  /** Records of which this host knows more than it has told: a half that went on, or ended. */
-  readonly told: readonly ConnectionRef[];
-}
-
-export interface ConnectionCounters {
-  readonly live: number;
-  readonly halfOpen: number;
-  readonly opened: number;
-  readonly expired: number;
-  /** To make room: of a full table, of a port at its limit, of its half-open ones. */
-  readonly evictedFull: number;
-  readonly evictedShare: number;
-  readonly evictedHalfOpen: number;
-  /** Another record was to have one of its keys. */
-  readonly replaced: number;
-}
-
 const ENDS = TCP_FLAG.FIN | TCP_FLAG.RST;
 
 export class Connections implements ConnectionsView {
@@ -92,6 +65,8 @@ export class Connections implements ConnectionsView {
   /** By slot and side: the next in its bucket. */
   readonly #next: Int32Array;
   readonly #shares: ConnectionShares;
+  /** How many connections have which public ports. */
+  readonly ends = new PublicEnds();
   /** By slot and side: the stamp that others know of, in milliseconds. */
   readonly #told: Float64Array;
   /** By slot and side: the flags that end it, as others know of them. */
@@ -162,7 +137,8 @@ export class Connections implements ConnectionsView {
     const at = this.#search();
     if (at === NONE) return undefined;
     const slot = at >> 1;
-    return { ref: this.#ref(slot), direction: (at & 1) === 0 ? 'forward' : 'return' };
+    const direction = (at & 1) === 0 ? 'forward' : 'return';
+    return { ref: this.#ref(slot), direction, translations: this.#records.translations(slot) };
   }
 
   /**
@@ -172,7 +148,7 @@ export class Connections implements ConnectionsView {
    */
   commit(wanted: NewRecord): Committed | undefined {
     const records = this.#records;
-    const { forward, returns } = wanted;
+    const { forward, returns, translations } = wanted;
     if (isItsOwnAnswer(forward.tuple) && forward.zone === returns.zone) return undefined;
     records.encode(forward.zone, forward.tuple);
     const at = this.#search();
@@ -180,7 +156,7 @@ export class Connections implements ConnectionsView {
     if (at !== NONE && (at & 1) === 0) {
       const slot = at >> 1;
       records.encode(returns.zone, returns.tuple);
-      if (records.has(slot, 1)) {
+      if (records.has(slot, 1) && sameTranslations(records.translations(slot), translations)) {
         records.stamp(slot, 0, { seenMs: wanted.createdMs, tcp: 0 });
         return { ref: this.#ref(slot), fresh: false, changed };
       }
@@ -195,6 +171,15 @@ export class Connections implements ConnectionsView {
     // Whoever is told of the record is told of that.
     this.#told[slot * 2] = wanted.createdMs;
     return { ref, fresh: true, changed: [...changed, returns] };
+  }
+  /**
+   * Whether answers to a connection would be taken for those of another one: the ends that were
+   * chosen for it are in use with the same peer.
+   */
+  isTaken({ forward, returns }: NewRecord): boolean {
+    const other = this.find(returns.zone, returns.tuple);
+    if (other === undefined) return false;
+    return this.find(forward.zone, forward.tuple)?.ref.slot !== other.ref.slot;
   }
 
   /**
@@ -348,6 +333,14 @@ export class Connections implements ConnectionsView {
     return this.remove(gone);
   }
 
+  /** Ends what has been given ends that are no more to be had. Costs a look at each record. */
+  keepTranslations(isKept: (translation: Translation) => boolean): ConnectionKey[] {
+    const gone: ConnectionRef[] = [];
+    for (const ref of this.refs())
+      if (!this.#records.translations(ref.slot).every(isKept)) gone.push(ref);
+    return this.remove(gone);
+  }
+
   counters(): ConnectionCounters {
     const { live, halfOpen } = this.#shares;
     return { live, halfOpen, ...this.#count };
@@ -437,6 +430,7 @@ export class Connections implements ConnectionsView {
       this.#heads[bucket] = slot * 2 + side;
     }
     this.#shares.add(slot, this.#records.inPort(slot) ?? '', isHalfOpen(this.#phase(slot)));
+    this.ends.count(this.#records.translations(slot), 1);
   }
   /** Ends a record: its memory first. Answers its keys. */
   #drop(slot: number): [ConnectionKey, ConnectionKey] {
@@ -448,6 +442,7 @@ export class Connections implements ConnectionsView {
       this.#unlink(this.#bucket(), slot * 2 + side);
     }
     this.#shares.remove(slot);
+    this.ends.count(records.translations(slot), -1);
     this.#free[this.#freeCount++] = slot;
     return keys;
   }

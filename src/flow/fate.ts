@@ -8,6 +8,7 @@
 import type { DropReason } from '#virtual/drop.ts';
 import type { Outcome, Step } from '#virtual/outcome.ts';
 import type { Copy, Placed } from './placed.ts';
+import { rewriteText } from './rewrite.ts';
 
 /**
  * `delivered`: somebody gets the packets. `answered`: the network itself takes them. `waits`: until
@@ -51,19 +52,19 @@ export type Fated = Pick<Outcome, 'verdict' | 'rewrites' | 'guards' | 'steps'>;
 
 /** `placed`: where the copies leave (`place`). */
 export function fateOf({ verdict, rewrites, guards, steps }: Fated, placed: Placed): Fate {
-  if (verdict.kind === 'wait') return { effect: 'waits', aspects: NO_ASPECTS };
+  if (verdict.kind === 'wait' || verdict.kind === 'want-ports')
+    return { effect: 'waits', aspects: NO_ASPECTS };
   if (verdict.kind === 'answer' || verdict.kind === 'collect')
     return { effect: 'answered', aspects: { ...NO_ASPECTS, recipients: 'network' } };
   const reason = verdict.kind === 'drop' ? verdict.reason : placed.drop;
   if (reason !== undefined) return { effect: 'dropped', reason, aspects: NO_ASPECTS };
   const cut = verdict.kind === 'forward' ? verdict.cut : undefined;
-  const { ethSrc, ethDst } = rewrites;
   return {
     effect: 'delivered',
     aspects: {
       recipients: sorted(placed.copies.map(recipientOf)),
       hosts: sorted(placed.copies.map(hostOf)),
-      rewrites: [ethSrc, ethDst, guards.decTtl, guards.mtu, cut].join(' '),
+      rewrites: [rewriteText(rewrites), guards.decTtl, guards.mtu, cut].join(' '),
       route: routeText(steps),
     },
   };

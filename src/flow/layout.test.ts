@@ -9,7 +9,7 @@ import * as layout from './layout.ts';
 import { EXACT, fieldsOfMask, maskBytes, matchedFields } from './mask.ts';
 
 test('the key has 72 bytes and its fields are where the program expects them', () => {
-  assert.equal(layout.LAYOUT_VERSION, 6);
+  assert.equal(layout.LAYOUT_VERSION, 7);
   assert.equal(layout.KEY_SIZE, 72);
   assert.deepEqual(layout.KEY, {
     in_port: 0,
@@ -76,7 +76,7 @@ test('a misaligned field is refused', () => {
 test('the header names every field, constant and size', () => {
   const text = headerText();
   for (const name of Object.keys(layout.KEY)) assert.match(text, new RegExp(`\\b${name}\\b`));
-  assert.match(text, /#define LAYOUT_VERSION 6u\n/);
+  assert.match(text, /#define LAYOUT_VERSION 7u\n/);
   assert.match(text, /#define ACTION_STALE 1u\n/);
   assert.match(text, /_Static_assert\(sizeof\(struct flow_key\) == 72/);
   assert.match(text, /struct flow_key \{\n\t__u32 in_port;\n\t__u32 tun_key;/);

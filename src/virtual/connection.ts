@@ -51,6 +51,38 @@ export const protocolName = (protocol: number): string => NAMES[protocol] ?? `pr
 export const isItsOwnAnswer = ({ src, dst, srcPort, dstPort }: Tuple): boolean =>
   src === dst && srcPort === dstPort;
 
+/** An address, and a port of it as `Tuple` has ports. */
+export interface Endpoint {
+  readonly ip: Ip;
+  readonly port: number;
+}
+export const sameEndpoint = (a: Endpoint, b: Endpoint): boolean =>
+  a.ip === b.ip && a.port === b.port;
+export const formatEndpoint = ({ ip, port }: Endpoint): string => ended(ip, port);
+
+/**
+ * What one router has made of one end of a connection, in the direction of who opened it: the
+ * source, or the destination, was `from` and is `to` behind it. Answers are changed back.
+ */
+export interface Translation {
+  readonly zone: Zone;
+  readonly changes: 'source' | 'destination';
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+}
+export const NO_TRANSLATIONS: readonly Translation[] = [];
+/** Translations of one connection that are remembered; a packet that needs more is dropped. */
+export const TRANSLATIONS_MAX = 4;
+
+export const sameTranslation = (a: Translation, b: Translation): boolean =>
+  a.zone === b.zone &&
+  a.changes === b.changes &&
+  sameEndpoint(a.from, b.from) &&
+  sameEndpoint(a.to, b.to);
+/** Whether two lists are equal, in their order. */
+export const sameTranslations = (a: readonly Translation[], b: readonly Translation[]): boolean =>
+  a.length === b.length && a.every((each, i) => sameTranslation(each, b[i]!));
+
 /** By what a record is found. */
 export interface ConnectionKey {
   readonly zone: Zone;
@@ -61,9 +93,12 @@ export interface ConnectionKey {
  * 53 bits of a key as text, short. No secret is in it: whoever finds keys that collide has flows of
  * his own decided anew more often, nothing else.
  */
-export function hashOfConnection({ zone, tuple }: ConnectionKey): string {
+export const hashOfConnection = (key: ConnectionKey): string => hashOfKey(key).toString(36);
+
+/** The same as a number; other numbers for each `seed`. */
+export function hashOfKey({ zone, tuple }: ConnectionKey, seed = 0): number {
   const { protocol, src, dst, srcPort, dstPort } = tuple;
-  let [a, b] = [zone ^ 0x9e3779b9, protocol ^ 0x85ebca6b];
+  let [a, b] = [zone ^ 0x9e3779b9 ^ seed, protocol ^ 0x85ebca6b ^ Math.imul(seed, 0x27d4eb2f)];
   const mix = (word: number): void => {
     a = Math.imul(a ^ word, 0x9e3779b1);
     a ^= a >>> 15;
@@ -75,7 +110,7 @@ export function hashOfConnection({ zone, tuple }: ConnectionKey): string {
     else for (let at = 0; at < 32; at += 8) mix(Number.parseInt(ip.slice(at, at + 8), 16) | 0);
   mix((srcPort << 16) | dstPort);
   mix(protocol);
-  return ((a >>> 0) * 2 ** 21 + ((b >>> 0) & 0x1fffff)).toString(36);
+  return (a >>> 0) * 2 ** 21 + ((b >>> 0) & 0x1fffff);
 }
 
 /**
@@ -112,6 +147,7 @@ export interface ConnectionRef {
 export interface FoundConnection {
   readonly ref: ConnectionRef;
   readonly direction: Direction;
+  readonly translations: readonly Translation[];
 }
 
 /** What the simulation may ask of records; `flow/connections.ts` is the body. */
@@ -127,5 +163,9 @@ export const NO_CONNECTIONS: ConnectionsView = { find: () => undefined };
 export const assumed = (state: ConnectionState | undefined): ConnectionsView =>
   state === 'established' || state === 'related' ? EVERY_ANSWER : NO_CONNECTIONS;
 const EVERY_ANSWER: ConnectionsView = {
-  find: () => ({ ref: { slot: 0, generation: 0 }, direction: 'return' }),
+  find: () => ({
+    ref: { slot: 0, generation: 0 },
+    direction: 'return',
+    translations: NO_TRANSLATIONS,
+  }),
 };

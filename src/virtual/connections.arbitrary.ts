@@ -1,6 +1,11 @@
 /** Records for random walks: which keys there are, and of which direction, follows from a salt. */
 import fc from 'fast-check';
-import { hashOfConnection, NO_CONNECTIONS, type ConnectionsView } from './connection.ts';
+import {
+  hashOfConnection,
+  NO_CONNECTIONS,
+  type ConnectionsView,
+  type Translation,
+} from './connection.ts';
 
 const DIRECTIONS = ['forward', 'return', undefined] as const;
 
@@ -9,7 +14,10 @@ export const connectionsOf = (salt: number): ConnectionsView => ({
   find(zone, tuple) {
     const hash = Number.parseInt(hashOfConnection({ zone, tuple }).slice(-6), 36) + salt;
     const direction = DIRECTIONS[hash % 3];
-    return direction && { ref: { slot: hash % 1024, generation: 1 }, direction };
+    const source = { ip: tuple.dst, port: tuple.dstPort };
+    const translations: Translation[] =
+      hash % 2 === 0 ? [{ zone, changes: 'source', from: { ...source, port: 7 }, to: source }] : [];
+    return direction && { ref: { slot: hash % 1024, generation: 1 }, direction, translations };
   },
 });
 

@@ -51,6 +51,8 @@ function addDevice(topology: Topology, id: DeviceId, keys: Set<string>): void {
   }
   for (const route of topology.referrers('route', 'router', id))
     keys.add(objectKey('route', route));
+  for (const block of topology.referrers('nat-block', 'router', id))
+    keys.add(objectKey('nat-block', block));
 }
 
 /** The chains that an object names. */

@@ -19,6 +19,7 @@ export const KIND_NAMES = [
   'port-group',
   'rule',
   'location',
+  'nat-block',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 

@@ -6,6 +6,7 @@ import { chainKind } from './chain/chain.ts';
 import { hostKind } from './host/host.ts';
 import type { Kind, KindName } from './kind.ts';
 import { locationKind } from './location/location.ts';
+import { natBlockKind } from './nat-block/nat-block.ts';
 import { portKind, type Port } from './port/port.ts';
 import { portGroupKind } from './port-group/port-group.ts';
 import { routeKind } from './route/route.ts';
@@ -25,6 +26,7 @@ export const kinds = {
   'port-group': portGroupKind,
   rule: ruleKind,
   location: locationKind,
+  'nat-block': natBlockKind,
 } as const satisfies { [K in KindName]: Kind };
 
 /** An object as stored and as the API shows it: valid by its schema, with the store's revision. */

@@ -68,7 +68,8 @@ export const fieldsOf = (set: FieldSet): Field[] => FIELDS.filter((field) => set
 export const hasField = (set: FieldSet, field: Field): boolean => (set & BIT[field]) !== 0;
 
 /** The fields a walk may write for all copies of a frame. */
-export type Rewrites = { readonly [F in 'ethSrc' | 'ethDst']?: Headers[F] };
+export type Rewrites = { readonly [F in (typeof WRITTEN_FIELDS)[number]]?: Headers[F] };
+const WRITTEN_FIELDS = ['ethSrc', 'ethDst', 'ipSrc', 'ipDst', 'tpSrc', 'tpDst'] as const;
 
 /**
  * What a frame must keep to for an outcome to hold, beside the fields seen. A datapath hands every
@@ -100,8 +101,7 @@ export class Match {
   readonly #now: { -readonly [F in Field]: Headers[F] };
   readonly #bytes: Uint8Array;
   readonly #size: number;
-  /** As it came. */
-  readonly #vlan: number;
+  readonly #came: Headers;
 
   /**
    * `bytes`: the frame from its Ethernet header on; may be cut short behind the headers. `size`:
@@ -112,9 +112,14 @@ export class Match {
     this.#now = { ...headers };
     this.#bytes = bytes;
     this.#size = size;
-    this.#vlan = headers.vlan;
+    this.#came = headers;
   }
 
+  /** A field as the packet came, whatever was written to it since. */
+  arrived<F extends Field>(field: F): Headers[F] {
+    this.#seen |= BIT[field];
+    return this.#came[field];
+  }
   get<F extends Field>(field: F): Headers[F] {
     const bit = BIT[field];
     if ((this.#written & bit) === 0) this.#seen |= bit;
@@ -182,7 +187,7 @@ export class Match {
   /** Takes back what was written to `vlan` since `vlanOut` answered `before`. */
   resetVlan(before: number | undefined): void {
     if (before === undefined) this.#written &= ~BIT.vlan;
-    this.#now.vlan = before ?? this.#vlan;
+    this.#now.vlan = before ?? this.#came.vlan;
   }
 
   /** All headers as they are now: to tell of the packet, never to decide about it. */
@@ -216,9 +221,13 @@ export class Match {
     const written = this.#written & REWRITTEN;
     if (written === 0) return NO_REWRITES;
     const { ethSrc, ethDst } = this.#now;
-    if (written === REWRITTEN) return { ethSrc, ethDst };
-    return (written & BIT.ethSrc) !== 0 ? { ethSrc } : { ethDst };
+    if (written === BOTH_MACS) return { ethSrc, ethDst };
+    const all: { -readonly [F in keyof Rewrites]: unknown } = {};
+    for (const field of WRITTEN_FIELDS)
+      if ((written & BIT[field]) !== 0) all[field] = this.#now[field];
+    return all as Rewrites;
   }
 }
 
-const REWRITTEN = fieldSet(['ethSrc', 'ethDst']);
+const REWRITTEN = fieldSet(WRITTEN_FIELDS);
+const BOTH_MACS = fieldSet(['ethSrc', 'ethDst']);

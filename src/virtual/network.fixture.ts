@@ -2,6 +2,7 @@
  * For tests of the walk: a network said in names, frames in text, and what came of them as text.
  * Tables of learned MACs and neighbours, and the budget of errors, are the real ones.
  */
+import { ANY_PORTS } from './nat/any-ports.ts';
 import { NO_CONNECTIONS, type ConnectionsView } from './connection.ts';
 import assert from 'node:assert/strict';
 import { parseIp, type Ip } from '#net/ip.ts';
@@ -20,7 +21,7 @@ import { NeighbourTable } from './state/neighbours.ts';
 import type { Tag } from './tags.ts';
 import { Topology } from './topology.ts';
 import { describeOutcome } from './trace.ts';
-import type { StateView } from './view.ts';
+import type { PublicPortsView, StateView } from './view.ts';
 
 export const mac = (text: string): Mac => parseMac(text) ?? assert.fail(text);
 export const ip = (text: string): Ip => parseIp(text) ?? assert.fail(text);
@@ -35,6 +36,7 @@ export class Network {
   readonly neighbours = new NeighbourTable({ perPortMax: 4 });
   readonly errors = new ErrorBudget();
   connections: ConnectionsView = NO_CONNECTIONS;
+  publicPorts: PublicPortsView = ANY_PORTS;
   /** Which ports are of this host; all, unless told. */
   here: (port: PortId) => boolean = () => true;
   /** Asked in vain. */
@@ -144,6 +146,7 @@ export class Network {
       macs: this.macs,
       errors: this.errors,
       connections: this.connections,
+      publicPorts: this.publicPorts,
       isHere: (port) => this.here(port),
       neighbours: {
         neighbour: (port, address) =>

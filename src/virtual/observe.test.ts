@@ -1,4 +1,5 @@
 /** Looking on changes nothing, and sees everything that the decision depended on. */
+import { ANY_PORTS } from './nat/any-ports.ts';
 import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -31,6 +32,7 @@ test('an observed walk is the walk: same outcome, and every field seen is noted'
           neighbours,
           errors: { mayTell: () => true },
           connections: NO_CONNECTIONS,
+          publicPorts: ANY_PORTS,
           isHere: () => true,
         };
         const request = { topology, state, headers, bytes, size, ingress };

@@ -140,6 +140,11 @@ class ObservedMatch extends Match {
       this.#notes.add({ kind: 'read', field, value: fieldText(field, value) });
     return value;
   }
+  override arrived<F extends Field>(field: F): Headers[F] {
+    const value = super.arrived(field);
+    this.#notes.add({ kind: 'read', field, value: fieldText(field, value) });
+    return value;
+  }
   override set<F extends keyof Rewrites | 'vlan'>(field: F, value: Headers[F]): void {
     const [before, after] = [fieldText(field, this.#now[field]), fieldText(field, value)];
     this.#notes.add({ kind: 'write', field, before, after });
@@ -371,10 +376,8 @@ function entryOf(ingress: Ingress): Step['at'] {
     : { kind: 'router', id: ingress.heard };
 }
 
-function observedState(
-  notes: Notes,
-  { state: { macs, neighbours, errors, connections, isHere }, ingress }: SimulateRequest,
-): StateView {
+function observedState(notes: Notes, { state, ingress }: SimulateRequest): StateView {
+  const { macs, neighbours, connections } = state;
   const tracked: ConnectionsView = {
     find: (zone, tuple) => {
       const record = connections.find(zone, tuple);
@@ -406,7 +409,7 @@ function observedState(
     },
     mayHear: (port, by) => neighbours.mayHear(port, by),
   };
-  return { macs: learned, neighbours: heard, errors, connections: tracked, isHere };
+  return { ...state, macs: learned, neighbours: heard, connections: tracked };
 }
 
 const triedBy =

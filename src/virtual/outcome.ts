@@ -4,7 +4,8 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
-import type { ConnectionKey, ConnectionState, FoundConnection } from './connection.ts';
+import type { Ends } from '#net/readdress.ts';
+import type { ConnectionKey, ConnectionState, FoundConnection, Translation } from './connection.ts';
 import type { DropReason } from './drop.ts';
 import type { AnyId, BridgeId, PortId, RouterId, RuleId } from './ids.ts';
 import type { FieldSet, Guards, Headers, Rewrites } from './match.ts';
@@ -52,7 +53,26 @@ export type Verdict =
   | { readonly kind: 'collect' }
   | { readonly kind: 'drop'; readonly reason: DropReason }
   /** Until the neighbour of a router port is known: ask it, and walk again from the start. */
-  | { readonly kind: 'wait'; readonly port: PortId; readonly ip: Ip };
+  | { readonly kind: 'wait'; readonly port: PortId; readonly ip: Ip }
+  /**
+   * Until this host owns a public port that no connection has to the same peer: ask for some, and
+   * walk again from the start. `portless`: it is the address that is wanted, for a protocol that
+   * has no ports.
+   */
+  | ({ readonly kind: 'want-ports' } & WantedPorts);
+
+/** Public ports of an address, at a router that translates to it. */
+export interface WantedPorts {
+  readonly router: RouterId;
+  readonly address: Ip;
+  readonly portless: boolean;
+}
+/** A public end of connections at a router. */
+export interface PublicEnd {
+  readonly router: RouterId;
+  readonly address: Ip;
+  readonly port: number;
+}
 
 /** State that the agent commits in the same turn. */
 export type Claim =
@@ -82,6 +102,8 @@ export interface Send {
   readonly port: PortId;
   readonly frame: Uint8Array;
   readonly cut?: number;
+  /** What was done, before it came there, to the packet that it answers: to be undone on the way. */
+  readonly about?: readonly Translation[];
 }
 
 /** `mac`: of the router's port that heard it. No other port may take it for its own network's. */
@@ -110,6 +132,8 @@ export interface Step {
     | 'pop-vlan'
     | 'local'
     | 'rule'
+    | 'not-translated'
+    | 'translate'
     | 'no-rule'
     | 'keep'
     | 'route'
@@ -139,6 +163,8 @@ export interface Tracked {
    * it leaves; one for each key that answers may have. Empty for every other packet.
    */
   readonly opens: readonly Opening[];
+  /** What routers have made of its ends; answers are changed back. */
+  readonly translations: readonly Translation[];
 }
 /** `returns`: the key of answers, where they enter. `to`: the port it leaves by, if it is one. */
 export interface Opening {
@@ -179,6 +205,10 @@ export interface Outcome {
   readonly logged?: readonly Logged[];
   /** Undefined: no rule asked. */
   readonly connection: Tracked | undefined;
+  /** Other ends for the packet that this ICMP error quotes; undefined: it stays. */
+  readonly quoted?: Ends;
+  /** The packet is sent to a public end that no record knows: its owner may. */
+  readonly unreversed?: PublicEnd;
   /** Neighbours that answered a router port as it knew them. */
   readonly confirms: readonly { readonly port: PortId; readonly ip: Ip }[];
   /** Always kept: it is the cause of the flow. */

@@ -12,6 +12,7 @@ import { kindOf } from './kinds.ts';
 import { createObject, updateObject } from './plan/objects.ts';
 import { checkSize, finish, rowsMaxOf, TRANSACTION_ROWS_MAX } from './plan/finish.ts';
 import { locate } from './plan/locations.ts';
+import { grantPorts } from './plan/nat-blocks.ts';
 import { removeObject } from './plan/removal.ts';
 import {
   FaultList,
@@ -61,7 +62,7 @@ export function plan(
   const touched: (Touched | undefined)[] = [];
   for (const [i, operation] of operations.entries()) {
     faults.operation = i;
-    touched.push(perform(work, operation));
+    touched.push(perform(work, operation, topology));
     checkSize(work);
     if (faults.refusal !== undefined) return faults.refusal;
   }
@@ -98,11 +99,13 @@ function isWellFormed(operation: Operation, faults: FaultList): boolean {
 }
 
 /** The object the operation leaves behind, if any. */
-function perform(work: Work, operation: Operation): Touched | undefined {
+function perform(work: Work, operation: Operation, base: Topology): Touched | undefined {
   if (!isWellFormed(operation, work.faults) || !mayWrite(work, operation)) return undefined;
   const { kind } = operation;
   let object: StoredObject | undefined;
   if (kind === 'location') object = locate(work, operation);
+  else if (kind === 'nat-block' && operation.op === 'create')
+    object = grantPorts(work, operation, base);
   else if (operation.op === 'create') object = createObject(work, operation);
   else if (operation.op === 'update') object = updateObject(work, operation);
   else removeObject(work, operation, rowsMaxOf(work));
@@ -114,8 +117,9 @@ function mayWrite({ faults, context }: Work, { kind }: Operation): boolean {
   const { role } = context.caller;
   if (writer === 'host') {
     if (role === 'host') return true;
-    faults.add(403, '', `${path} are written by the hosts that carry the ports`);
-  } else if (role === 'host') faults.add(403, '', 'a host may write only its own locations');
+    faults.add(403, '', `${path} are written by hosts`);
+  } else if (role === 'host')
+    faults.add(403, '', 'a host may write only its own locations and blocks of ports');
   else if (role === 'operator' || writer === 'tenant') return true;
   else faults.add(403, '', `only an operator may write ${path}`);
   return false;

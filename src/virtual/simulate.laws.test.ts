@@ -1,4 +1,5 @@
 /** The laws of the walk, on random topologies, learned tables, packets and changes. */
+import { ANY_PORTS } from './nat/any-ports.ts';
 import { connectionViews } from './connections.arbitrary.ts';
 import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
@@ -61,6 +62,7 @@ const states: fc.Arbitrary<State> = fc
     neighbours,
     errors: { mayTell: () => may },
     connections,
+    publicPorts: ANY_PORTS,
   }));
 
 const walk = (
@@ -264,7 +266,13 @@ test('tags: what is heard, forgotten or spent and alters an outcome is named by 
         },
         mayHear: (port: PortId, by?: PortId) => table.mayHear(port, by),
       };
-      const state = { macs, neighbours, errors, connections: NO_CONNECTIONS };
+      const state = {
+        macs,
+        neighbours,
+        errors,
+        connections: NO_CONNECTIONS,
+        publicPorts: ANY_PORTS,
+      };
       const before = walk(topology, state, packet, ingress);
       const at = { ...entry, ...(aim !== undefined && asked[aim % asked.length]) };
       const payer = 'port' in ingress && aim !== undefined ? ingress.port : entry.port;

@@ -1,4 +1,5 @@
 /** Every branch of the walk, one by one: verdict, fields seen, tags, claims, answers, steps. */
+import { ANY_PORTS } from './nat/any-ports.ts';
 import { NO_CONNECTIONS } from './connection.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -88,6 +89,7 @@ const stateOf = (macs: MacTable): StateView => ({
   neighbours: { neighbour: () => undefined, mayHear: () => true },
   errors: { mayTell: () => true },
   connections: NO_CONNECTIONS,
+  publicPorts: ANY_PORTS,
   isHere: () => true,
 });
 const macTable = (): MacTable => new MacTable({ perPortMax: 2, ageMs: 10 });

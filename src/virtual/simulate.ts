@@ -11,6 +11,7 @@
 import { enterBridge, enterFlood } from './bridge/forward.ts';
 import { filter, trackFor } from './chain/filter.ts';
 import type { PortId } from './ids.ts';
+import { NO_TRANSLATIONS, type Translation } from './connection.ts';
 import { Match, type Headers } from './match.ts';
 import type { Ingress, Outcome, Step, Verdict } from './outcome.ts';
 import { leaveLeg } from './port/leg.ts';
@@ -36,6 +37,8 @@ export interface SimulateRequest {
    */
   readonly size: number;
   readonly ingress: Ingress;
+  /** Of a frame of the network itself: see `Send`. */
+  readonly about?: readonly Translation[] | undefined;
   /** What a tracer looks on with (`observe.ts`): made anew for the walk, of the same packet. */
   readonly observed?: { readonly match: Match; readonly steps: Step[]; readonly tried: Tried };
 }
@@ -50,6 +53,7 @@ function enterPort(walk: Walk, id: PortId): Next {
   walk.inPort = id;
   walk.outPort = undefined;
   walk.entered = undefined;
+  walk.changedBefore = walk.changes.length;
   walk.crossed.push(deviceOf(port));
   if (port.type === 'router') {
     const refused = filter(walk, port.ready.at, port.inboundFilter);
@@ -108,7 +112,7 @@ function run(walk: Walk, ingress: Ingress): Verdict {
 
 /** Decides one packet. */
 export function simulate(request: SimulateRequest): Outcome {
-  const { topology, state, headers, bytes, size, ingress, observed } = request;
+  const { topology, state, headers, bytes, size, ingress, about, observed } = request;
   const match = observed?.match ?? new Match(headers, bytes, size);
   const walk: Walk = {
     topology,
@@ -121,6 +125,11 @@ export function simulate(request: SimulateRequest): Outcome {
     outPort: undefined,
     crossed: [],
     entered: undefined,
+    changes: [],
+    changedBefore: 0,
+    turned: undefined,
+    about: about ?? NO_TRANSLATIONS,
+    unreversed: undefined,
     tried: observed?.tried,
     logged: undefined,
     cut: undefined,
@@ -148,5 +157,7 @@ export function simulate(request: SimulateRequest): Outcome {
     confirms: walk.confirms,
     steps: walk.steps,
     ...(walk.logged !== undefined && { logged: walk.logged }),
+    ...(walk.turned?.isChanged === true && { quoted: walk.turned.ends }),
+    ...(walk.unreversed !== undefined && { unreversed: walk.unreversed }),
   };
 }

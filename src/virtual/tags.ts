@@ -75,6 +75,10 @@ export const bindingTag = (port: PortId): Tag => tag(`binding/${port}`);
  */
 export const connectionTag = (key: ConnectionKey): Tag => tag(`c${hashOfConnection(key)}`);
 
+/** Which public ports of an address this host owns at a router. */
+export const publicPortsTag = (router: RouterId, address: Ip): Tag =>
+  tag(`ports-of/${router}/${address}`);
+
 /** The rules of a chain: that it is there, which they are, in what order, and what they say. */
 export const chainTag = (chain: ChainId): Tag => tag(`chain/${chain}`);
 /** Whether a port is a member of a group. */

@@ -44,6 +44,7 @@ import {
   seedsTag,
   type Tag,
 } from './tags.ts';
+import { NatBlocks } from './nat-block/blocks.ts';
 import { TunnelAddresses } from './tunnel-zone/addresses.ts';
 import type { BridgeView, ChainView, PortView, RouterView, TopologyView } from './view.ts';
 
@@ -56,6 +57,7 @@ type RouteRow = ObjectOf<'route'>;
 type BridgeRow = ObjectOf<'bridge'>;
 type LocationRow = ObjectOf<'location'>;
 type ZoneRow = ObjectOf<'tunnel-zone'>;
+type NatBlockRow = ObjectOf<'nat-block'>;
 
 /** What a change has brought about so far. */
 interface Effects {
@@ -112,6 +114,8 @@ export class Topology implements TopologyView, View {
   readonly #byFloodKey = new Map<number, BridgeId>();
   readonly #byNetworkKey = new Map<number, RouterId>();
   readonly #tunnels = new TunnelAddresses();
+  /** Who owns which public ports. */
+  readonly natBlocks = new NatBlocks();
   /** Counted, because a device may have far more ports than hosts. */
   readonly #carriers = new Map<DeviceId, Map<HostId, Carried>>();
   readonly #domains = new Domains({
@@ -271,6 +275,8 @@ export class Topology implements TopologyView, View {
     else if (kind === 'location')
       this.#changeLocation(before as LocationRow, put as LocationRow, effects);
     else if (kind === 'tunnel-zone') this.#tunnels.change(before as ZoneRow, put as ZoneRow, tags);
+    else if (kind === 'nat-block')
+      this.natBlocks.change(before as NatBlockRow, put as NatBlockRow, tags);
     else if (this.#firewall.change(kind, [before, put], effects)) return;
     else if ((before === undefined) !== (put === undefined)) tags.add(hostTag(id as HostId));
   }

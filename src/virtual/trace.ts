@@ -80,6 +80,13 @@ function describeVerdict(verdict: Verdict, outcome: Told, names: Names): string 
     const ip = names.knows('port', verdict.port) ? formatIp(verdict.ip) : 'the next hop';
     return `wait: port ${names.of('port', verdict.port)} asks who has ${ip}`;
   }
+  if (verdict.kind === 'want-ports') {
+    const address = names.knows('router', verdict.router)
+      ? formatIp(verdict.address)
+      : 'its address';
+    const router = names.of('router', verdict.router);
+    return `want ports: of ${address}, for router ${router}; this host asks for some`;
+  }
   if (verdict.kind === 'collect') return 'collect: kept until the datagram is whole';
   if (verdict.kind === 'answer') {
     const ports = outcome.sends.map(({ port }) => names.of('port', port));

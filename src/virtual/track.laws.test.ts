@@ -2,6 +2,7 @@
  * Law 2 for records of connections: a walk asks for one at most, and holds the tag of the key it
  * asked for; whatever is known of other keys does not alter it.
  */
+import { ANY_PORTS } from './nat/any-ports.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -34,7 +35,14 @@ test('a walk asks for one record at most, and depends on that one alone', (t) =>
         const first = connectionsOf(a);
         const walk = (connections: ConnectionsView) => {
           const errors = { mayTell: () => true };
-          const state = { macs, neighbours, errors, connections, isHere: () => true };
+          const state = {
+            macs,
+            neighbours,
+            errors,
+            connections,
+            publicPorts: ANY_PORTS,
+            isHere: () => true,
+          };
           return simulate({ topology, state, ...packet, ingress: { port } });
         };
         const outcome = walk({

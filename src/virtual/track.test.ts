@@ -32,8 +32,11 @@ function recordsOf(...forward: readonly ConnectionKey[]): ConnectionsView {
   const ref = { slot: 1, generation: 1 };
   const known = new Map<string, FoundConnection>(
     forward.flatMap(({ zone, tuple }) => [
-      [hashOfConnection({ zone, tuple }), { ref, direction: 'forward' as const }],
-      [hashOfConnection({ zone, tuple: reversed(tuple) }), { ref, direction: 'return' as const }],
+      [hashOfConnection({ zone, tuple }), { ref, direction: 'forward' as const, translations: [] }],
+      [
+        hashOfConnection({ zone, tuple: reversed(tuple) }),
+        { ref, direction: 'return' as const, translations: [] },
+      ],
     ]),
   );
   return { find: (zone, tuple) => known.get(hashOfConnection({ zone, tuple })) };

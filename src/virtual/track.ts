@@ -13,10 +13,12 @@ import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { isIcmpError, quotedBy, type Quoted } from '#net/quoted.ts';
 import {
   isItsOwnAnswer,
+  NO_TRANSLATIONS,
   reversed,
   type ConnectionKey,
   type ConnectionState,
   type FoundConnection,
+  type Translation,
   type Tuple,
   type Zone,
 } from './connection.ts';
@@ -25,12 +27,15 @@ import type { Match } from './match.ts';
 import type { Ingress, Opening, Recipient, Tracked, Verdict } from './outcome.ts';
 import { connectionTag, type Tag } from './tags.ts';
 import type { StateView, TopologyView } from './view.ts';
+import type { EndChange } from './walk.ts';
 
 /** What was found: '' where the packet has no connection that rules could ask about. */
 export interface Look {
   readonly state: ConnectionState | '';
   readonly key?: ConnectionKey;
   readonly found?: FoundConnection | undefined;
+  /** What routers make of its ends. */
+  readonly translations?: readonly Translation[];
 }
 /** The part of a walk that this is about. */
 export interface Trackable {
@@ -39,6 +44,8 @@ export interface Trackable {
   readonly match: Match;
   readonly ingress: Ingress;
   readonly tags: Tag[];
+  readonly changes: readonly EndChange[];
+  readonly about: readonly Translation[];
   look: Look | undefined;
 }
 
@@ -78,7 +85,7 @@ function echoTuple(
 }
 
 /** The tuple of the packet that an error quotes. */
-function quotedTuple(quoted: Quoted): Tuple | undefined {
+export function quotedTuple(quoted: Quoted): Tuple | undefined {
   const { protocol, src, dst, ports, icmp } = quoted;
   const ends = { protocol, src, dst };
   if (icmp === undefined) return { ...ends, srcPort: ports[0], dstPort: ports[1] };
@@ -93,13 +100,41 @@ interface Read {
   readonly tpSrc: number;
   readonly tpDst: number;
 }
-function read(match: Match): Read | undefined {
+function read(match: Match, as: 'arrived' | 'get'): Read | undefined {
   const type = match.get('ethType');
   if (type !== ETHER_TYPE.IPV4 && type !== ETHER_TYPE.IPV6) return undefined;
   const protocol = match.get('ipProto');
   if (match.get('ipFrag') === LATER) return undefined;
-  const ends = { protocol, src: match.get('ipSrc'), dst: match.get('ipDst') };
-  return { ends, tpSrc: match.get('tpSrc'), tpDst: match.get('tpDst') };
+  const ends = { protocol, src: match[as]('ipSrc'), dst: match[as]('ipDst') };
+  return { ends, tpSrc: match[as]('tpSrc'), tpDst: match[as]('tpDst') };
+}
+
+/** The tuple of what is no error. */
+function tupleOf({ ends, tpSrc, tpDst }: Read): Tuple {
+  const six = isIp6(ends.src);
+  if (ends.protocol !== (six ? IP_PROTOCOL.ICMPV6 : IP_PROTOCOL.ICMP)) {
+    return hasPorts(ends.protocol)
+      ? { ...ends, srcPort: tpSrc, dstPort: tpDst }
+      : { ...ends, srcPort: 0, dstPort: 0 };
+  }
+  return echoTuple(ends, tpDst, tpSrc >> 8 === (six ? ECHO6 : ECHO).request);
+}
+const hasPorts = (protocol: number): boolean =>
+  protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP;
+
+/** The tuple of a packet as it is by now; undefined: it has no transport header. */
+export function tupleNow(match: Match): Tuple | undefined {
+  const header = read(match, 'get');
+  return header && tupleOf(header);
+}
+
+/** Of an ICMP or ICMPv6 message: whether it is about another packet. */
+export function isError(match: Match): boolean {
+  const type = match.get('ethType');
+  if (type !== ETHER_TYPE.IPV4 && type !== ETHER_TYPE.IPV6) return false;
+  const six = type === ETHER_TYPE.IPV6;
+  if (match.get('ipProto') !== (six ? IP_PROTOCOL.ICMPV6 : IP_PROTOCOL.ICMP)) return false;
+  return match.get('ipFrag') !== LATER && isIcmpError(match.get('tpSrc') >> 8, six);
 }
 
 /** By the record of a key. */
@@ -109,7 +144,8 @@ function byKey(walk: Trackable, tuple: Tuple): Look {
   const key = { zone, tuple };
   walk.tags.push(connectionTag(key));
   const found = walk.state.connections.find(zone, tuple);
-  return { state: found?.direction === 'return' ? 'established' : 'new', key, found };
+  const state = found?.direction === 'return' ? 'established' : 'new';
+  return { state, key, found, ...(found && { translations: found.translations }) };
 }
 
 /** An error is related when what it quotes, turned round, is of a record: it comes back to it. */
@@ -117,9 +153,10 @@ function byQuoted(walk: Trackable): Look {
   const quoted = quotedBy(walk.match.payload());
   const tuple = quoted && quotedTuple(quoted);
   if (tuple === undefined) return INVALID;
-  const { key, found } = byKey(walk, reversed(tuple));
+  const { key, found, translations } = byKey(walk, reversed(tuple));
   if (key === undefined) return UNTRACKED;
-  return { state: found === undefined ? 'invalid' : 'related', key, found };
+  const state = found === undefined ? 'invalid' : 'related';
+  return { state, key, found, ...(translations && { translations }) };
 }
 
 function byIcmp(walk: Trackable, { ends, tpSrc, tpDst }: Read): Look {
@@ -134,8 +171,11 @@ function byIcmp(walk: Trackable, { ends, tpSrc, tpDst }: Read): Look {
 }
 
 /** What the network itself sends answers somebody, or tells of an error. */
-function ofOwn(header: Read): Look {
-  const { ends, tpSrc } = header;
+function ofOwn(header: Read, translations: readonly Translation[]): Look {
+  const look = stateOfOwn(header);
+  return translations.length === 0 ? look : { ...look, translations };
+}
+function stateOfOwn({ ends, tpSrc }: Read): Look {
   const six = isIp6(ends.src);
   if (ends.protocol !== (six ? IP_PROTOCOL.ICMPV6 : IP_PROTOCOL.ICMP))
     return { state: 'established' };
@@ -147,14 +187,14 @@ function ofOwn(header: Read): Look {
 
 function look(walk: Trackable): Look {
   const { match, ingress } = walk;
-  const header = read(match);
+  const header = read(match, 'arrived');
   if (header === undefined) return UNTRACKED;
-  if ('out' in ingress) return ofOwn(header);
-  const { ends, tpSrc, tpDst } = header;
+  if ('out' in ingress) return ofOwn(header, walk.about);
+  const { ends } = header;
   const six = isIp6(ends.src);
   if (ends.protocol === (six ? IP_PROTOCOL.ICMPV6 : IP_PROTOCOL.ICMP)) return byIcmp(walk, header);
   if (ends.protocol === IP_PROTOCOL.TCP && !match.soundTcp()) return INVALID;
-  return byKey(walk, { ...ends, srcPort: tpSrc, dstPort: tpDst });
+  return byKey(walk, tupleOf(header));
 }
 
 /** The state of the packet's connection, as rules ask for it. */
@@ -175,12 +215,13 @@ function openingsOf(walk: Trackable, verdict: Verdict, tuple: Tuple): Opening[] 
   const { topology } = walk;
   if (verdict.kind !== 'forward' || !isOneHost(tuple.dst) || !isOneHost(tuple.src)) return [];
   if (isItsOwnAnswer(tuple)) return [];
+  const left = walk.changes.length === 0 ? tuple : (tupleNow(walk.match) ?? tuple);
   const openings: Opening[] = [];
   for (const to of verdict.to) {
     const zone = returnZone(topology, to);
     if (zone === undefined || openings.some(({ returns }) => returns.zone === zone)) continue;
     const port = 'port' in to ? to.port : undefined;
-    openings.push({ returns: { zone, tuple: reversed(tuple) }, to: port });
+    openings.push({ returns: { zone, tuple: reversed(left) }, to: port });
   }
   return openings;
 }
@@ -191,5 +232,11 @@ export function trackedOf(walk: Trackable, verdict: Verdict): Tracked | undefine
   if (seen === undefined || seen.state === '') return undefined;
   const { state, key, found } = seen;
   const opens = state === 'new' && key !== undefined ? openingsOf(walk, verdict, key.tuple) : [];
-  return { state, key, found, opens };
+  return { state, key, found, opens, translations: translationsOf(walk) };
+}
+
+/** What of the changes is remembered. */
+export function translationsOf({ changes }: Pick<Trackable, 'changes'>): readonly Translation[] {
+  if (changes.length === 0) return NO_TRANSLATIONS;
+  return changes.map(({ translation }) => translation).filter((each) => each !== undefined);
 }

@@ -5,7 +5,7 @@
 import type { Ip, Ip6 } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { Prefix } from '#net/prefix.ts';
-import type { ConnectionsView } from './connection.ts';
+import type { ConnectionsView, Tuple, Zone } from './connection.ts';
 import type {
   AddressGroupId,
   BridgeId,
@@ -18,6 +18,8 @@ import type {
 import type { AllowedSources } from './port/allowed.ts';
 import type { ReadyBridge, ReadyChain, ReadyPort, ReadyRouter } from './ready.ts';
 import type { ConditionView } from './rule/condition.ts';
+import type { NatAction, NatView } from './rule/nat.ts';
+import type { Range } from './rule/values.ts';
 
 interface CommonPortView {
   readonly id: PortId;
@@ -149,7 +151,9 @@ export interface RuleView {
   readonly id: RuleId;
   readonly name: string | undefined;
   readonly position: number;
-  readonly action: 'accept' | 'drop' | 'reject' | 'return' | 'jump' | 'continue';
+  readonly action: 'accept' | 'drop' | 'reject' | 'return' | 'jump' | 'continue' | NatAction;
+  /** Of a rule that translates. */
+  readonly nat: NatView | undefined;
   /** Where a rule that jumps goes on. */
   readonly jump: ChainId | undefined;
   /** What it matches is written down. */
@@ -197,12 +201,31 @@ export interface NeighbourView {
 export interface ErrorBudgetView {
   mayTell(port: PortId): boolean;
 }
+/** The public ports from which this host may choose for new connections. */
+export interface PublicPortsView {
+  /**
+   * Those of an address at a router, in ranges that do not overlap; empty: none, some are to be
+   * asked for. Changes with `publicPortsTag`.
+   */
+  owned(router: RouterId, address: Ip): readonly Range[];
+  /**
+   * Whether a connection is known here that has this key. No tag says so: what is chosen is kept.
+   */
+  isTaken(zone: Zone, tuple: Tuple): boolean;
+  /** No more are to be had for now. */
+  isSpent(router: RouterId, address: Ip): boolean;
+  /** Not to be guessed outside (RFC 6056): where a connection begins to look. */
+  readonly seed: number;
+  /** How many walks of this packet have chosen ends that a connection has already. */
+  readonly attempt: number;
+}
 /** All that is known beside the topology. */
 export interface StateView {
   readonly macs: LearnedView;
   readonly neighbours: NeighbourView;
   readonly errors: ErrorBudgetView;
   readonly connections: ConnectionsView;
+  readonly publicPorts: PublicPortsView;
   /** Whether a port is bound to this host, up or not; changes with its tag and `floodTag`. */
   isHere(port: PortId): boolean;
 }

@@ -4,9 +4,21 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { DeviceId, PortId } from './ids.ts';
-import type { Match, Rewrites } from './match.ts';
-import type { Claim, Ingress, Logged, Recipient, Send, Step, Tell, Verdict } from './outcome.ts';
+import type { Translation } from './connection.ts';
 import type { DropReason } from './drop.ts';
+import type { Match, Rewrites } from './match.ts';
+import type { Turned } from './nat/turned.ts';
+import type {
+  Claim,
+  Ingress,
+  Logged,
+  PublicEnd,
+  Recipient,
+  Send,
+  Step,
+  Tell,
+  Verdict,
+} from './outcome.ts';
 import type { Tag } from './tags.ts';
 import type { Look } from './track.ts';
 import type { ChainView, RuleView, StateView, TopologyView } from './view.ts';
@@ -31,6 +43,16 @@ export interface Walk {
   readonly crossed: DeviceId[];
   /** What was written before it entered this device, where more has been since. */
   entered: Rewrites | undefined;
+  /** What was done to its ends so far, in order. */
+  readonly changes: EndChange[];
+  /** How many of these before it entered this device. */
+  changedBefore: number;
+  /** Of an ICMP error that met a rule which translates: the packet it is about, turned round. */
+  turned: Turned | undefined;
+  /** Of a frame of the network itself: what was done, on the way there, to what it is about. */
+  readonly about: readonly Translation[];
+  /** A public end that answers are sent to and that no record knows. */
+  unreversed: PublicEnd | undefined;
   /** Who looks on at every rule that is asked. */
   readonly tried: Tried | undefined;
   /** What logged rules matched; undefined: none did. */
@@ -45,6 +67,15 @@ export interface Walk {
   readonly tells: Tell[];
   readonly confirms: { readonly port: PortId; readonly ip: Ip }[];
   readonly steps: Step[];
+}
+
+/** One end of the packet is another one. `translation`: what is remembered of that. */
+export interface EndChange {
+  readonly end: 'source' | 'destination';
+  readonly ip: Ip;
+  /** Undefined: as it was. */
+  readonly port: number | undefined;
+  readonly translation: Translation | undefined;
 }
 
 /** `because`: what the rule asks and the packet has not; undefined: it matched. */

@@ -5,7 +5,7 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { RowChange } from '#virtual/change.ts';
-import type { Zone } from '#virtual/connection.ts';
+import type { Translation, Zone } from '#virtual/connection.ts';
 import type { HostId, PortId } from '#virtual/ids.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import type { Topology } from '#virtual/topology.ts';
@@ -20,6 +20,7 @@ export interface Concern {
   readonly inPort: PortId | undefined;
   readonly outPort: PortId | undefined;
   readonly returns: { readonly zone: Zone };
+  readonly translations: readonly Translation[];
 }
 
 export class Recipients {
@@ -43,19 +44,40 @@ export class Recipients {
     hosts.delete(this.#host);
     return hosts;
   }
-  #concerned({ inPort, outPort, returns }: Concern): Set<HostId> {
+  #concerned({ inPort, outPort, returns, translations }: Concern): Set<HostId> {
     const hosts = new Set<HostId>();
     for (const port of [inPort, outPort]) {
       if (port === undefined) continue;
       this.#addHost(hosts, port);
       for (const mate of this.#matesOf(port)) this.#addHost(hosts, mate);
     }
+    for (const owner of this.#ownersOf(translations)) hosts.add(owner);
     // A flood: answers enter wherever the bridge is.
     if (inPort === undefined || outPort !== undefined) return hosts;
     const bridge = this.#topology.bridgeOfFloodKey(returns.zone);
     if (bridge !== undefined)
       for (const host of this.#topology.carriers(bridge).keys()) hosts.add(host);
     return hosts;
+  }
+  /** Who owns the public ports of a connection is to know as long as they are in use. */
+  *#ownersOf(translations: readonly Translation[]): Generator<HostId> {
+    for (const { changes, zone, to } of translations) {
+      const router = changes === 'source' ? this.#topology.routerOfNetworkKey(zone) : undefined;
+      const owner = router && this.#topology.natBlocks.owner(router, to.ip, to.port);
+      if (owner !== undefined) yield owner;
+    }
+  }
+  /**
+   * Whether a host may be told of a connection when it asks: it is concerned, or answers of a
+   * translated one may enter there by another port of the router.
+   */
+  mayAsk(host: HostId, concern: Concern): boolean {
+    return this.#concerned(concern).has(host) || this.#isNear(host, concern);
+  }
+  #isNear(host: HostId, { returns, translations }: Concern): boolean {
+    if (translations.length === 0) return false;
+    const router = this.#topology.routerOfNetworkKey(returns.zone);
+    return router !== undefined && this.#topology.carriers(router).has(host);
   }
   #addHost(hosts: Set<HostId>, port: PortId): void {
     const at = this.#topology.location(port)?.host;
@@ -68,7 +90,7 @@ export class Recipients {
   }
 
   maySpeak(host: HostId, concern: Concern): boolean {
-    if (this.#concerned(concern).has(host)) return true;
+    if (this.mayAsk(host, concern)) return true;
     return [concern.inPort, concern.outPort].some((port) => {
       const former = port && this.#former.get(port);
       return former !== undefined && former.host === host && this.#now() < former.untilMs;

@@ -71,6 +71,7 @@ class Host {
       recipients: {
         of: (concern) => new Set([...of(concern)].filter((id) => id !== idOf(number))),
         owns: (host, { inPort }) => idOf(net.at.get(inPort!)!) === host,
+        mayAsk: (host, concern) => of(concern).has(host),
         maySpeak: (host, concern) =>
           of(concern).has(host) ||
           [concern.inPort, concern.outPort].some((port) => net.former.get(port!)?.has(host)),
@@ -104,6 +105,7 @@ class Host {
       inPort: from,
       outPort: to,
       createdMs: this.net.now,
+      translations: [],
     });
     if (committed?.fresh === true) this.replicas.opened(committed.ref);
     this.replicas.flush();

@@ -65,7 +65,7 @@ export interface ReplicasOptions {
   readonly connections: Connections;
   readonly recipients: Pick<
     Recipients,
-    'of' | 'owns' | 'maySpeak' | 'hosts' | 'addressOf' | 'hostAt' | 'before' | 'follow'
+    'of' | 'owns' | 'mayAsk' | 'maySpeak' | 'hosts' | 'addressOf' | 'hostAt' | 'before' | 'follow'
   >;
   readonly transport: RecordTransport;
   /** Whether there is such a device here. */
@@ -203,7 +203,7 @@ export class Replicas implements Telling {
     for (const { zone, tuple } of asks) {
       const ref = connections.find(zone, tuple)?.ref;
       const record = ref && connections.record(ref);
-      if (ref === undefined || record === undefined || !recipients.of(record).has(host)) continue;
+      if (ref === undefined || record === undefined || !recipients.mayAsk(host, record)) continue;
       peer.owe(ref);
       this.#owing.add(host);
     }

@@ -4,7 +4,7 @@ import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Ip } from '#net/ip.ts';
-import type { Zone } from '#virtual/connection.ts';
+import { TRANSLATIONS_MAX, type Translation, type Zone } from '#virtual/connection.ts';
 import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
 import {
   ASKS_MAX,
@@ -45,6 +45,13 @@ const recordsOf = (ips: fc.Arbitrary<Ip>): fc.Arbitrary<TellingRecord> =>
     })
     .map(({ protocol, zones, ips: [a, b, c, d], ports: [i, j, k, l], ...rest }) => ({
       ...rest,
+      // Not drawn: none, or up to as many as there may be.
+      translations: Array.from({ length: i % (TRANSLATIONS_MAX + 1) }, (_, n): Translation => ({
+        zone: zones[n % 2] as Zone,
+        changes: (j + n) % 2 === 0 ? 'source' : 'destination',
+        from: { ip: a, port: k },
+        to: { ip: c, port: l },
+      })),
       forward: {
         zone: zones[0] as Zone,
         tuple: { protocol, src: a, dst: b, srcPort: i, dstPort: j },

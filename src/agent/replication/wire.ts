@@ -8,12 +8,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { ConnectionRecord } from '#flow/connection-records.ts';
 import { readIp4, readIp6, writeIp4, writeIp6, isIp6, type Ip } from '#net/ip.ts';
-import type { ConnectionKey, Zone } from '#virtual/connection.ts';
+import { NO_TRANSLATIONS, TRANSLATIONS_MAX } from '#virtual/connection.ts';
+import type { ConnectionKey, Translation, Zone } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
 
 /** Bytes of a datagram: with IPv6 and UDP around it, what every underlay of MTU 1,500 carries. */
 export const DATAGRAM_BYTES_MAX = 1_400;
-const MAGIC = 0x4d4e_5232;
+const MAGIC = 0x4d4e_5233;
 export const HEADER_BYTES = 36;
 const MAC_BYTES = 16;
 /** Of a record before its addresses, and with them. */
@@ -23,6 +24,8 @@ const RECORD_BYTES = { ip4: FIXED_BYTES + 4 * 4, ip6: FIXED_BYTES + 4 * 16 } as 
 export const RECORDS_MAX = Math.floor(
   (DATAGRAM_BYTES_MAX - HEADER_BYTES - MAC_BYTES) / RECORD_BYTES.ip4,
 );
+/** A translation of a record before its two addresses. */
+const TRANSLATION_BYTES = 12;
 /** A question before its addresses, and with them. */
 const ASK_FIXED_BYTES = 12;
 const ASK_BYTES = { ip4: ASK_FIXED_BYTES + 2 * 4, ip6: ASK_FIXED_BYTES + 2 * 16 } as const;
@@ -31,6 +34,8 @@ export const ASKS_MAX = 16;
 /** An age that stands for "never". */
 const NEVER = 0xffff_ffff;
 const FLAG = { six: 1 } as const;
+/** Where the flags of a record say how many translations it has. */
+const COUNT_SHIFT = 4;
 
 /**
  * `boot`: a random number of the sending process; `peerBoot`: that of the receiving one, as far as
@@ -66,6 +71,7 @@ export interface TellingRecord {
   readonly ages: readonly [number | undefined, number | undefined];
   readonly tcp: readonly [number, number];
   readonly incarnation: number;
+  readonly translations: readonly Translation[];
 }
 
 /** `nowMs`: on the clock of the record. */
@@ -92,8 +98,11 @@ export function recordOf(told: TellingRecord, nowMs: number): ConnectionRecord {
 }
 
 const isSix = ({ forward }: TellingRecord): boolean => isIp6(forward.tuple.src);
+const sizeOf = (six: boolean, translations: number): number =>
+  (six ? RECORD_BYTES.ip6 : RECORD_BYTES.ip4) +
+  translations * (TRANSLATION_BYTES + 2 * (six ? 16 : 4));
 export const sizeOfRecord = (record: TellingRecord): number =>
-  isSix(record) ? RECORD_BYTES.ip6 : RECORD_BYTES.ip4;
+  sizeOf(isSix(record), record.translations.length);
 /** Bytes of a datagram that are left for records. */
 export const ROOM = DATAGRAM_BYTES_MAX - HEADER_BYTES - MAC_BYTES;
 
@@ -115,12 +124,13 @@ const putIp = (bytes: Uint8Array, at: number, ip: Ip): void => {
 
 /**
  * One record: family, protocol, flags of TCP of both halves; zones; ages; ports; ids of the ports;
- * incarnation; addresses.
+ * incarnation; addresses; of each translation the router's zone, both ports, which end, and both
+ * addresses.
  */
 function putRecord(view: DataView, bytes: Uint8Array, at: number, record: TellingRecord): number {
   const { forward, returns, ages, tcp } = record;
   const six = isSix(record);
-  bytes[at] = six ? FLAG.six : 0;
+  bytes[at] = (six ? FLAG.six : 0) | (record.translations.length << COUNT_SHIFT);
   bytes[at + 1] = forward.tuple.protocol;
   bytes[at + 2] = tcp[0];
   bytes[at + 3] = tcp[1];
@@ -137,7 +147,35 @@ function putRecord(view: DataView, bytes: Uint8Array, at: number, record: Tellin
   const wide = six ? 16 : 4;
   const ips = [forward.tuple.src, forward.tuple.dst, returns.tuple.src, returns.tuple.dst];
   for (const [i, ip] of ips.entries()) putIp(bytes, at + FIXED_BYTES + wide * i, ip);
-  return at + FIXED_BYTES + 4 * wide;
+  let next = at + FIXED_BYTES + 4 * wide;
+  for (const { zone, changes, from, to } of record.translations) {
+    view.setUint32(next, zone);
+    view.setUint16(next + 4, from.port);
+    view.setUint16(next + 6, to.port);
+    bytes[next + 8] = changes === 'destination' ? 1 : 0;
+    putIp(bytes, next + TRANSLATION_BYTES, from.ip);
+    putIp(bytes, next + TRANSLATION_BYTES + wide, to.ip);
+    next += TRANSLATION_BYTES + 2 * wide;
+  }
+  return next;
+}
+
+function translationsAt(view: DataView, bytes: Uint8Array, at: number): readonly Translation[] {
+  const count = bytes[at]! >> COUNT_SHIFT;
+  if (count === 0) return NO_TRANSLATIONS;
+  const six = (bytes[at]! & FLAG.six) !== 0;
+  const wide = six ? 16 : 4;
+  const read = six ? readIp6 : readIp4;
+  return Array.from({ length: count }, (_, i): Translation => {
+    const from = at + FIXED_BYTES + 4 * wide + i * (TRANSLATION_BYTES + 2 * wide);
+    const ips = from + TRANSLATION_BYTES;
+    return {
+      zone: view.getUint32(from) as Zone,
+      changes: bytes[from + 8] === 1 ? 'destination' : 'source',
+      from: { ip: read(bytes, ips), port: view.getUint16(from + 4) },
+      to: { ip: read(bytes, ips + wide), port: view.getUint16(from + 6) },
+    };
+  });
 }
 
 function recordAt(view: DataView, bytes: Uint8Array, at: number): TellingRecord {
@@ -166,6 +204,7 @@ function recordAt(view: DataView, bytes: Uint8Array, at: number): TellingRecord 
     ages: [age(0), age(1)],
     tcp: [bytes[at + 2]!, bytes[at + 3]!],
     incarnation: view.getUint32(at + 60),
+    translations: translationsAt(view, bytes, at),
   };
 }
 
@@ -260,8 +299,10 @@ export function decode(bytes: Uint8Array, key: Uint8Array): Datagram | undefined
   const sizeAt = ({ ip4, ip6 }: { readonly ip4: number; readonly ip6: number }): number =>
     at < end && (bytes[at]! & FLAG.six) !== 0 ? ip6 : ip4;
   for (let n = view.getUint8(28); n > 0; n--) {
-    const size = sizeAt(RECORD_BYTES);
-    if (at + size > end) return undefined;
+    if (at >= end) return undefined;
+    const count = bytes[at]! >> COUNT_SHIFT;
+    const size = sizeOf((bytes[at]! & FLAG.six) !== 0, count);
+    if (count > TRANSLATIONS_MAX || at + size > end) return undefined;
     records.push(recordAt(view, bytes, at));
     at += size;
   }

@@ -2,7 +2,7 @@
 /* Printed by src/flow/layout.ts; do not edit. */
 #pragma once
 
-#define LAYOUT_VERSION 6u
+#define LAYOUT_VERSION 7u
 
 #define MASKS_MAX 32u
 #define ENTRY_MASKS_MAX 8u
@@ -290,7 +290,8 @@ struct connection {
 	__u32 return_zone;
 	__u8 protocol;
 	__u8 six;
-	__u16 spare_bytes;
+	__u8 translations;
+	__u8 spare_byte;
 	__u32 spare_word;
 	__u8 src[16];
 	__u8 dst[16];
@@ -302,6 +303,13 @@ struct connection {
 	__be16 return_dst_port;
 	__u8 in_port[16];
 	__u8 out_port[16];
-	__u64 spare[4];
+	__u32 nat_zone[4];
+	__u8 nat_changes[4];
+	__be16 nat_from_port[4];
+	__be16 nat_to_port[4];
+	__u32 spare_tail;
+	__u8 nat_from[64];
+	__u8 nat_to[64];
+	__u64 spare[7];
 } __attribute__((aligned(8)));
-_Static_assert(sizeof(struct connection) == 192, "connection");
+_Static_assert(sizeof(struct connection) == 384, "connection");

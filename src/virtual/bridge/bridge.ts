@@ -52,5 +52,5 @@ export const bridgeKind = {
   immutable: ['tenant'],
   writer: 'tenant',
   operatorFields: [],
-  check: (next, view) => filterFaults(next, ['inboundFilter', 'outboundFilter'], view),
+  check: (next, view) => filterFaults(next, ['inboundFilter', 'outboundFilter'], view, true),
 } as const satisfies Kind;

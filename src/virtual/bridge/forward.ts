@@ -219,7 +219,10 @@ function cross(walk: Walk, { near, far, other }: Crossing): boolean {
   walk.outPort = undefined;
   walk.crossed.push(other.id);
   if (!passesAt(walk, far, far.inboundFilter) || !enterLeg(walk, far)) return false;
-  return passes(walk, other.inboundFilter) && passes(walk, other.outboundFilter);
+  return (
+    passes(walk, other.ready.at, other.inboundFilter) &&
+    passes(walk, other.ready.at, other.outboundFilter)
+  );
 }
 
 /**

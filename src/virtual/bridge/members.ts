@@ -21,9 +21,13 @@ export function passesAt(walk: Walk, port: PortView, id: ChainId | undefined): b
 }
 
 function keeps(walk: Walk, port: PortView, id: ChainId): boolean {
-  const refused = refusalBy(walk, id);
+  const refused = refusalBy(walk, port.ready.at, id);
   if (refused === undefined) return false;
-  walk.steps.push({ at: port.ready.at, did: 'keep', detail: refused });
+  walk.steps.push({
+    at: port.ready.at,
+    did: 'keep',
+    detail: typeof refused === 'string' ? refused : refused.kind,
+  });
   return true;
 }
 
@@ -99,7 +103,7 @@ export function hearFlooded(walk: Walk, { near, far }: RouterLink, answers: bool
   if (passesAt(walk, near, near.outboundFilter)) {
     walk.inPort = far.id;
     walk.outPort = undefined;
-    if (passes(walk, far.inboundFilter)) hear(walk, far, answers);
+    if (passes(walk, far.ready.at, far.inboundFilter)) hear(walk, far, answers);
   }
   walk.inPort = inPort;
   walk.outPort = undefined;

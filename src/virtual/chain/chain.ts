@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { id, labels, name, objectName } from '../fields.ts';
 import type { Fault, Kind, Reference, StoredObject, View } from '../kind.ts';
+import { ROUTERS_ONLY, translates } from './jumps.ts';
 
 export const Chain = z
   .strictObject({
@@ -41,13 +42,20 @@ export const filter = (about: string) => id('chain').optional().describe(about);
 export const FILTER = { kind: 'chain', onDelete: 'refuse' } as const satisfies Reference;
 
 /** Filters are chains of the owner, or of no tenant: those an operator puts in front of tenants. */
-export function filterFaults(object: StoredObject, fields: readonly string[], view: View): Fault[] {
+export function filterFaults(
+  object: StoredObject,
+  fields: readonly string[],
+  view: View,
+  atBridge = false,
+): Fault[] {
   const faults: Fault[] = [];
   for (const path of fields) {
     const chain = (object as unknown as Readonly<Record<string, string | undefined>>)[path];
     const owner = chain === undefined ? undefined : view.get('chain', chain);
     if (owner?.tenant !== undefined && owner.tenant !== object.tenant)
       faults.push({ path, message: 'must be a chain of the same tenant, or of none' });
+    if (atBridge && chain !== undefined && translates(view, chain))
+      faults.push({ path, message: ROUTERS_ONLY });
   }
   return faults;
 }

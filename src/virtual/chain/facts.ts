@@ -9,7 +9,7 @@ import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
 import type { ConnectionState } from '../connection.ts';
 import type { AddressGroupId, DeviceId, PortGroupId, PortId } from '../ids.ts';
-import { fieldSet, type Field, type FieldSet } from '../match.ts';
+import { fieldSet, type Field, type FieldSet, type Headers } from '../match.ts';
 import { addressGroupTag, portGroupTag } from '../tags.ts';
 import { stateOf, type Trackable } from '../track.ts';
 
@@ -26,8 +26,16 @@ export interface Fact {
   ask(subject: Subject): Value;
 }
 
+/** Headers that can be asked for. `known`: at no cost. */
+export interface Readable {
+  readonly known: FieldSet;
+  get<F extends Field>(field: F): Headers[F];
+}
+
 /** The part of a walk that rules are about. */
 export interface Asked extends Trackable {
+  /** How much was done to its ends before it entered this device. */
+  readonly changedBefore: number;
   /** The port of this host by which the packet first entered; undefined: it did not. */
   readonly from: PortId | undefined;
   /** The device's port that it came by; undefined for what the network itself sends. */
@@ -41,17 +49,20 @@ export interface Asked extends Trackable {
 /** A packet at one place of its walk. */
 export class Subject {
   readonly of: Asked;
+  /** The packet itself, or what stands for it. */
+  readonly headers: Readable;
   readonly #answers = new Map<string, Value>();
 
-  constructor(of: Asked) {
+  constructor(of: Asked, headers: Readable = of.match) {
     this.of = of;
+    this.headers = headers;
   }
   /** Which header fields may be read at no cost: they were read, or written, before. */
   get free(): FieldSet {
-    return this.of.match.known;
+    return this.headers.known;
   }
   get(fact: Fact): Value {
-    if (fact.field === fact.key) return this.of.match.get(fact.field) as Value;
+    if (fact.field === fact.key) return this.headers.get(fact.field) as Value;
     const known = this.#answers.get(fact.key);
     if (known !== undefined) return known;
     const answer = fact.ask(this);
@@ -80,6 +91,11 @@ export const FACTS = {
   tpDst: header('tpDst'),
   inPort: { key: 'in', ask: ({ of }) => of.inPort ?? '' },
   outPort: { key: 'out', ask: ({ of }) => of.outPort ?? '' },
+  destinationRewritten: {
+    key: 'destination-rewritten',
+    ask: ({ of: { changes, changedBefore } }) =>
+      changes.some(({ end }, i) => i >= changedBefore && end === 'destination'),
+  },
   /** '' where it has none that could be asked about. To be asked of IP packets with ports only. */
   connection: {
     key: 'connection',
@@ -109,8 +125,8 @@ export const inAddressGroup = (field: 'ipSrc' | 'ipDst', group: AddressGroupId):
   key: `${field} ${group}`,
   field,
   reads: fieldSet([field]),
-  ask: ({ of }) => {
-    const ip = of.match.get(field);
+  ask: ({ of, headers }) => {
+    const ip = headers.get(field);
     of.tags.push(addressGroupTag(group, ip));
     return of.topology.inAddressGroup(group, ip);
   },

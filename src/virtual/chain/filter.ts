@@ -11,7 +11,10 @@ import type { DropReason } from '../drop.ts';
 import type { ChainId, RuleId } from '../ids.ts';
 import type { Step, Verdict } from '../outcome.ts';
 import { chainTag } from '../tags.ts';
-import { stateOf } from '../track.ts';
+import type { Headers } from '../match.ts';
+import { translate, translateError } from '../nat/translate.ts';
+import { turnedOf, type Turned } from '../nat/turned.ts';
+import { isError, stateOf } from '../track.ts';
 import type { ChainView, RuleView } from '../view.ts';
 import { drop, type Walk } from '../walk.ts';
 import { Subject } from './facts.ts';
@@ -67,60 +70,190 @@ function nextRule(walk: Walk, place: Place, subject: Subject): RuleView | undefi
   return rules.entries[found]?.rule;
 }
 
-/**
- * Takes the packet down. Its flow matches what a line says, but for the port that the sender chose:
- * so there is a line for each pair of addresses and each service, not only for the first that a
- * wide flow serves.
- */
-function log(walk: Walk, rule: RuleId): void {
+/** `ipFrag` of what is no fragment. */
+const WHOLE = 0;
+
+/** A chain whose rules translate, and a packet that has no ports of its own to be asked about. */
+interface Special {
+  /** Of an error: what it is about; of a fragment: nothing. */
+  readonly turned: Turned | undefined;
+  readonly fragment: boolean;
+}
+function specialIn(walk: Walk, { rules: { traits } }: Place): Special | undefined {
+  if (!traits.nat) return undefined;
   const { match } = walk;
-  (walk.logged ??= []).push({ rule, headers: match.headers() });
   const type = match.get('ethType');
-  if (type !== ETHER_TYPE.IPV4 && type !== ETHER_TYPE.IPV6) return;
-  match.get('ipSrc');
-  match.get('ipDst');
-  const protocol = match.get('ipProto');
-  if (protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) match.get('tpDst');
+  if (type !== ETHER_TYPE.IPV4 && type !== ETHER_TYPE.IPV6) return undefined;
+  const error = isError(match);
+  const fragment = (traits.records || error) && match.get('ipFrag') !== WHOLE;
+  if (!fragment && !error) return undefined;
+  if (fragment) return { fragment, turned: undefined };
+  walk.turned ??= turnedOf(match);
+  return { fragment, turned: walk.turned };
 }
 
-/** Undefined: the packet is accepted. */
-export function refusalBy(walk: Walk, id: ChainId): Refused | undefined {
+/**
+ * The same where rules translate, and the packet is a fragment or an ICMP error: rule by rule, since
+ * these rules are asked about another packet than the others. `collect`: such a rule wants to know
+ * what only the whole datagram says.
+ */
+function nextSpecial(
+  walk: Walk,
+  place: Place,
+  subject: Subject,
+  { fragment, turned }: Special,
+): RuleView | 'collect' | undefined {
+  const { rules, chain } = place;
+  const { tried } = walk;
+  const look = tried && ((rule: RuleView, why: string | undefined) => tried(chain, rule, why));
+  const about = turned && new Subject(walk, turned);
+  while (place.next < rules.entries.length) {
+    const at = place.next++;
+    const { rule } = rules.entries[at]!;
+    if (
+      rule.nat !== undefined &&
+      fragment &&
+      (rule.nat.static === undefined || isError(walk.match))
+    )
+      return 'collect';
+    // An error that is about nothing is translated by nobody.
+    const asked = rule.nat === undefined || fragment ? subject : about;
+    if (asked !== undefined && rules.matches(asked, at, look)) return rule;
+  }
+  return undefined;
+}
+
+/**
+ * Takes the packet down, as it was when the rule was asked. Its flow matches what a line says, but
+ * for the port that the sender chose: so there is a line for each pair of addresses and each
+ * service, not only for the first that a wide flow serves.
+ */
+function log(walk: Walk, rule: RuleId, headers: Headers): void {
+  const { match } = walk;
+  (walk.logged ??= []).push({ rule, headers });
+  const type = match.get('ethType');
+  if (type !== ETHER_TYPE.IPV4 && type !== ETHER_TYPE.IPV6) return;
+  match.arrived('ipSrc');
+  match.arrived('ipDst');
+  const protocol = match.get('ipProto');
+  if (protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP) match.arrived('tpDst');
+}
+
+/** A walk through the rules of one filter. */
+interface Pass {
+  readonly walk: Walk;
+  /** Whose filter it is. */
+  readonly at: Step['at'];
+  readonly first: Place;
+  readonly stack: Place[];
+  subject: Subject;
+}
+
+/** What a rule that matched says: `on` with the next one. */
+type Said = 'accept' | 'return' | 'on' | Refused | Verdict;
+
+/** Carries a rule out that translates; 'passed': it was not about this packet. */
+function translated(pass: Pass, place: Place, rule: RuleView): Said | 'passed' {
+  const { walk, at } = pass;
+  const headers = rule.log ? walk.match.headers() : undefined;
+  // In its place among the steps it comes before what it does.
+  const step = walk.steps.push(place.rules.step(place.next - 1)) - 1;
+  const done =
+    walk.turned === undefined
+      ? translate(walk, at, rule)
+      : translateError(walk, at, rule, walk.turned);
+  if (done === 'passed') {
+    const { detail = '' } = walk.steps.splice(step, 1)[0] ?? {};
+    walk.steps.push({ at: place.chain.ready.at, did: 'not-translated', detail });
+    return 'passed';
+  }
+  if (headers !== undefined) log(walk, rule.id, headers);
+  if (typeof done === 'object') return done;
+  pass.subject = new Subject(walk);
+  const after = rule.nat?.after ?? 'accept';
+  return after === 'continue' ? 'on' : after;
+}
+
+function said(pass: Pass, place: Place, rule: RuleView): Said {
+  const { walk } = pass;
+  if (rule.nat !== undefined) {
+    const done = translated(pass, place, rule);
+    return done === 'passed' ? 'on' : done;
+  }
+  walk.steps.push(place.rules.step(place.next - 1));
+  if (rule.log) log(walk, rule.id, walk.match.headers());
+  switch (rule.action) {
+    case 'continue':
+      return 'on';
+    case 'accept':
+      return 'accept';
+    case 'drop':
+      return 'filter-drop';
+    case 'reject':
+      return 'filter-reject';
+    case 'jump':
+      return rule.jump === undefined ? 'return' : jump(pass, rule.jump);
+    case 'return':
+    case 'snat':
+    case 'dnat':
+    case 'reverse-snat':
+    case 'reverse-dnat':
+    default:
+      return 'return';
+  }
+}
+
+function jump({ walk, stack }: Pass, to: ChainId): Said {
+  const place = placeIn(walk, to);
+  if (place === undefined) return unknown(walk, to);
+  return stack.push(place) > JUMP_DEPTH_MAX ? 'filter-limit' : 'on';
+}
+
+/** Of a chain that no rule has decided in: where the walk goes on, or that it is accepted. */
+function leave({ walk, stack, first }: Pass, undecided: boolean): 'accept' | 'on' {
+  stack.pop();
+  if (stack.length > 0) return 'on';
+  if (undecided) walk.steps.push(first.rules.undecided);
+  return 'accept';
+}
+
+function next(pass: Pass, place: Place): RuleView | 'collect' | undefined {
+  const special = specialIn(pass.walk, place);
+  return special === undefined
+    ? nextRule(pass.walk, place, pass.subject)
+    : nextSpecial(pass.walk, place, pass.subject, special);
+}
+
+/** Undefined: the packet is accepted. `at`: whose filter it is. */
+export function refusalBy(walk: Walk, at: Step['at'], id: ChainId): Refused | Verdict | undefined {
   const first = placeIn(walk, id);
   if (first === undefined) return unknown(walk, id);
-  const subject = new Subject(walk);
-  const stack = [first];
+  const pass: Pass = { walk, at, first, stack: [first], subject: new Subject(walk) };
   for (let matched = 0; matched < FILTER_MATCHES_MAX; matched++) {
-    const place = stack.at(-1);
+    const place = pass.stack.at(-1);
     if (place === undefined) break;
-    const rule = nextRule(walk, place, subject);
-    if (rule !== undefined) walk.steps.push(place.rules.step(place.next - 1));
-    if (rule?.log === true) log(walk, rule.id);
-    if (rule?.action === 'continue') continue;
-    if (rule?.action === 'accept') return undefined;
-    if (rule?.action === 'drop') return 'filter-drop';
-    if (rule?.action === 'reject') return 'filter-reject';
-    if (rule?.action === 'jump' && rule.jump !== undefined) {
-      const next = placeIn(walk, rule.jump);
-      if (next === undefined) return unknown(walk, rule.jump);
-      if (stack.push(next) > JUMP_DEPTH_MAX) return 'filter-limit';
-    } else {
-      stack.pop();
-      if (stack.length > 0) continue;
-      if (rule === undefined) walk.steps.push(first.rules.undecided);
-      return undefined;
+    const rule = next(pass, place);
+    if (rule === 'collect') {
+      // Only the whole datagram can be asked.
+      walk.match.payload();
+      return { kind: 'collect' };
     }
+    const done = rule === undefined ? 'return' : said(pass, place, rule);
+    if (done === 'on') continue;
+    if (done !== 'return') return done === 'accept' ? undefined : done;
+    if (leave(pass, rule === undefined) === 'accept') return undefined;
   }
   return 'filter-limit';
 }
 
 /** Whether a chain lets the packet pass; a port or device without a filter lets pass everything. */
-export const passes = (walk: Walk, id: ChainId | undefined): boolean =>
-  id === undefined || refusalBy(walk, id) === undefined;
+export const passes = (walk: Walk, at: Step['at'], id: ChainId | undefined): boolean =>
+  id === undefined || refusalBy(walk, at, id) === undefined;
 
 /** What becomes of a packet that a filter of the object at `at` keeps; undefined: it goes on. */
 export function filter(walk: Walk, at: Step['at'], id: ChainId | undefined): Verdict | undefined {
-  const refused = id === undefined ? undefined : refusalBy(walk, id);
-  if (refused === undefined) return undefined;
+  const refused = id === undefined ? undefined : refusalBy(walk, at, id);
+  if (refused === undefined || typeof refused === 'object') return refused;
   return refused === 'filter-reject' ? reject(walk, at) : drop(walk, at, refused);
 }
 

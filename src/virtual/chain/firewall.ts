@@ -15,6 +15,8 @@ import { listDifference } from '../list-difference.ts';
 import { ReadyChain } from '../ready.ts';
 import type { ChangedRoute } from '../router/changes.ts';
 import { conditionOf } from '../rule/condition.ts';
+import { isNatAction, targetOf, targetPrefix, type NatView } from '../rule/nat.ts';
+import { prefixOf, protocolOf } from '../rule/values.ts';
 import { differInLabelsOnly } from '../same.ts';
 import { chainTag, portGroupTag, type Tag } from '../tags.ts';
 import type { ChainView, RuleView } from '../view.ts';
@@ -31,12 +33,39 @@ export interface FirewallEffects {
   readonly routes: ChangedRoute[];
 }
 
+/** What a rule translates; undefined: nothing. */
+function natOf(row: RuleRow): NatView | undefined {
+  const { action, after = 'accept', targets = [] } = row;
+  if (!isNatAction(action)) return undefined;
+  const base = { action, after };
+  if (row.static !== true) {
+    const portless = row.protocol === undefined ? undefined : protocolOf(row.protocol as string);
+    const named = row.not?.includes('protocol') === true || row.invert === true;
+    return {
+      ...base,
+      targets: targets.map(targetOf),
+      static: undefined,
+      portless: named ? undefined : portless,
+    };
+  }
+  const from = action === 'snat' ? row.source : row.destination;
+  const to = targetPrefix(targets[0] ?? '');
+  if (from === undefined || to === undefined) throw new Error(`rule ${row.id}: is not static`);
+  return {
+    ...base,
+    targets: [],
+    static: { from: prefixOf(from as string), to },
+    portless: undefined,
+  };
+}
+
 /** The row as the walk sees it. */
 export const ruleOf = (row: RuleRow): RuleView => ({
   id: row.id as RuleId,
   name: row.name,
   position: row.position ?? 0,
   action: row.action,
+  nat: natOf(row),
   jump: row.jump as ChainId | undefined,
   log: row.log === true,
   condition: conditionOf(row),

@@ -45,6 +45,7 @@ const chainOf = (rules: readonly Stored[]): ChainView => {
       action: 'accept',
       jump: undefined,
       log: false,
+      nat: undefined,
       condition: conditionOf(rule),
     })),
   };
@@ -80,6 +81,9 @@ const subjectOf = (packet: Packet, way: Walked, before: readonly Field[]) => {
     inPort: PORT_IDS[way.in],
     outPort: PORT_IDS[way.out],
     crossed: ROUTER_IDS.slice(0, 1),
+    changes: [],
+    changedBefore: 0,
+    about: [],
   };
   return { subject: new Subject(of), match, tags };
 };

@@ -125,7 +125,14 @@ const rootKey = (start: number, free: FieldSet): string => `${start}/${free}`;
 
 export class FirstMatch {
   readonly entries: readonly Entry[];
-  readonly traits: { readonly origin: boolean; readonly out: boolean; readonly state: boolean };
+  readonly traits: {
+    readonly origin: boolean;
+    readonly out: boolean;
+    readonly state: boolean;
+    /** Some rule translates; and some does by records. */
+    readonly nat: boolean;
+    readonly records: boolean;
+  };
   /** Chains that rules jump to. */
   readonly jumps: ReadonlySet<ChainId>;
   /** The step of a walk that no rule decides about. */
@@ -141,7 +148,13 @@ export class FirstMatch {
     this.entries = rules.map((rule) => ({ rule, tests: testsOf(rule.condition) }));
     const asks = (fields: readonly ConditionField[]): boolean =>
       rules.some(({ condition }) => fields.some((field) => condition[field] !== undefined));
-    this.traits = { origin: asks(ASK_ORIGIN), out: asks(ASK_OUT), state: asks(['connection']) };
+    this.traits = {
+      origin: asks(ASK_ORIGIN),
+      out: asks(ASK_OUT),
+      state: asks(['connection']),
+      nat: rules.some(({ nat }) => nat !== undefined),
+      records: rules.some(({ nat }) => nat !== undefined && nat.static === undefined),
+    };
     this.jumps = new Set(rules.map(({ jump }) => jump).filter((jump) => jump !== undefined));
     this.#at = at;
     this.undecided = { at, did: 'no-rule' };
@@ -179,6 +192,21 @@ export class FirstMatch {
       if (answer) return i;
     }
     return -1;
+  }
+
+  /** Whether one rule matches. */
+  matches(subject: Subject, i: number, tried?: Tried): boolean {
+    const known = new Map<string, Value>();
+    const { rule, tests } = this.entries[i]!;
+    let because: string | undefined;
+    const failed: Failed | undefined = tried && (({ name }) => (because = name));
+    let answer = answerOf(tests, known, subject.free, failed);
+    while (typeof answer !== 'boolean') {
+      known.set(answer.key, subject.get(answer));
+      answer = answerOf(tests, known, subject.free, failed);
+    }
+    tried?.(rule, answer ? undefined : (because ?? 'invert'));
+    return answer;
   }
 
   tree(subject: Subject, start: number): number {

@@ -6,6 +6,7 @@
  * tries more than RULES_PER_WALK_MAX rules from one filter, however jumps share chains.
  */
 import type { Fault, View } from '../kind.ts';
+import { isNatAction } from '../rule/nat.ts';
 import type { Rule } from '../rule/rule.ts';
 
 /** Rules of one chain; a further one is refused. */
@@ -20,6 +21,8 @@ interface Rules {
   readonly positions: ReadonlyMap<number, readonly string[]>;
   /** Where its rules jump to; a chain that is jumped to twice is there twice. */
   readonly jumps: readonly string[];
+  /** Whether one of them translates addresses. */
+  readonly translates: boolean;
 }
 /**
  * By the list of ids that a view answered. A draft answers the same list until it changes, and all
@@ -34,13 +37,15 @@ export function rulesOf(view: View, chain: string): Rules {
   if (before !== undefined) return before;
   const positions = new Map<number, string[]>();
   const jumps: string[] = [];
+  let translates = false;
   for (const id of ids) {
     const rule = view.get('rule', id) as unknown as Rule | undefined;
+    if (rule !== undefined && isNatAction(rule.action)) translates = true;
     if (rule?.position !== undefined)
       positions.getOrInsertComputed(rule.position, () => []).push(id);
     if (rule?.jump !== undefined) jumps.push(rule.jump);
   }
-  const rules = { ids, positions, jumps };
+  const rules = { ids, positions, jumps, translates };
   known.set(ids, rules);
   return rules;
 }
@@ -122,6 +127,48 @@ export function jumpFaults(rule: Rule, view: View): Fault[] {
     if (reach.rules > RULES_PER_WALK_MAX) {
       const message = `makes a packet try more than ${RULES_PER_WALK_MAX} rules, jumps included`;
       return [{ path, message }];
+    }
+  }
+  return [];
+}
+
+/** Whether a chain, or one that it leads to, translates addresses. */
+export function translates(view: View, chain: string): boolean {
+  const seen = new Set([chain]);
+  for (const at of seen) {
+    const rules = rulesOf(view, at);
+    if (rules.translates) return true;
+    for (const jump of rules.jumps) seen.add(jump);
+  }
+  return false;
+}
+
+/** Objects that a chain decides for, by kind and field. */
+const USERS = [
+  ['bridge', 'inboundFilter'],
+  ['bridge', 'outboundFilter'],
+  ['port', 'inboundFilter'],
+  ['port', 'outboundFilter'],
+] as const;
+/** Said of a chain that translates, and of a bridge that would use it. */
+export const ROUTERS_ONLY =
+  'translates addresses, which is done at routers and their ports: not at a bridge';
+
+/** A rule that translates, or leads to one, must be reached from no bridge. */
+export function bridgeFaults(rule: Rule, view: View): Fault[] {
+  const jumps = rule.jump !== undefined && translates(view, rule.jump);
+  if (!isNatAction(rule.action) && !jumps) return [];
+  const above = new Set([rule.chain]);
+  for (const chain of above) {
+    for (const [kind, field] of USERS)
+      for (const id of view.referrers(kind, field, chain)) {
+        const user = view.get(kind, id) as { readonly type?: string } | undefined;
+        if (kind === 'port' && user?.type !== 'bridge') continue;
+        return [{ path: jumps ? 'jump' : 'action', message: `${ROUTERS_ONLY}` }];
+      }
+    for (const id of view.referrers('rule', 'jump', chain)) {
+      const from = (view.get('rule', id) as unknown as Rule | undefined)?.chain;
+      if (from !== undefined) above.add(from);
     }
   }
   return [];

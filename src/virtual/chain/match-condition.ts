@@ -151,6 +151,7 @@ const COMPARE: {
   inPortGroup: (group) => asked(inPortGroup('inPort', group)),
   outPortGroup: (group) => asked(inPortGroup('outPort', group)),
   portGroup: (group) => asked(inPortGroup('from', group)),
+  destinationRewritten: (is) => equal(FACTS.destinationRewritten, is),
   etherType: (type) => equal(FACTS.ethType, type),
   // A priority tag (VID 0) is no VLAN: IEEE 802.1Q §6.9.1.
   vlan: (vid) => ({

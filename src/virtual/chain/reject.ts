@@ -14,6 +14,7 @@ import { readMac, type Mac } from '#net/mac.ts';
 import { decodeFrame } from '#net/frame.ts';
 import { ETHERNET_SIZE } from '#net/packet/ethernet.ts';
 import { tcpReset } from '#net/reply.ts';
+import { aboutOf, received } from '../nat/received.ts';
 import { replyTag } from '../nd.ts';
 import type { Step, Verdict } from '../outcome.ts';
 import { speaker } from '../router/speaker.ts';
@@ -44,7 +45,7 @@ interface Answer {
 
 function answerTo(walk: Walk, port: PortView): Answer | undefined {
   const { match } = walk;
-  const bytes = match.payload();
+  const bytes = received(walk);
   if (bytes.length < ETHERNET_SIZE) return undefined;
   const { ethernet, network, transport } = decodeFrame(bytes) ?? {};
   if (ethernet === undefined || network === undefined || network.kind === 'arp') return undefined;
@@ -72,7 +73,7 @@ export function reject(walk: Walk, at: Step['at']): Verdict {
   walk.tags.push(portTag(walk.inPort));
   const answer = port && answerTo(walk, port);
   if (port === undefined || answer?.frame === undefined) return verdict;
-  walk.sends.push({ port: port.id, frame: answer.frame });
+  walk.sends.push({ port: port.id, frame: answer.frame, ...aboutOf(walk) });
   walk.steps.push({ at: port.ready.at, did: 'error', detail: answer.what });
   return verdict;
 }

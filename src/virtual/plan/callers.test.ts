@@ -88,11 +88,11 @@ test('locations: from the host that carries the port only, one key while the hos
   for (const caller of [OPERATOR, tenant('acme')])
     assert.equal(
       world.refused(403, up(p, { interface: 'tap9' }), caller),
-      ': locations are written by the hosts that carry the ports',
+      ': locations are written by hosts',
     );
   assert.equal(
     world.refused(403, update('port', p, {}), here),
-    ': a host may write only its own locations',
+    ': a host may write only its own locations and blocks of ports',
   );
 
   world.run([update('port', 'p', { host: 'h2', interface: 'tap1' })]);

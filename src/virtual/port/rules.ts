@@ -214,7 +214,7 @@ export function check(next: StoredObject, view: View): Fault[] {
   const faults = [
     ...bindingFaults(port, view),
     ...linkFaults(port, view),
-    ...filterFaults(next, ['inboundFilter', 'outboundFilter'], view),
+    ...filterFaults(next, ['inboundFilter', 'outboundFilter'], view, device === 'bridge'),
   ];
   const owner = view.get(device, id);
   if (owner !== undefined && port.tenant !== owner.tenant)

@@ -10,6 +10,7 @@ import { formatIp, isIp6 } from '#net/ip.ts';
 import { ETHERNET_SIZE } from '#net/packet/ethernet.ts';
 import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { echoReply, tcpReset } from '#net/reply.ts';
+import { aboutOf, received } from '../nat/received.ts';
 import { errorsTag } from '../tags.ts';
 import type { RouterPortView, RouterView } from '../view.ts';
 import { drop, type Next, type Walk } from '../walk.ts';
@@ -50,11 +51,11 @@ function echo(walk: Walk, { id }: RouterView, from: RouterPortView): Next {
   const { match } = walk;
   const at = { kind: 'router', id } as const;
   const macs = { src: from.mac, dst: match.get('ethSrc') };
-  const frame = echoReply(untagged(match.payload()), macs);
+  const frame = echoReply(untagged(received(walk)), macs);
   if (frame === undefined) return drop(walk, at, 'local-refused');
   const most = Math.max(match.size, isIp6(match.get('ipDst')) ? IPV6_MTU_MIN : IPV4_MTU_MIN);
   const larger = frame.length - ETHERNET_SIZE > most;
-  walk.sends.push({ port: from.id, frame, ...(larger && { cut: most }) });
+  walk.sends.push({ port: from.id, frame, ...(larger && { cut: most }), ...aboutOf(walk) });
   walk.steps.push({ at, did: 'answer', detail: `echo from ${formatIp(match.get('ipDst'))}` });
   return { kind: 'answer' };
 }
@@ -67,9 +68,9 @@ function reset(walk: Walk, { id }: RouterView, from: RouterPortView): Next {
   if (!walk.state.errors.mayTell(walk.from)) return verdict;
   walk.charge = walk.from;
   const { match } = walk;
-  const frame = tcpReset(untagged(match.payload()), { src: from.mac, dst: match.get('ethSrc') });
+  const frame = tcpReset(untagged(received(walk)), { src: from.mac, dst: match.get('ethSrc') });
   if (frame === undefined) return verdict;
-  walk.sends.push({ port: from.id, frame });
+  walk.sends.push({ port: from.id, frame, ...aboutOf(walk) });
   walk.steps.push({ at, did: 'error', detail: `reset from ${formatIp(match.get('ipDst'))}` });
   return verdict;
 }

@@ -11,6 +11,7 @@ import { errorAbout, type ErrorCause } from '#net/icmp-error.ts';
 import { formatIp, isIp6 } from '#net/ip.ts';
 import type { DropReason } from '../drop.ts';
 import type { Verdict } from '../outcome.ts';
+import { aboutOf, received } from '../nat/received.ts';
 import { errorsTag } from '../tags.ts';
 import type { RouterPortView, RouterView } from '../view.ts';
 import { drop, type Walk } from '../walk.ts';
@@ -38,7 +39,7 @@ export function refuse(
   const six = isIp6(match.get('ipDst'));
   const ip = speaker(walk, router, from, six);
   if (ip === undefined) return verdict;
-  const frame = errorAbout(match.payload(), {
+  const frame = errorAbout(received(walk), {
     cause,
     from: ip,
     src: from.mac,
@@ -46,7 +47,7 @@ export function refuse(
     ttl: match.ttlNow,
   });
   if (frame === undefined) return verdict;
-  walk.sends.push({ port: from.id, frame });
+  walk.sends.push({ port: from.id, frame, ...aboutOf(walk) });
   const what = typeof cause === 'string' ? cause : `too-big ${cause.tooBig}`;
   walk.steps.push({ at, did: 'error', detail: `${what} from ${formatIp(ip)}` });
   return verdict;

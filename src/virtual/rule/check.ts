@@ -1,8 +1,9 @@
 /** What the schema of a rule cannot say: which fields go together, and what its chain allows. */
 import { isIp6 } from '#net/ip.ts';
-import { jumpFaults, rulesOf, RULES_PER_CHAIN_MAX } from '../chain/jumps.ts';
+import { bridgeFaults, jumpFaults, rulesOf, RULES_PER_CHAIN_MAX } from '../chain/jumps.ts';
 import type { Fault, KindName, StoredObject, View } from '../kind.ts';
 import { asksTransport, CONDITION_FIELDS, type ConditionField } from './condition.ts';
+import { isNatAction, targetOf, targetPrefix } from './nat.ts';
 import type { Rule } from './rule.ts';
 import { prefixOf } from './values.ts';
 
@@ -44,7 +45,55 @@ function ownFaults(rule: Rule): Fault[] {
     const message = 'must be header or whole: later fragments have no ports and no ICMP type';
     faults.push({ path: 'fragments', message });
   }
-  return [...faults, ...neverFaults(rule)];
+  return [...faults, ...translationFaults(rule), ...neverFaults(rule)];
+}
+
+/** Fields that only some actions have. */
+const TRANSLATES = ['targets', 'static', 'after'] as const;
+
+function translationFaults(rule: Rule): Fault[] {
+  const { action, targets } = rule;
+  const given = TRANSLATES.filter((field) => rule[field] !== undefined);
+  const meaningless = (field: string): Fault => ({
+    path: field,
+    message: `has no meaning in a rule with action ${action}`,
+  });
+  if (!isNatAction(action)) return given.map(meaningless);
+  if (action === 'reverse-snat' || action === 'reverse-dnat')
+    return given.filter((field) => field !== 'after').map(meaningless);
+  if (targets === undefined)
+    return [{ path: 'targets', message: `is required for a rule with action ${action}` }];
+  return rule.static === true ? staticFaults(rule, targets) : targetFaults(targets);
+}
+
+function targetFaults(targets: readonly string[]): Fault[] {
+  const faults: Fault[] = [];
+  for (const [i, text] of targets.entries())
+    if (text.includes('/'))
+      faults.push({
+        path: `targets.${i}`,
+        message: 'is a prefix, which only a static rule can have: give a range of addresses',
+      });
+  if (faults.length > 0) return faults;
+  const families = new Set(targets.map((text) => isIp6(targetOf(text).first)));
+  if (families.size > 1) faults.push({ path: 'targets', message: 'must be of one family' });
+  return faults;
+}
+
+/** Address for address: there is as much on one side as on the other. */
+function staticFaults(rule: Rule, targets: readonly string[]): Fault[] {
+  const field = rule.action === 'snat' ? 'source' : 'destination';
+  const own = rule[field] as string | undefined;
+  const [target] = targets;
+  const to = target === undefined ? undefined : targetPrefix(target);
+  if (targets.length !== 1 || to === undefined)
+    return [{ path: 'targets', message: 'must be one address or one prefix in a static rule' }];
+  if (own === undefined || rule.not?.includes(field) === true || rule.invert)
+    return [{ path: field, message: `is required, and not inverted, in a static ${rule.action}` }];
+  const from = prefixOf(own);
+  if (isIp6(from.address) !== isIp6(to.address) || from.length !== to.length)
+    return [{ path: 'targets', message: `must be of the family and the length of ${field}` }];
+  return [];
 }
 
 /** A condition that no packet meets is a mistake, unless a field of it is inverted. */
@@ -113,5 +162,6 @@ export function check(next: StoredObject, view: View): Fault[] {
     ...ownerFaults(rule, view),
     ...placeFaults(rule, view),
     ...jumpFaults(rule, view),
+    ...bridgeFaults(rule, view),
   ];
 }

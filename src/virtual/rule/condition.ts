@@ -57,6 +57,7 @@ export interface ConditionValues {
   readonly icmpType: number;
   readonly icmpCode: number;
   readonly connection: ReadonlySet<ConnectionState>;
+  readonly destinationRewritten: boolean;
 }
 export type ConditionField = keyof ConditionValues;
 
@@ -196,6 +197,14 @@ export const CONDITION: { readonly [F in ConditionField]: Row<ConditionValues[F]
     transport: true,
     view: (stored: readonly ConnectionState[]) => new Set(stored),
     text: (states) => [...states].join(','),
+  },
+  destinationRewritten: {
+    schema: z
+      .boolean()
+      .describe('Whether this device has given it another destination: by dnat or reverse-snat.'),
+    reads: [],
+    view: itself<boolean>,
+    text: String,
   },
 };
 export const CONDITION_FIELDS = Object.keys(CONDITION) as readonly ConditionField[];

@@ -56,6 +56,7 @@ const VALUES: { readonly [F in ConditionField]: fc.Arbitrary<unknown> } = {
   icmpType: one([0, 8, 128]),
   icmpCode: one([0, 1]),
   connection: fc.subarray([...CONNECTION_STATES], { minLength: 1 }),
+  destinationRewritten: fc.boolean(),
 };
 
 /** A condition of few fields, some inverted. */
@@ -89,6 +90,39 @@ const actionIn = (chain: number): fc.Arbitrary<object> => {
   return fc.oneof({ weight: 2, arbitrary: plain }, { weight: 1, arbitrary: jumps });
 };
 
+const NAT: readonly object[] = [
+  { action: 'snat', targets: ['10.0.0.9:1024-1100'] },
+  { action: 'dnat', targets: ['10.0.0.2', '10.0.0.3'] },
+  { action: 'reverse-snat' },
+  { action: 'reverse-dnat', after: 'continue' },
+  { action: 'snat', targets: ['fd00::9:1024-1100', 'fd00::a'].slice(1) },
+];
+/**
+ * Some rules that would go on translate instead. Not drawn: whatever was drawn after it would be
+ * another.
+ */
+function withNat(id: string, given: Readonly<Record<string, unknown>>): object {
+  const n = Number(id.slice(-2));
+  if (given['action'] !== 'continue' || n % 3 === 2) return given;
+  const { source, not, invert } = given;
+  if (typeof source === 'string' && not === undefined && invert === false) {
+    const [, length] = source.split('/');
+    const to = source.includes(':') ? 'fd00:0:0:1::' : '10.0.1.0';
+    return {
+      ...given,
+      action: 'snat',
+      static: true,
+      targets: [
+        length === '32' || length === '128' || length === '24' || length === '64'
+          ? `${to}/${length}`
+          : source,
+      ],
+      after: 'continue',
+    };
+  }
+  return { ...given, ...NAT[n % NAT.length] };
+}
+
 const rule = (id: string): fc.Arbitrary<StoredObject> =>
   fc
     .integer({ min: 0, max: CHAIN_IDS.length - 1 })
@@ -105,8 +139,7 @@ const rule = (id: string): fc.Arbitrary<StoredObject> =>
     .map(([at, action, condition, position, of]) => ({
       ...at,
       ...position,
-      ...action,
-      ...condition,
+      ...withNat(id, { ...action, ...condition }),
       // Not drawn: whatever was drawn after it would be another.
       log: Number(id.slice(-2)) % 2 === 1,
       revision: of,

@@ -8,13 +8,22 @@ import { id, labels, name, objectName } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 import { check } from './check.ts';
 import { CONDITION, CONDITION_FIELDS, FRAGMENTS } from './condition.ts';
+import { NAT_ACTIONS, NAT_AFTER, targets } from './nat.ts';
 
 /** The largest position. */
 export const POSITION_MAX = 1_000_000;
 /** A rule that is given no position goes so far behind the last one, to leave room between. */
 export const POSITION_STEP = 100;
 
-export const ACTIONS = ['accept', 'drop', 'reject', 'return', 'jump', 'continue'] as const;
+export const ACTIONS = [
+  'accept',
+  'drop',
+  'reject',
+  'return',
+  'jump',
+  'continue',
+  ...NAT_ACTIONS,
+] as const;
 
 const condition = Object.fromEntries(
   CONDITION_FIELDS.map((field) => {
@@ -41,9 +50,24 @@ export const Rule = z
     action: z
       .enum(ACTIONS)
       .describe(
-        'accept, drop; reject: drop, and tell the sender; return: leave this chain; jump: ask another chain first; continue: go on, and count.',
+        'accept, drop; reject: drop, and tell the sender; return: leave this chain; jump: ask another chain first; continue: go on, and count; snat, dnat: another source or destination for who opens a connection; reverse-snat, reverse-dnat: undo that in answers.',
       ),
     jump: id('chain').optional().describe('The chain that a rule with action jump asks.'),
+    targets: targets
+      .optional()
+      .describe(
+        'Where snat and dnat lead: addresses, ranges of them, and ports; of a static rule one address or prefix.',
+      ),
+    static: z
+      .boolean()
+      .optional()
+      .describe(
+        'On: address for address, without a record: the prefix of the source (snat) or destination (dnat) becomes the target, bits behind it stay.',
+      ),
+    after: z
+      .enum(NAT_AFTER)
+      .optional()
+      .describe('What comes after a translation: accept (default), continue, return.'),
     log: z
       .boolean()
       .default(false)
@@ -65,13 +89,16 @@ export const Rule = z
       .default(false)
       .describe('On: matches what the condition (but for `fragments`) does not.'),
   })
-  .meta({ id: 'Rule', description: 'A firewall rule of a chain.' });
+  .meta({
+    id: 'Rule',
+    description: 'A rule of a chain: of a firewall, or of address translation.',
+  });
 export type Rule = z.output<typeof Rule>;
 
 export const ruleKind = {
   name: 'rule',
   path: 'rules',
-  about: 'A firewall rule of a chain.',
+  about: 'A rule of a chain: of a firewall, or of address translation.',
   schema: Rule,
   references: {
     chain: { kind: 'chain', onDelete: 'cascade' },
@@ -92,6 +119,7 @@ export const ruleKind = {
     'name',
     'action',
     'jump',
+    'targets',
     'protocol',
     'source',
     'destination',

@@ -1,0 +1,76 @@
+/**
+ * Connections that first packets open: the record that there must be before such a packet leaves.
+ *
+ * Invariants: no record, no packet; what a record changed is stale before its flow is installed;
+ * where another connection has the ends that a rule chose, others are chosen, a bounded number of
+ * times, and nothing of the first choice is kept.
+ */
+import type { Datapath, Upcall } from '#datapath/datapath.ts';
+import type { FlowTable } from '#flow/table.ts';
+import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
+import type { DropReason } from '#virtual/drop.ts';
+import type { Tag } from '#virtual/tags.ts';
+import type { Decider, Decision, Packet } from './decider.ts';
+import { LIMITS } from './limits.ts';
+import type { PublicPorts } from './public-ports.ts';
+import type { Tracking } from './tracking.ts';
+
+export interface OpeningsOptions {
+  readonly datapath: Datapath;
+  readonly table: FlowTable;
+  readonly decider: Decider;
+  readonly tracking: Tracking;
+  readonly publicPorts: PublicPorts;
+  readonly invalidate: (tags: readonly Tag[]) => void;
+}
+
+/** The packet goes nowhere for now, and nothing of that is kept. */
+const refusedFor = (decision: Decision, reason: DropReason): Decision => ({
+  ...decision,
+  outcome: { ...decision.outcome, cacheable: false },
+  actions: { drop: reason, outputs: [] },
+});
+
+export class Openings {
+  readonly #options: OpeningsOptions;
+
+  constructor(options: OpeningsOptions) {
+    this.#options = options;
+  }
+
+  /** With the record that there must be before the packet leaves, or the drop for want of one. */
+  open(decision: Decision, packet: Packet): Decision {
+    const { outcome, actions } = decision;
+    const [opening] = outcome.connection?.opens ?? [];
+    if (opening === undefined || actions.drop !== undefined) return decision;
+    const opened = this.#options.tracking.open(outcome, packet.ingress, opening);
+    if (opened === undefined) return refusedFor(decision, 'connection-limit');
+    if (opened === 'taken') return this.#withOtherEnds(decision, packet);
+    this.#options.invalidate(opened.tags);
+    return { ...decision, actions: { ...actions, connection: opened.connection } };
+  }
+
+  /** A connection has the ends that were chosen: others are, a few times. */
+  #withOtherEnds(decision: Decision, packet: Packet): Decision {
+    const { decider, publicPorts } = this.#options;
+    if (publicPorts.attempt >= LIMITS.endsChosenMax) return refusedFor(decision, 'nat-exhausted');
+    publicPorts.attempt += 1;
+    try {
+      const outcome = decider.walk(packet);
+      return outcome.verdict.kind === 'forward'
+        ? this.open(decider.decision(outcome, packet.ingress, packet.key), packet)
+        : refusedFor(decision, 'nat-exhausted');
+    } finally {
+      publicPorts.attempt -= 1;
+    }
+  }
+
+  /** The flow that handed a segment up is of a connection that has ended: it begins anew. */
+  reopen({ key, frame }: Upcall): void {
+    const { datapath, table, tracking } = this.#options;
+    const flow = table.lookup(key);
+    const connection = flow && datapath.actions(flow)?.connection;
+    if (connection !== undefined && opensTcp(tcpFlagsOf(frame) ?? 0))
+      tracking.reopen(connection.slot);
+  }
+}
