@@ -267,14 +267,14 @@ export const DROPS = {
       'A router of your own needs a port with `--security off`. Packets whose first fragment hides the upper header, or with more than 6 IPv6 extension headers, are never let through.',
   },
   'nat-exhausted': {
-    code: 50,
+    code: 53,
     about:
       'No public port was left for one more connection: of those that this host owns, and none more could be had.',
     remedy:
       '`mn connections --ports` shows who owns them. Give the snat rule more addresses, or wait for connections to end; without the API a host keeps to what it owns.',
   },
   'translations-limit': {
-    code: 51,
+    code: 54,
     about: 'More than 4 rules on the way have translated one connection.',
     remedy: 'The trace names them. Translate once where the packet leaves, not at every router.',
   },
