@@ -336,6 +336,7 @@ export class World {
       const state = host.edge.state();
       const reported = hosts.find((h) => h.host === host.id)?.report;
       if (state.revision < revision) return `${host.name} is at ${state.revision}, not ${revision}`;
+      if (state.publicPorts.wants.length > 0) return `${host.name} is short of public ports`;
       if (state.locate.length > 0) return `${host.name} has ports to locate`;
       if ((reported?.revision ?? -1) < revision)
         return `${host.name} reported ${reported?.revision}`;

@@ -151,8 +151,7 @@ export class Edge {
   handle(message: ToEdge, post: Post): void {
     if (message.type === 'ask') return this.#asks.start(message.id, message.ask, post);
     if (message.type === 'ask-over') return this.#asks.over(message.id);
-    if (message.type === 'ports-refused')
-      return this.#publicPorts.refused(message.router, message.address);
+    if (message.type === 'ports-refused') return this.#publicPorts.refused(message.wanted);
     if (message.type === 'record-keys') return this.#replicas.setKeys(keysOf(message.told));
     if (message.type === 'event') this.#onEvent(message.event);
     else if (message.type === 'interfaces') {
@@ -172,6 +171,8 @@ export class Edge {
     // Questions leave at once: packets wait for the answers.
     if (this.#asking.open > 0) this.#replicas.flush();
     if (handled > 0) this.#publish(post);
+    // Packets wait for that, too.
+    if (this.#publicPorts.takeNews()) post({ type: 'state', state: this.state() });
     this.#asks.step(post);
     if (handled > 0) this.#asks.wake();
     return handled;
@@ -185,7 +186,7 @@ export class Edge {
 
   /** Whether `pump` has to be called again though the datapath has nothing to tell. */
   get busy(): boolean {
-    return this.#packets.waiting > 0 || this.#asks.busy;
+    return this.#packets.waiting > 0 || this.#publicPorts.ready > 0 || this.#asks.busy;
   }
 
   /** Expiry, renewal and a fresh state; every `LIMITS.tickMs`. */

@@ -28,7 +28,7 @@ export type ToEdge =
   /** The keys of this host and each other one, the epoch to send with first. */
   | { readonly type: 'record-keys'; readonly told: RecordKeysTold }
   /** There are no public ports left of an address for this host. */
-  | { readonly type: 'ports-refused'; readonly router: string; readonly address: string }
+  | { readonly type: 'ports-refused'; readonly wanted: PortsWanted }
   /** Valid by the row of its kind. */
   | { readonly type: 'ask'; readonly id: string; readonly ask: Ask }
   | { readonly type: 'ask-over'; readonly id: string }

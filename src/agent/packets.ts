@@ -173,7 +173,7 @@ export class PacketPath {
     for (const timeMs of this.#arrivedMs)
       this.firstPackets.observe(Math.max(0, nowMs - timeMs) / 1_000);
     this.#arrivedMs.length = 0;
-    return handled;
+    return handled + answered;
   }
 
   /** First packets that wait for their turn, and stale flows to delete: `pump` is to go on. */

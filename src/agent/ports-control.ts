@@ -12,7 +12,8 @@ import type { EdgeState, ToEdge } from './messages.ts';
 /** Requests for ports at a time. */
 const TOGETHER_MAX = 8;
 
-const keyOf = ({ router, address }: PortsWanted): string => `${router}/${address}`;
+const keyOf = ({ router, address, first, last }: PortsWanted): string =>
+  `${router}/${address} ${first}-${last}`;
 
 export interface PortsControlOptions {
   readonly client: Pick<Client, 'ownPorts' | 'returnPorts'>;
@@ -59,8 +60,7 @@ export class PortsControl {
     } catch (error) {
       // 401 is about the token, not about these ports.
       if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) throw error;
-      const { router, address } = wanted;
-      edge.send({ type: 'ports-refused', router, address });
+      edge.send({ type: 'ports-refused', wanted });
     }
   }
   async #return(id: string): Promise<void> {

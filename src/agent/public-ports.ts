@@ -16,6 +16,7 @@ import type { Tuple, Zone } from '#virtual/connection.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import type { OwnedPorts } from '#virtual/nat-block/blocks.ts';
 import type { WantedPorts } from '#virtual/outcome.ts';
+import { within } from '#virtual/nat/choose.ts';
 import type { Range } from '#virtual/rule/values.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { PublicPortsView } from '#virtual/view.ts';
@@ -36,13 +37,20 @@ interface Address {
   readonly router: RouterId;
   readonly ip: Ip;
 }
-interface Demand extends Address {
-  readonly portless: boolean;
+/** Ports of an address that some rule chooses from. */
+interface Need extends Address {
+  readonly range: Range;
+}
+interface Demand extends Need {
   readonly ports: number;
 }
 
 const keyOf = (router: string, ip: Ip): string => `${router}/${formatIp(ip)}`;
+const needKey = (router: string, ip: Ip, { first, last }: Range): string =>
+  `${keyOf(router, ip)} ${first}-${last}`;
 const sizeOf = ({ first, last }: Range): number => last - first + 1;
+const sizeOfAll = (ranges: readonly Range[]): number =>
+  ranges.reduce((sum, range) => sum + sizeOf(range), 0);
 
 export interface PublicPortsOptions {
   readonly host: HostId;
@@ -62,7 +70,9 @@ export class PublicPorts implements PublicPortsView {
   /** Until when packets wait, by address. */
   readonly #untilMs = new Map<string, number>();
   readonly #wanted = new Map<string, Demand>();
-  /** Until when nothing is to be had of an address. */
+  /** What rules have chosen from, as long as this host owns any of it. */
+  readonly #needs = new Map<string, Need>();
+  /** Until when nothing is to be had. */
   readonly #spentUntilMs = new Map<string, number>();
   /** Addresses of which this host owns ports. */
   readonly #own = new Map<string, Address>();
@@ -71,6 +81,7 @@ export class PublicPorts implements PublicPortsView {
   readonly #idleMs = new Map<string, number>();
   readonly #returning = new Set<string>();
   #lookedMs = -Infinity;
+  #news = false;
 
   constructor(options: PublicPortsOptions) {
     this.#options = options;
@@ -89,38 +100,38 @@ export class PublicPorts implements PublicPortsView {
   isTaken(zone: Zone, tuple: Tuple): boolean {
     return this.#options.connections.find(zone, tuple) !== undefined;
   }
-  isSpent(router: RouterId, ip: Ip): boolean {
-    return (this.#spentUntilMs.get(keyOf(router, ip)) ?? 0) > this.#options.now();
+  isSpent(router: RouterId, ip: Ip, range: Range): boolean {
+    return (this.#spentUntilMs.get(needKey(router, ip, range)) ?? 0) > this.#options.now();
   }
 
   /** The packet waits until there are ports; false: there is no use in that, or no room. */
-  wait({ router, address, portless }: WantedPorts, packet: Parked): boolean {
-    const key = keyOf(router, address);
-    const spent = this.isSpent(router, address);
-    this.#want({ router, ip: address }, portless);
-    if (spent || !this.#waiting.park(key, packet)) return false;
-    const untilMs = this.#options.now() + LIMITS.publicPortsWaitMs;
-    this.#untilMs.getOrInsert(key, untilMs);
+  wait({ router, address, first, last }: WantedPorts, packet: Parked): boolean {
+    const need = { router, ip: address, range: { first, last } };
+    const key = needKey(router, address, need.range);
+    if (this.isSpent(router, address, need.range)) return false;
+    this.#want(key, need);
+    if (!this.#waiting.park(key, packet)) return false;
+    this.#untilMs.getOrInsert(key, this.#options.now() + LIMITS.publicPortsWaitMs);
     return true;
   }
   /** As many more as there are: so what a host has fits what it needs. */
-  #want({ router, ip }: Address, portless: boolean): void {
-    const key = keyOf(router, ip);
+  #want(key: string, need: Need): void {
+    this.#needs.set(key, need);
     if (this.#wanted.has(key)) return;
-    const owned = this.owned(router, ip).reduce((sum, range) => sum + sizeOf(range), 0);
+    const { router, ip, range } = need;
+    const owned = sizeOfAll(within(this.owned(router, ip), range));
     const ports = Math.min(Math.max(owned, LIMITS.publicPortsFirst), LIMITS.publicPortsAskMax);
-    this.#wanted.set(key, { router, ip, portless, ports });
+    this.#wanted.set(key, { ...need, ports });
+    this.#news = true;
   }
 
   /** The API has none for this host. */
-  refused(router: string, address: string): void {
+  refused({ router, address, first, last }: Omit<PortsWanted, 'ports'>): void {
     const ip = parseIp(address);
     if (ip === undefined) return;
-    this.#giveUp(keyOf(router, ip), LIMITS.publicPortsSpentMs);
-  }
-  #giveUp(key: string, ms: number): void {
+    const key = needKey(router, ip, { first, last });
     this.#wanted.delete(key);
-    this.#spentUntilMs.set(key, this.#options.now() + ms);
+    this.#spentUntilMs.set(key, this.#options.now() + LIMITS.publicPortsSpentMs);
     this.#release(key);
   }
   #release(key: string): void {
@@ -133,21 +144,22 @@ export class PublicPorts implements PublicPortsView {
     if (rows !== 'all' && !rows.some(({ kind }) => kind === 'nat-block')) return;
     this.#ranges = new Map();
     this.#refresh();
-    const touched = rows === 'all' ? [...this.#own.keys()] : this.#touched(rows, before);
-    for (const key of touched) {
+    const touched = rows === 'all' ? new Set(this.#own.keys()) : this.#touched(rows, before);
+    for (const [key, { router, ip }] of this.#needs) {
+      if (!touched.has(keyOf(router, ip))) continue;
       this.#wanted.delete(key);
       this.#spentUntilMs.delete(key);
       this.#release(key);
     }
   }
   /** Addresses that blocks of this host are of which came. */
-  #touched(rows: readonly RowChange[], before: ReadonlyMap<string, Address>): string[] {
-    const keys: string[] = [];
+  #touched(rows: readonly RowChange[], before: ReadonlyMap<string, Address>): Set<string> {
+    const keys = new Set<string>();
     for (const { kind, id, put } of rows) {
       if (kind !== 'nat-block') continue;
       const block = put as ObjectOf<'nat-block'> | undefined;
       if (block?.host === this.#options.host && !before.has(id))
-        keys.push(keyOf(block.router, parseIp(block.address)!));
+        keys.add(keyOf(block.router, parseIp(block.address)!));
     }
     return keys;
   }
@@ -191,28 +203,37 @@ export class PublicPorts implements PublicPortsView {
     if (nowMs - this.#lookedMs < LIMITS.publicPortsLookMs) return;
     this.#lookedMs = nowMs;
     for (const address of this.#own.values()) this.#look(address, nowMs);
+    for (const [key, need] of this.#needs) this.#grow(key, need);
   }
   #zone(router: RouterId): Zone | undefined {
     return this.#options.topology.router(router)?.networkKey as Zone | undefined;
   }
+  /** Which blocks nobody uses. */
   #look({ router, ip }: Address, nowMs: number): void {
     const zone = this.#zone(router);
     if (zone === undefined) return;
-    const { ends } = this.#options.connections;
-    let [owned, used] = [0, 0];
     const idle: OwnedPorts[] = [];
     const blocks = this.#blocks(router, ip);
-    for (const block of blocks) {
-      const now = ends.in(zone, ip, block.first, block.last);
-      owned += sizeOf(block);
-      used += now;
-      if (now > 0) this.#idleMs.delete(block.id);
-      else if (nowMs - this.#idleMs.getOrInsert(block.id, nowMs) >= LIMITS.publicPortsIdleMs)
-        idle.push(block);
-    }
-    if (used >= owned * LIMITS.publicPortsBusy && !this.isSpent(router, ip))
-      this.#want({ router, ip }, false);
+    for (const { id, ...block } of blocks)
+      if (this.#options.connections.ends.in(zone, ip, block) > 0) this.#idleMs.delete(id);
+      else if (nowMs - this.#idleMs.getOrInsert(id, nowMs) >= LIMITS.publicPortsIdleMs)
+        idle.push({ id, ...block });
     this.#giveBack(blocks, idle);
+  }
+  /** Whether most of what rules choose from is in use. */
+  #grow(key: string, need: Need): void {
+    const { router, ip, range } = need;
+    const zone = this.#zone(router);
+    const owned = within(this.owned(router, ip), range);
+    if (zone === undefined || owned.length === 0) {
+      if (!this.#wanted.has(key)) this.#needs.delete(key);
+      return;
+    }
+    const { ends } = this.#options.connections;
+    const used = owned.reduce((sum, part) => sum + ends.in(zone, ip, part), 0);
+    // The address itself is whole, or not there.
+    if (range.last === 0 || this.isSpent(router, ip, range)) return;
+    if (used >= sizeOfAll(owned) * LIMITS.publicPortsBusy) this.#want(key, need);
   }
   /** All that is idle, but never the last one, and rather the large ones. */
   #giveBack(blocks: readonly OwnedPorts[], idle: readonly OwnedPorts[]): void {
@@ -226,6 +247,16 @@ export class PublicPorts implements PublicPortsView {
     }
   }
 
+  /** How many need wait no longer. */
+  get ready(): number {
+    return this.#waiting.ready;
+  }
+  /** Whether there is something to ask the API for that was not there before; once. */
+  takeNews(): boolean {
+    const news = this.#news;
+    this.#news = false;
+    return news;
+  }
   /** What need wait no longer. */
   released(): readonly Parked[] {
     return this.#waiting.released();
@@ -233,8 +264,8 @@ export class PublicPorts implements PublicPortsView {
 
   /** What the API is to be asked for. */
   wants(): readonly PortsWanted[] {
-    return Array.from(this.#wanted.values(), ({ router, ip, ports, portless }) => ({
-      ...{ router, ports, portless },
+    return Array.from(this.#wanted.values(), ({ router, ip, range, ports }) => ({
+      ...{ router, ...range, ports },
       address: formatIp(ip),
     }));
   }
@@ -243,21 +274,23 @@ export class PublicPorts implements PublicPortsView {
     return [...this.#returning];
   }
   uses(): PortsUse[] {
+    const { ends } = this.#options.connections;
     return Array.from(this.#own.values(), ({ router, ip }) => {
       const zone = this.#zone(router);
       const blocks = this.#blocks(router, ip);
+      const used = (block: Range): number => (zone === undefined ? 0 : ends.in(zone, ip, block));
       return {
         router,
         address: formatIp(ip),
-        owned: blocks.reduce((sum, block) => sum + sizeOf(block), 0),
-        used: blocks.reduce(
-          (sum, { first, last }) =>
-            sum +
-            (zone === undefined ? 0 : this.#options.connections.ends.in(zone, ip, first, last)),
-          0,
-        ),
-        spent: this.isSpent(router, ip),
+        owned: sizeOfAll(blocks),
+        used: blocks.reduce((sum, block) => sum + used(block), 0),
+        spent: this.#isShort(router, ip),
       };
     });
+  }
+  #isShort(router: RouterId, ip: Ip): boolean {
+    return [...this.#needs.values()].some(
+      (need) => need.router === router && need.ip === ip && this.isSpent(router, ip, need.range),
+    );
   }
 }

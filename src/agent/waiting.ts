@@ -80,6 +80,10 @@ export class Waiting {
     if (share.count === 0) this.#shares.delete(source);
   }
 
+  /** How many were released since the last time. */
+  get ready(): number {
+    return this.#released.length;
+  }
   /** What was released since the last time. */
   released(): readonly Parked[] {
     const released = this.#released;

@@ -75,9 +75,9 @@ function verdictOf(verdict: CausePart['verdict']): Verdict {
   if (verdict.kind === 'wait')
     return { kind: 'wait', port: verdict.port as PortId, ip: parseIp(verdict.ip) ?? (0 as Ip) };
   if (verdict.kind === 'want-ports') {
-    const { router, address, portless } = verdict;
+    const { router, address, first, last } = verdict;
     const ip = parseIp(address) ?? (0 as Ip);
-    return { kind: 'want-ports', router: router as RouterId, address: ip, portless };
+    return { kind: 'want-ports', router: router as RouterId, address: ip, first, last };
   }
   if (verdict.kind !== 'forward') return verdict;
   const { cut, to } = verdict;

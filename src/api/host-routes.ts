@@ -28,10 +28,8 @@ export const WantedPortsBody = z
     router: NatBlock.shape.router.describe('The router that translates.'),
     address: NatBlock.shape.address,
     ports: z.int().min(1).max(NAT_BLOCK_ASK_MAX).describe('How many.'),
-    portless: z
-      .boolean()
-      .default(false)
-      .describe('On: the address itself is wanted, for protocols without ports.'),
+    first: NatBlock.shape.first.describe('Of those from this port on.'),
+    last: NatBlock.shape.last.describe('To this one; 0: the address, for protocols without ports.'),
   })
   .meta({ id: 'WantedPorts', description: 'Public ports that the calling host has need of.' });
 

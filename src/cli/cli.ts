@@ -17,6 +17,8 @@ import { addEdit } from './commands/edit.ts';
 import { addExplain } from './commands/explain.ts';
 import { addExport } from './commands/export.ts';
 import { addPortBinding } from './commands/port-binding.ts';
+import { addFloatingIp } from './commands/floating-ip.ts';
+import { addRouterGateway } from './commands/router-gateway.ts';
 import { addPortLink } from './commands/port-link.ts';
 import { addResources } from './commands/resources.ts';
 import { addShell } from './commands/shell.ts';
@@ -115,6 +117,9 @@ export function buildProgram(session: Session): Command {
     addPortBinding(session, port);
     addPortLink(session, port);
   }
+  const router = kinds.get('router');
+  if (router !== undefined) addRouterGateway(session, router);
+  addFloatingIp(session, program);
   const rule = kinds.get('rule');
   if (rule !== undefined) addRuleLooks(session, rule);
   addAttach(session, program);

@@ -57,7 +57,7 @@ const Verdict = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('collect') }),
   z.object({ kind: z.literal('drop'), reason }),
   z.object({ kind: z.literal('wait'), port: id, ip }),
-  z.object({ kind: z.literal('want-ports'), router: id, address: ip, portless: z.boolean() }),
+  z.object({ kind: z.literal('want-ports'), router: id, address: ip, first: count, last: count }),
 ]);
 
 const Route = z.object({

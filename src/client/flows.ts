@@ -48,7 +48,8 @@ const VerdictPart = z.discriminatedUnion('kind', [
     kind: z.literal('want-ports'),
     router: text,
     address: text,
-    portless: z.boolean(),
+    first: count,
+    last: count,
   }),
 ]);
 

@@ -235,9 +235,11 @@ export type KnownToken = Token & { readonly id: string };
 export interface PortsWanted {
   readonly router: string;
   readonly address: string;
+  /** Any from the first to the last; port 0 is the address itself, for protocols without ports. */
+  readonly first: number;
+  readonly last: number;
+  /** How many. */
   readonly ports: number;
-  /** The address itself is wanted, for protocols without ports. */
-  readonly portless: boolean;
 }
 
 export interface Client

@@ -7,6 +7,7 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Translation, Zone } from '#virtual/connection.ts';
+import type { Range } from '#virtual/rule/values.ts';
 import { NAT_BLOCK_PORTS } from '#virtual/nat-block/nat-block.ts';
 
 const RUNS = 65_536 / NAT_BLOCK_PORTS;
@@ -35,8 +36,8 @@ export class PublicEnds {
     }
   }
 
-  /** Connections that have a port of a range, which begins and ends where runs do. */
-  in(zone: Zone, ip: Ip, first: number, last: number): number {
+  /** Connections that have a port of a range, counted in whole runs. */
+  in(zone: Zone, ip: Ip, { first, last }: Range): number {
     const runs = this.#addresses.get(keyOf(zone, ip))?.runs;
     if (runs === undefined) return 0;
     let sum = 0;

@@ -28,6 +28,13 @@ test('other ports, addresses or protocol: another one', () => {
   assert.ok(!isSent(frame(`${A} > ${B} icmp 10.0.2.2 > 10.0.1.2 port-unreachable`)));
 });
 
+test('translated on the way: known by what it carries', () => {
+  const isSent = follow(frame(`${A} > ${B} ${UDP} data 0102030405060708`));
+  assert.ok(isSent(frame(`${B} > ${A} udp 192.0.2.1:4000 > 10.0.2.2:2000 data 0102030405060708`)));
+  assert.ok(!isSent(frame(`${B} > ${A} udp 192.0.2.1:4000 > 10.0.2.2:2000 data 0102030405060709`)));
+  assert.ok(!isSent(frame(`${B} > ${A} tcp 192.0.2.1:4000 > 10.0.2.2:2000 data 0102030405060708`)));
+});
+
 test('every part of it, when it was cut', () => {
   const whole = frame(`${A} > ${B} ${UDP} length 3000`);
   const parts = fragments(whole, 1400) ?? [];

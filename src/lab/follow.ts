@@ -1,9 +1,11 @@
 /**
  * Finds a frame again behind bridges and routers. These rewrite MAC addresses, VLAN tags and TTLs
- * and cut packets; what stays are IP addresses, protocol and ports. What is no IP packet stays as
- * it is, but for its tag.
+ * and cut packets; what stays are IP addresses, protocol and ports. Rules that translate change these
+ * too: then it is known by what it carries, an ICMP error by the packet that it quotes. What is no IP
+ * packet stays as it is, but for its tag.
  */
 import { decodeFrame, fragmentKind, type Frame, type Transport } from '#net/frame.ts';
+import { isIcmpError } from '#net/quoted.ts';
 import { ethernetSize } from '#net/packet/ethernet.ts';
 import type { Ipv4 } from '#net/packet/ipv4.ts';
 import type { Ipv6 } from '#net/packet/ipv6.ts';
@@ -21,6 +23,26 @@ function endsOf(transport: Transport | undefined): string {
 const isIp = (network: Frame['network']): network is Ipv4 | Ipv6 =>
   network !== undefined && network.kind !== 'arp';
 
+/** What is carried by nothing else: so many bytes, and not zeros only. */
+const MARK_BYTES_MIN = 8;
+const isMark = (data: Uint8Array): boolean =>
+  data.length >= MARK_BYTES_MIN && data.some((byte) => byte !== 0);
+
+/** In a quoted IPv4 header: its identification and protocol, which nobody translates. */
+const quotedMark = (data: Uint8Array): string => `${data[4]} ${data[5]} ${data[9]}`;
+
+/** The same packet though it has other ends, as far as that can be told. */
+function isTranslated(sent: Frame, seen: Frame): boolean {
+  const [a, b] = [sent.transport, seen.transport];
+  if (a === undefined || b === undefined || a.kind !== b.kind || a.kind === 'neighbour')
+    return false;
+  if (a.kind === 'icmp' && b.kind === 'icmp') {
+    if (a.type !== b.type || a.code !== b.code) return false;
+    if (isIcmpError(a.type, false)) return quotedMark(sent.payload) === quotedMark(seen.payload);
+  }
+  return isMark(sent.payload) && Buffer.compare(sent.payload, seen.payload) === 0;
+}
+
 /** The same packet, or a part of it; a later part has no ports. */
 function isSamePacket(sent: Frame, seen: Frame): boolean {
   if (!isIp(sent.network) || !isIp(seen.network)) return false;
@@ -30,9 +52,9 @@ function isSamePacket(sent: Frame, seen: Frame): boolean {
     seen.network.src === src &&
     seen.network.dst === dst &&
     seen.network.protocol === protocol;
-  if (!same) return false;
+  if (!same) return isTranslated(sent, seen);
   if (fragmentKind(seen.network) === 3) return true;
-  return endsOf(sent.transport) === endsOf(seen.transport);
+  return endsOf(sent.transport) === endsOf(seen.transport) || isTranslated(sent, seen);
 }
 
 /** MAC addresses, and everything behind the tag. */

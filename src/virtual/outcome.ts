@@ -56,16 +56,19 @@ export type Verdict =
   | { readonly kind: 'wait'; readonly port: PortId; readonly ip: Ip }
   /**
    * Until this host owns a public port that no connection has to the same peer: ask for some, and
-   * walk again from the start. `portless`: it is the address that is wanted, for a protocol that
-   * has no ports.
+   * walk again from the start.
    */
   | ({ readonly kind: 'want-ports' } & WantedPorts);
 
-/** Public ports of an address, at a router that translates to it. */
+/**
+ * Public ports of an address, at a router that translates to it: any from `first` to `last`. Port 0
+ * is the address itself, for protocols without ports.
+ */
 export interface WantedPorts {
   readonly router: RouterId;
   readonly address: Ip;
-  readonly portless: boolean;
+  readonly first: number;
+  readonly last: number;
 }
 /** A public end of connections at a router. */
 export interface PublicEnd {

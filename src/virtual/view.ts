@@ -212,8 +212,8 @@ export interface PublicPortsView {
    * Whether a connection is known here that has this key. No tag says so: what is chosen is kept.
    */
   isTaken(zone: Zone, tuple: Tuple): boolean;
-  /** No more are to be had for now. */
-  isSpent(router: RouterId, address: Ip): boolean;
+  /** No more are to be had for now, of those in a range. */
+  isSpent(router: RouterId, address: Ip, range: Range): boolean;
   /** Not to be guessed outside (RFC 6056): where a connection begins to look. */
   readonly seed: number;
   /** How many walks of this packet have chosen ends that a connection has already. */

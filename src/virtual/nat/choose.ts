@@ -17,6 +17,7 @@ import {
   type Zone,
 } from '../connection.ts';
 import type { RouterId } from '../ids.ts';
+import type { WantedPorts } from '../outcome.ts';
 import { addressAfter, SNAT_PORTS, type NatView, type Target } from '../rule/nat.ts';
 import type { Range } from '../rule/values.ts';
 import { publicPortsTag } from '../tags.ts';
@@ -81,6 +82,7 @@ function freePort(walk: Walk, place: Place, ip: Ip, ranges: readonly Range[]): n
   const { zone, tuple } = place;
   const { publicPorts } = walk.state;
   const size = sizeOf(ranges);
+  if (size === 0) return undefined;
   const zones = zonesOf(walk, zone);
   const from = hashOfKey({ zone, tuple }, publicPorts.seed) + publicPorts.attempt * LOOKS_MAX;
   for (let n = 0; n < Math.min(LOOKS_MAX, size); n++) {
@@ -91,20 +93,21 @@ function freePort(walk: Walk, place: Place, ip: Ip, ranges: readonly Range[]): n
   return undefined;
 }
 
-/** Of a protocol without ports: whether the address is this host's, and nobody uses it so. */
-function isAddressFree(walk: Walk, { zone, tuple }: Place, ip: Ip, owned: readonly Range[]) {
+/** 0: the address is this host's, and nobody uses it so. */
+function addressPort(walk: Walk, { zone, tuple }: Place, ip: Ip, owned: readonly Range[]) {
   const back = reversed({ ...tuple, src: ip });
-  return (
-    owned.some(({ first }) => first === 0) &&
-    !zonesOf(walk, zone).some((each) => walk.state.publicPorts.isTaken(each, back))
-  );
+  const { publicPorts } = walk.state;
+  const taken = zonesOf(walk, zone).some((each) => publicPorts.isTaken(each, back));
+  return owned.length === 0 || taken ? undefined : 0;
 }
 
-/** Undefined: there is none now; `wanted` is the address to ask for. */
+/** `end` undefined: there is none now; `wanted` is to be asked for. */
 export interface Chosen {
   readonly end: Endpoint | undefined;
-  readonly wanted: Ip;
+  readonly wanted: WantedPorts;
 }
+/** The address itself. */
+const NO_PORTS: Range = { first: 0, last: 0 };
 
 /** A public end for the source of a connection. */
 export function chooseSource(walk: Walk, place: Place, { targets, portless }: NatView): Chosen {
@@ -117,25 +120,24 @@ export function chooseSource(walk: Walk, place: Place, { targets, portless }: Na
   };
   const home = hashOfKey(paired) % total;
   const byAddress = portless === tuple.protocol && tuple.srcPort + tuple.dstPort === 0;
-  let wanted: Ip | undefined;
+  let wanted: WantedPorts | undefined;
   for (let n = 0; n < Math.min(total, ADDRESSES_MAX); n++) {
     const { ip, target } = addressAt(targets, (home + n) % total);
-    const owned = publicPorts.owned(router, ip);
+    const range = byAddress ? NO_PORTS : (target.ports ?? SNAT_PORTS);
+    const owned = within(publicPorts.owned(router, ip), range);
     walk.tags.push(publicPortsTag(router, ip));
-    if (byAddress) {
-      if (isAddressFree(walk, place, ip, owned)) return { end: { ip, port: 0 }, wanted: ip };
-    } else {
-      const ranges = within(owned, target.ports ?? SNAT_PORTS);
-      const port = ranges.length === 0 ? undefined : freePort(walk, place, ip, ranges);
-      if (port !== undefined) return { end: { ip, port }, wanted: ip };
-    }
-    if (wanted === undefined && !publicPorts.isSpent(router, ip)) {
-      // Nothing is left behind before this host has asked.
-      if (owned.length === 0) return { end: undefined, wanted: ip };
-      wanted = ip;
-    }
+    const of = { router, address: ip, ...range };
+    const port = byAddress ? addressPort(walk, place, ip, owned) : freePort(walk, place, ip, owned);
+    if (port !== undefined) return { end: { ip, port }, wanted: of };
+    if (wanted !== undefined || publicPorts.isSpent(router, ip, range)) continue;
+    // Nothing is left behind before this host has asked.
+    if (owned.length === 0) return { end: undefined, wanted: of };
+    wanted = of;
   }
-  return { end: undefined, wanted: wanted ?? addressAt(targets, home).ip };
+  if (wanted !== undefined) return { end: undefined, wanted };
+  const { ip, target } = addressAt(targets, home);
+  const range = byAddress ? NO_PORTS : (target.ports ?? SNAT_PORTS);
+  return { end: undefined, wanted: { router, address: ip, ...range } };
 }
 
 /** Where a connection is led to. */

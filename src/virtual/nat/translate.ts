@@ -148,8 +148,7 @@ function forwards(at: At, nat: NatView, tuple: Tuple): Translated {
   }
   const { end: to, wanted } = chooseSource(walk, place, nat);
   if (to !== undefined) return put(at, tuple, { end: changes, to }, { zone, changes, from, to });
-  const portless = !hasPorts(tuple.protocol) && !ICMP_PROTOCOLS.includes(tuple.protocol);
-  return { kind: 'want-ports', router, address: wanted, portless };
+  return { kind: 'want-ports', ...wanted };
 }
 
 /** An answer gets back the end that its opening had. */

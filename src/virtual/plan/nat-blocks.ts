@@ -11,6 +11,7 @@ import type { HostId } from '../ids.ts';
 import type { StoredObject } from '../kind.ts';
 import type { ObjectOf } from '../kinds.ts';
 import { NAT_BLOCK_PORTS, natBlockKind } from '../nat-block/nat-block.ts';
+import { within } from '../nat/choose.ts';
 import { isIn, SNAT_PORTS, targetOf } from '../rule/nat.ts';
 import type { Range } from '../rule/values.ts';
 import type { Topology } from '../topology.ts';
@@ -23,20 +24,22 @@ export const NAT_BLOCK_ASK_MAX = 16_384;
 /** No request gets more than this part of what is free, so that others get some too. */
 const FAIR_PART = 1 / 4;
 const UNITS = 65_536 / NAT_BLOCK_PORTS;
-const FIELDS = ['router', 'address', 'ports', 'portless'];
+const FIELDS = ['router', 'address', 'first', 'last', 'ports'];
+const PORT_MAX = 65_535;
 
 interface Asked {
   readonly router: string;
   readonly address: Ip;
   readonly ports: number;
-  readonly portless: boolean;
+  readonly range: Range;
 }
 
 function read({ faults, draft }: Work, body: Body): Asked | undefined {
   const before = faults.count;
   for (const field of Object.keys(body))
     if (!FIELDS.includes(field)) faults.add(400, field, 'is not a field of a request for ports');
-  const { router, address: text, ports = NAT_BLOCK_PORTS, portless = false } = body;
+  const { router, address: text, ports = NAT_BLOCK_PORTS } = body;
+  const { first = SNAT_PORTS.first, last = SNAT_PORTS.last } = body;
   const address = typeof text === 'string' ? parseIp(text) : undefined;
   if (typeof router !== 'string' || draft.get('router', router) === undefined)
     faults.add(400, 'router', 'must be the id of a router');
@@ -48,13 +51,17 @@ function read({ faults, draft }: Work, body: Body): Asked | undefined {
     ports > NAT_BLOCK_ASK_MAX
   )
     faults.add(400, 'ports', `must be a whole number from 1 to ${NAT_BLOCK_ASK_MAX}`);
-  if (typeof portless !== 'boolean') faults.add(400, 'portless', 'must be true or false');
+  for (const [field, port] of Object.entries({ first, last }))
+    if (typeof port !== 'number' || !Number.isInteger(port) || port < 0 || port > PORT_MAX)
+      faults.add(400, field, `must be a whole number from 0 to ${PORT_MAX}`);
+  if (faults.count === before && (first as number) > (last as number))
+    faults.add(400, 'last', 'must not be less than first');
   if (faults.count > before || address === undefined) return undefined;
   return {
     router: router as string,
     address,
     ports: ports as number,
-    portless: portless as boolean,
+    range: { first: first as number, last: last as number },
   };
 }
 
@@ -74,12 +81,14 @@ function rangesOf(draft: Draft, address: Ip): Range[] {
 
 const unitOf = (port: number): number => Math.floor(port / NAT_BLOCK_PORTS);
 
-/** By unit: whether it may be given. */
-function freeUnits(ranges: readonly Range[], taken: readonly NatBlockRow[], portless: boolean) {
+/** Port 0 is no port: it is the address, for protocols that have none. */
+const isAddress = ({ last }: Range): boolean => last === 0;
+
+/** By unit: whether it may be given to who asks for ports of a range. */
+function freeUnits(asked: Range, rules: readonly Range[], taken: readonly NatBlockRow[]) {
   const free = new Uint8Array(UNITS);
-  // A protocol without ports has the number 0.
-  if (portless) free[0] = 1;
-  else for (const { first, last } of ranges) free.fill(1, unitOf(first), unitOf(last) + 1);
+  for (const { first, last } of isAddress(asked) ? [asked] : within(rules, asked))
+    free.fill(1, unitOf(first), unitOf(last) + 1);
   for (const { first, last } of taken) free.fill(0, unitOf(first), unitOf(last) + 1);
   return free;
 }
@@ -123,7 +132,7 @@ export function grantPorts(
   if (caller.role !== 'host') throw new Error('plan: only hosts own public ports');
   const asked = read(work, body);
   if (asked === undefined) return undefined;
-  const { router, ports, portless } = asked;
+  const { router, ports, range } = asked;
   const address = formatIp(asked.address);
   const ranges = rangesOf(draft, asked.address);
   if (!entitled(base, caller.host as HostId).has(objectKey('router', router)))
@@ -132,17 +141,16 @@ export function grantPorts(
     faults.add(409, 'address', `is no target of a rule with action snat: ${address}`);
   if (faults.count > 0) return undefined;
   const taken = takenOf(draft, router, address);
-  const free = freeUnits(ranges, taken, portless);
+  const free = freeUnits(range, ranges, taken);
   const left = free.reduce((sum, unit) => sum + unit, 0);
   const fair = Math.max(1, Math.floor(left * FAIR_PART));
-  const run = runFrom(
-    free,
-    portless ? 0 : startOf(taken),
-    Math.min(Math.ceil(ports / NAT_BLOCK_PORTS), fair),
-  );
+  const most = Math.min(Math.ceil(ports / NAT_BLOCK_PORTS), fair);
+  const run = runFrom(free, startOf(taken), most);
   if (run === undefined) {
-    const what = portless ? 'is used by another host for protocols without ports' : 'has no port';
-    faults.add(409, 'address', portless ? what : `${what} left that nobody owns: ${address}`);
+    const what = isAddress(range)
+      ? 'is used by another host for protocols without ports'
+      : `has no port from ${range.first} to ${range.last} left that nobody owns`;
+    faults.add(409, 'address', `${what}: ${address}`);
     return undefined;
   }
   const fields = {
