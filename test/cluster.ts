@@ -14,6 +14,7 @@ import type { Ip4 } from '#net/ip.ts';
 import type { RowChange } from '#virtual/change.ts';
 import type { HostId, PortId } from '#virtual/ids.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { plan, type Operation } from '#virtual/plan.ts';
 import { Topology } from '#virtual/topology.ts';
 import { Datagrams, type Fate } from './world-records.ts';
 
@@ -143,6 +144,50 @@ export class Cluster {
       else node.held.push(event);
   }
 
+  /** What hosts ask the API for, which are not cut off it: public ports, as it would give them. */
+  #lease(): boolean {
+    const rows: RowChange[] = [];
+    for (const node of this.nodes) {
+      if (node.held !== undefined || this.gone.has(node.id)) continue;
+      const { wants, returns } = node.edge.state().publicPorts;
+      for (const wanted of wants) {
+        const { router, address, first, last, ports } = wanted;
+        const body = { router, address, first, last, ports };
+        const planned = this.#plan(node.id, { op: 'create', kind: 'nat-block', body });
+        if (planned === undefined) this.#tell(node, { type: 'ports-refused', wanted });
+        else this.#commit(planned);
+        rows.push(...(planned ?? []));
+      }
+      for (const block of returns) {
+        const planned = this.#plan(node.id, { op: 'delete', kind: 'nat-block', id: block });
+        if (planned !== undefined) this.#commit(planned);
+        rows.push(...(planned ?? []));
+      }
+    }
+    return rows.length > 0;
+  }
+  #plan(host: HostId, operation: Operation): readonly RowChange[] | undefined {
+    const planned = plan(this.topology, [operation], {
+      caller: { role: 'host', host },
+      newId: () => `0000000b-0000-4000-8000-${String(this.#nextKey++).padStart(12, '0')}`,
+      nextFloodKey: () => this.#nextKey++,
+      nextTunnelKey: () => this.#nextKey++,
+    });
+    return planned.ok ? planned.rows : undefined;
+  }
+  #commit(rows: readonly RowChange[]): void {
+    const revision = this.topology.revision + 1;
+    // The store gives rows its revision.
+    const stored = rows.map((each) =>
+      each.put === undefined ? each : { ...each, put: { ...each.put, revision } },
+    );
+    const change = { revision, rows: stored };
+    this.topology.apply(change);
+    this.#tellAll({ type: 'change', change });
+  }
+  /** Hosts whose agents do not run. */
+  readonly gone = new Set<HostId>();
+
   /** One revision with these rows, everywhere; then whatever agents ask for because of it. */
   change(rows: readonly RowChange[]): void {
     const change = { revision: this.topology.revision + 1, rows };
@@ -213,7 +258,7 @@ export class Cluster {
           this.#tellAll({ type: 'learned', all: false, put, forget: message.forget });
         }
       }
-      if (!busy) return;
+      if (!busy && !this.#lease()) return;
     }
     throw new Error('the cluster does not come to rest: frames circle');
   }

@@ -9,6 +9,7 @@
 import { hashOfConnection, type ConnectionKey } from '#virtual/connection.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Outcome } from '#virtual/outcome.ts';
+import type { Tag } from '#virtual/tags.ts';
 import { LIMITS } from './limits.ts';
 import { type Parked, sourceOf, type SourceOf, Waiting } from './waiting.ts';
 
@@ -50,6 +51,7 @@ export class Asking {
   /** By the hash of the key. */
   readonly #questions = new Map<string, Question>();
   readonly #budgets = new Map<SourceOf, Budget>();
+  readonly #inVain = new Set<Tag>();
   /** Packets about which nobody was asked: for want of budget or room, or of anybody to ask. */
   refused = 0;
 
@@ -113,6 +115,23 @@ export class Asking {
     }
     return this.#waiting.released();
   }
+  /**
+   * A packet to a public end that nobody knows is dropped by a flow: for so long as a tick, since
+   * who opens such a connection later tells only those by whose ports answers are to be expected.
+   * False: there is no room; no flow is to be made.
+   */
+  inVain(tag: Tag): boolean {
+    if (this.#inVain.size >= LIMITS.inVainMax) return false;
+    this.#inVain.add(tag);
+    return true;
+  }
+  /** Of flows that drop such: to be decided anew. */
+  takeInVain(): readonly Tag[] {
+    const tags = [...this.#inVain];
+    this.#inVain.clear();
+    return tags;
+  }
+
   /** Forgets sources whose budgets are full again. */
   tick(): void {
     const { burst, perSecond } = LIMITS.questionBudget;

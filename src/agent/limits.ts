@@ -60,6 +60,8 @@ export const LIMITS = {
   publicPortsLookMs: 500,
   /** Times that one packet's ends are chosen anew because a connection has them. */
   endsChosenMax: 8,
+  /** Flows of one tick that drop what is sent to public ends nobody knows; more are not made. */
+  inVainMax: 4_096,
   /** How often the keys for records are asked for anew; and after another host came or went. */
   recordKeysMs: 3_600_000,
   /** How often the worker ticks: expiry, renewal, retries. */

@@ -32,7 +32,7 @@ import { Buckets } from '#telemetry/buckets.ts';
 import { FIRST_PACKET_SECONDS } from '#telemetry/metrics.ts';
 import type { ErrorBudget } from '#virtual/state/error-budget.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
-import type { Tag } from '#virtual/tags.ts';
+import { connectionTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import { type Asking, missingKey } from './asking.ts';
 import type { Bindings } from './bindings.ts';
@@ -214,6 +214,7 @@ export class PacketPath {
     this.#large.tick();
     this.#reassembly.expire(now);
     this.#asking.tick();
+    this.invalidate(this.#asking.takeInVain());
     const { dropped } = this.#reassembly;
     if (dropped > this.#toldDropped)
       this.#datapath.dropped('reassembly-limit', undefined, dropped - this.#toldDropped);
@@ -461,12 +462,18 @@ export class PacketPath {
     const cause = causeOf(decision);
     const now = this.#datapath.now();
     const flow = { key, fields, tags, cause, now };
-    const ref = outcome.cacheable ? this.flows.add(flow, actions) : undefined;
+    const ref = this.#isKept(outcome) ? this.flows.add(flow, actions) : undefined;
     this.#matched(outcome, packet, ref !== undefined && actions.drop === undefined);
     if (actions.drop !== undefined) return;
     this.#injected += 1;
     if (ref === undefined) this.#execute(packet, decision);
     else this.#datapath.inject(ref, frame, gsoSize);
+  }
+
+  /** Whether a flow is to do what was decided. */
+  #isKept({ cacheable, unreversed, connection }: Outcome): boolean {
+    const key = unreversed && connection?.key;
+    return cacheable && (key === undefined || this.#asking.inVain(connectionTag(key)));
   }
 
   /** Asked of flows that are old enough to expire: what still sends keeps its MAC from ageing. */

@@ -80,6 +80,8 @@ export class PublicPorts implements PublicPortsView {
   /** Blocks that nobody uses, and since when. */
   readonly #idleMs = new Map<string, number>();
   readonly #returning = new Set<string>();
+  /** Until when the API is taken to be away. */
+  #silentUntilMs = 0;
   #lookedMs = -Infinity;
   #news = false;
 
@@ -101,16 +103,19 @@ export class PublicPorts implements PublicPortsView {
     return this.#options.connections.find(zone, tuple) !== undefined;
   }
   isSpent(router: RouterId, ip: Ip, range: Range): boolean {
-    return (this.#spentUntilMs.get(needKey(router, ip, range)) ?? 0) > this.#options.now();
+    const nowMs = this.#options.now();
+    const untilMs = this.#spentUntilMs.get(needKey(router, ip, range)) ?? 0;
+    return Math.max(untilMs, this.#silentUntilMs) > nowMs;
   }
 
   /** The packet waits until there are ports; false: there is no use in that, or no room. */
   wait({ router, address, first, last }: WantedPorts, packet: Parked): boolean {
     const need = { router, ip: address, range: { first, last } };
     const key = needKey(router, address, need.range);
-    if (this.isSpent(router, address, need.range)) return false;
-    this.#want(key, need);
-    if (!this.#waiting.park(key, packet)) return false;
+    const spent = this.isSpent(router, address, need.range);
+    // It is asked for all the same: the API may be back.
+    if (!spent || this.#silentUntilMs > this.#options.now()) this.#want(key, need);
+    if (spent || !this.#waiting.park(key, packet)) return false;
     this.#untilMs.getOrInsert(key, this.#options.now() + LIMITS.publicPortsWaitMs);
     return true;
   }
@@ -130,6 +135,7 @@ export class PublicPorts implements PublicPortsView {
     const ip = parseIp(address);
     if (ip === undefined) return;
     const key = needKey(router, ip, { first, last });
+    this.#silentUntilMs = 0;
     this.#wanted.delete(key);
     this.#spentUntilMs.set(key, this.#options.now() + LIMITS.publicPortsSpentMs);
     this.#release(key);
@@ -143,6 +149,7 @@ export class PublicPorts implements PublicPortsView {
   follow(rows: readonly RowChange[] | 'all', before: ReadonlyMap<string, Address>): void {
     if (rows !== 'all' && !rows.some(({ kind }) => kind === 'nat-block')) return;
     this.#ranges = new Map();
+    this.#silentUntilMs = 0;
     this.#refresh();
     const touched = rows === 'all' ? new Set(this.#own.keys()) : this.#touched(rows, before);
     for (const [key, { router, ip }] of this.#needs) {
@@ -194,8 +201,8 @@ export class PublicPorts implements PublicPortsView {
     const nowMs = this.#options.now();
     for (const [key, untilMs] of this.#untilMs)
       if (nowMs >= untilMs) {
-        // Nobody answers: who comes next need not wait, though it is still asked for.
-        this.#spentUntilMs.set(key, nowMs + LIMITS.publicPortsSpentMs);
+        // Nobody answers: who comes next need not wait, whatever it is that is wanted.
+        this.#silentUntilMs = nowMs + LIMITS.publicPortsSpentMs;
         this.#release(key);
       }
     for (const [key, untilMs] of this.#spentUntilMs)

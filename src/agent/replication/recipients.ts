@@ -69,15 +69,16 @@ export class Recipients {
   }
   /**
    * Whether a host may be told of a connection when it asks: it is concerned, or answers of a
-   * translated one may enter there by another port of the router.
+   * translated one may enter there by another port of the device.
    */
   mayAsk(host: HostId, concern: Concern): boolean {
     return this.#concerned(concern).has(host) || this.#isNear(host, concern);
   }
   #isNear(host: HostId, { returns, translations }: Concern): boolean {
     if (translations.length === 0) return false;
-    const router = this.#topology.routerOfNetworkKey(returns.zone);
-    return router !== undefined && this.#topology.carriers(router).has(host);
+    const { zone } = returns;
+    const device = this.#topology.routerOfNetworkKey(zone) ?? this.#topology.bridgeOfFloodKey(zone);
+    return device !== undefined && this.#topology.carriers(device).has(host);
   }
   #addHost(hosts: Set<HostId>, port: PortId): void {
     const at = this.#topology.location(port)?.host;
