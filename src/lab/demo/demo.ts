@@ -23,6 +23,7 @@ import { restart } from './restart.ts';
 import { routers } from './routers.ts';
 import { throughput } from './throughput.ts';
 import { trace } from './trace.ts';
+import { translation } from './translation.ts';
 
 const LAB = 'demo';
 /** Two workloads of one tenant on different hosts. */
@@ -83,9 +84,11 @@ async function play(report: Report): Promise<void> {
   await routers(act, 'green1', 'green2');
   report.act('8. Answers come back, and nothing else');
   await firewall(act, FROM, TO);
-  report.act('9. Agents may die');
+  report.act('9. Out by one address, and a floating one');
+  await translation(act, 'green1', 'green2');
+  report.act('10. Agents may die');
   await restart(act, FROM, TO);
-  report.act('10. How fast');
+  report.act('11. How fast');
   await throughput(act, FROM, TO);
 }
 
@@ -98,7 +101,7 @@ function describe({ recipe }: Lab, report: Report): void {
 }
 
 async function takeDown(report: Report): Promise<void> {
-  report.act('11. Gone');
+  report.act('12. Gone');
   const namespaces = readJournal(LAB)?.namespaces ?? [];
   await cleanLab(LAB, true);
   const left = remains(LAB, namespaces);
