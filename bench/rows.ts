@@ -7,6 +7,7 @@ import { firewall } from './rows/firewall.ts';
 import { firstPacket } from './rows/first-packet.ts';
 import { guest } from './rows/guest.ts';
 import { memory } from './rows/memory.ts';
+import { nat } from './rows/nat.ts';
 import { packets } from './rows/packets.ts';
 import { setUps } from './rows/set-ups.ts';
 import { simulation } from './rows/simulation.ts';
@@ -19,6 +20,7 @@ export const ROWS: readonly Row[] = [
   latency,
   packets,
   firewall,
+  nat,
   setUps,
   memory,
   simulation,

@@ -12,6 +12,7 @@ import type { Journal } from '#lab/journal.ts';
 import type { Recipe } from '#lab/recipe.ts';
 import { makeEdge } from './sides/edge.ts';
 import { makeFirewall, makeTracked } from './sides/firewall.ts';
+import { makeMasqueraded, makeTranslated } from './sides/nat.ts';
 import { makeBridge, makeKernel } from './sides/kernel.ts';
 import { makeOurs, makePlain } from './sides/ours.ts';
 import { makeOvn } from './sides/ovn.ts';
@@ -22,6 +23,8 @@ import {
   ONE_HOST,
   ONE_HOST_PEER,
   PEER_NETWORK,
+  ROUTED,
+  ROUTED_PEER,
   SET_UPS,
   SET_UPS_PEER,
 } from './sides/recipes.ts';
@@ -39,6 +42,8 @@ const SIDES = {
   firewall: { recipe: FIREWALL, make: makeFirewall },
   tracked: { recipe: ONE_HOST_PEER, make: makeTracked },
   setups: { recipe: SET_UPS, make: makePlain },
+  translated: { recipe: ROUTED, make: makeTranslated },
+  masqueraded: { recipe: ROUTED_PEER, make: makeMasqueraded },
   kernel: { recipe: PEER_NETWORK, make: makeKernel },
   ovs: { recipe: PEER_NETWORK, make: (journal) => makeOvs(journal, false) },
   ovsxdp: { recipe: PEER_NETWORK, make: (journal) => makeOvs(journal, true) },

@@ -74,6 +74,30 @@ workloads:
   c: { host: h1, bridge: la, mac: '${MAC.c}', addresses: [${IP.c}/16] }
 `);
 
+export const ROUTED = parseRecipe(`
+about: Two switches and a router on one host.
+hosts: [h1]
+bridges: { la: { tenant: bench, seeded: true }, lb: { tenant: bench, seeded: true } }
+routers:
+  r:
+    tenant: bench
+    ports:
+      r-a: { bridge: la, networks: [10.1.0.1/16], mac: '${MAC.routerA}' }
+      r-b: { bridge: lb, networks: [10.2.0.1/16], mac: '${MAC.routerB}' }
+workloads:
+  a: { host: h1, bridge: la, mac: '${MAC.a}', addresses: [${IP.a}/16], via: [10.1.0.1] }
+  b: { host: h1, bridge: lb, mac: '${MAC.b}', addresses: [${IP.b}/16], via: [10.2.0.1] }
+`);
+
+export const ROUTED_PEER = parseRecipe(`
+about: The wires of a router on one host.
+hosts: [h1]
+bridges: { la: { tenant: bench }, lb: { tenant: bench } }
+workloads:
+  a: { host: h1, bridge: la, mac: '${MAC.a}', addresses: [${IP.a}/16], via: [10.1.0.1] }
+  b: { host: h1, bridge: lb, mac: '${MAC.b}', addresses: [${IP.b}/16], via: [10.2.0.1] }
+`);
+
 export const ONE_HOST_PEER = parseRecipe(`
 about: The wires of a switch on one host.
 hosts: [h1]

@@ -35,6 +35,11 @@ export const CONNECTION_TIMEOUTS = {
   echo: 60_000,
   /** Whatever else goes over IP: tunnels, mostly. */
   other: 600_000,
+  /**
+   * Where a public port was chosen, so much longer: a packet that another host has seen last is told
+   * of before the port is another connection's, though some words of it are lost.
+   */
+  chosenPort: 15_000,
 } as const;
 export type ConnectionTimeouts = { readonly [T in keyof typeof CONNECTION_TIMEOUTS]: number };
 

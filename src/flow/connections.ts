@@ -67,6 +67,8 @@ export class Connections implements ConnectionsView {
   readonly #shares: ConnectionShares;
   /** How many connections have which public ports. */
   readonly ends = new PublicEnds();
+  /** By slot: whether its public port was chosen here; after a restart: whether it has one. */
+  readonly #chosen: Uint8Array;
   /** By slot and side: the stamp that others know of, in milliseconds. */
   readonly #told: Float64Array;
   /** By slot and side: the flags that end it, as others know of them. */
@@ -99,6 +101,7 @@ export class Connections implements ConnectionsView {
     this.#heads = new Int32Array(2 ** Math.ceil(Math.log2(slots * 2))).fill(NONE);
     this.#next = new Int32Array(slots * 2).fill(NONE);
     this.#shares = new ConnectionShares(slots);
+    this.#chosen = new Uint8Array(slots);
     this.#told = new Float64Array(slots * 2);
     this.#toldEnds = new Uint8Array(slots * 2);
     this.#free = new Int32Array(slots - 1);
@@ -115,6 +118,7 @@ export class Connections implements ConnectionsView {
       if (records.generation(slot) !== 0 && this.#isSound(slot)) {
         this.#used = Math.max(this.#used, slot + 1);
         this.#link(slot);
+        if (records.translations(slot).length > 0) this.#chosen[slot] = 1;
         continue;
       }
       records.setGeneration(slot, 0);
@@ -168,6 +172,7 @@ export class Connections implements ConnectionsView {
     records.put(slot, wanted);
     records.stamp(slot, 0, { seenMs: wanted.createdMs, tcp: 0 });
     const ref = this.#publish(slot);
+    this.#chosen[slot] = translations.length > 0 ? 1 : 0;
     // Whoever is told of the record is told of that.
     this.#told[slot * 2] = wanted.createdMs;
     return { ref, fresh: true, changed: [...changed, returns] };
@@ -200,6 +205,7 @@ export class Connections implements ConnectionsView {
     if (committed === undefined) return undefined;
     if (other && !committed.fresh) this.#begin(committed.ref.slot);
     this.#records.setIncarnation(committed.ref.slot, incarnation);
+    if (committed.fresh) this.#chosen[committed.ref.slot] = 0;
     for (const side of [0, 1] as const) this.touch(committed.ref, side, halves[side]);
     // Who takes a record in may hold flows of both keys that were decided without.
     const changed = committed.fresh ? [...committed.changed, wanted.forward] : committed.changed;
@@ -250,7 +256,8 @@ export class Connections implements ConnectionsView {
   }
   #isOver(slot: number, nowMs: number): boolean {
     const idle = nowMs - Math.max(this.#records.seenMs(slot, 0), this.#records.seenMs(slot, 1));
-    return idle >= this.#timeout(slot);
+    const more = this.#chosen[slot] === 1 ? this.#timeouts.chosenPort : 0;
+    return idle >= this.#timeout(slot) + more;
   }
   #timeout(slot: number): number {
     this.#notice(slot);
