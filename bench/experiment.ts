@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { restarts } from '#lab/experiment/restarts.ts';
 import { connections } from './experiments/connections.ts';
 import { flows } from './experiments/flows.ts';
+import { ports } from './experiments/ports.ts';
 import { storm } from './experiments/storm.ts';
 
 const USAGE = `Usage: ./midonet experiment NAME [options]
@@ -17,6 +18,8 @@ const USAGE = `Usage: ./midonet experiment NAME [options]
   flows   250,000 flows resident: set-up, memory, one edit of 100,000, expiry
   connections  500,000 of them through a stateful filter: set-up, memory, traffic, expiry, and a
             flood of SYNs beside another port  [--count 500000]
+  ports     a million short connections from three hosts through one public address
+            [--count 1000000]
   restarts  agents are killed, upgraded and downgraded under load; packets counted at both ends
             [--kills 100] [--upgrades 10] [--rate 10000] [--pairs 8] [--seed 1]; needs clang-14
 
@@ -56,6 +59,7 @@ if (['help', '-h', '--help'].includes(name)) console.log(USAGE);
 else if (name === 'storm' || name === 'masks') await attack(name, args);
 else if (name === 'flows') flows();
 else if (name === 'connections') connections(args);
+else if (name === 'ports') await ports(args);
 else if (name === 'restarts') process.exitCode = (await restarts(args)) ? 0 : 1;
 else {
   console.error(USAGE);

@@ -55,7 +55,7 @@ const sizeOfAll = (ranges: readonly Range[]): number =>
 export interface PublicPortsOptions {
   readonly host: HostId;
   readonly topology: Topology;
-  readonly connections: Pick<Connections, 'find' | 'ends'>;
+  readonly connections: Pick<Connections, 'find' | 'isLeft' | 'ends'>;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** A number nobody outside can know. */
@@ -99,8 +99,10 @@ export class PublicPorts implements PublicPortsView {
       this.#blocks(router, ip).filter(({ id }) => !this.#returning.has(id)),
     );
   }
-  isTaken(zone: Zone, tuple: Tuple): boolean {
-    return this.#options.connections.find(zone, tuple) !== undefined;
+  isTaken(zone: Zone, tuple: Tuple, closed: boolean): boolean {
+    const { connections, now } = this.#options;
+    const found = connections.find(zone, tuple);
+    return found !== undefined && !(closed && connections.isLeft(found.ref, now()));
   }
   isSpent(router: RouterId, ip: Ip, range: Range): boolean {
     const nowMs = this.#options.now();

@@ -18,12 +18,12 @@ import type {
 } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { NONE } from './column.ts';
+import { ConnectionIndex } from './connection-index.ts';
 import type { Committed, ConnectionCounters, Swept } from './connection-answers.ts';
 import { TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
 import {
   ConnectionRecords,
   idWords,
-  KEY_WORDS,
   type ConnectionRecord,
   type NewRecord,
   type Side,
@@ -53,17 +53,15 @@ export interface ConnectionsOptions {
   readonly timeouts?: ConnectionTimeouts;
 }
 
+const SIDES = [0, 1] as const;
 const ENDS = TCP_FLAG.FIN | TCP_FLAG.RST;
 
 export class Connections implements ConnectionsView {
   /** The first is never a record: no flow names it. */
   readonly slots: number;
   readonly #records: ConnectionRecords;
-  readonly #seed: number;
+  readonly #index: ConnectionIndex;
   readonly #timeouts: ConnectionTimeouts;
-  readonly #heads: Int32Array;
-  /** By slot and side: the next in its bucket. */
-  readonly #next: Int32Array;
   readonly #shares: ConnectionShares;
   /** How many connections have which public ports. */
   readonly ends = new PublicEnds();
@@ -96,10 +94,8 @@ export class Connections implements ConnectionsView {
     const { slots } = memory;
     this.slots = slots;
     this.#records = new ConnectionRecords(memory);
-    this.#seed = seed | 1;
+    this.#index = new ConnectionIndex(this.#records, seed);
     this.#timeouts = timeouts;
-    this.#heads = new Int32Array(2 ** Math.ceil(Math.log2(slots * 2))).fill(NONE);
-    this.#next = new Int32Array(slots * 2).fill(NONE);
     this.#shares = new ConnectionShares(slots);
     this.#chosen = new Uint8Array(slots);
     this.#told = new Float64Array(slots * 2);
@@ -128,7 +124,7 @@ export class Connections implements ConnectionsView {
   /** Whether both keys are as they are written, and nobody has them yet. */
   #isSound(slot: number): boolean {
     const records = this.#records;
-    for (const side of [0, 1] as const) {
+    for (const side of SIDES) {
       const { zone, tuple } = records.keyOf(slot, side);
       records.encode(zone, tuple);
       if (!records.has(slot, side) || this.#search() !== NONE) return false;
@@ -181,9 +177,9 @@ export class Connections implements ConnectionsView {
    * Whether answers to a connection would be taken for those of another one: the ends that were
    * chosen for it are in use with the same peer.
    */
-  isTaken({ forward, returns }: NewRecord): boolean {
+  isTaken({ forward, returns, createdMs }: NewRecord): boolean {
     const other = this.find(returns.zone, returns.tuple);
-    if (other === undefined) return false;
+    if (other === undefined || this.isLeft(other.ref, createdMs)) return false;
     return this.find(forward.zone, forward.tuple)?.ref.slot !== other.ref.slot;
   }
 
@@ -201,15 +197,30 @@ export class Connections implements ConnectionsView {
     const other =
       known?.direction === 'forward' && this.#records.incarnation(known.ref.slot) !== incarnation;
     if (other && !owner) return { ref: known.ref, fresh: false, changed: [] };
+    const heir = this.#heirOf(wanted, halves);
+    if (heir !== undefined) return { ref: heir, fresh: false, changed: [] };
     const committed = this.commit(wanted);
     if (committed === undefined) return undefined;
     if (other && !committed.fresh) this.#begin(committed.ref.slot);
     this.#records.setIncarnation(committed.ref.slot, incarnation);
     if (committed.fresh) this.#chosen[committed.ref.slot] = 0;
-    for (const side of [0, 1] as const) this.touch(committed.ref, side, halves[side]);
+    for (const side of SIDES) this.touch(committed.ref, side, halves[side]);
     // Who takes a record in may hold flows of both keys that were decided without.
     const changed = committed.fresh ? [...committed.changed, wanted.forward] : committed.changed;
     return { ...committed, changed };
+  }
+
+  /** Who was given the public port of a closed connection since: words of that one are too late. */
+  #heirOf(wanted: NewRecord, [forward, back]: ConnectionRecord['halves']) {
+    const { returns } = wanted;
+    if (phaseOf(returns.tuple.protocol, forward, back) !== 'closed') return undefined;
+    const { ref } = this.find(returns.zone, returns.tuple) ?? {};
+    if (ref === undefined || !this.isTaken({ ...wanted, createdMs: 0 })) return undefined;
+    return this.#phase(ref.slot) === 'closed' ? undefined : ref;
+  }
+  /** Whether both ends have closed it so long ago that its public port may be another one's. */
+  isLeft({ slot }: ConnectionRef, nowMs: number): boolean {
+    return this.#phase(slot) === 'closed' && this.#idleMs(slot, nowMs) >= this.#timeouts.leftPort;
   }
 
   /** What another host saw of one direction. It need not be told of that. */
@@ -255,9 +266,11 @@ export class Connections implements ConnectionsView {
     return { ended, refs, told };
   }
   #isOver(slot: number, nowMs: number): boolean {
-    const idle = nowMs - Math.max(this.#records.seenMs(slot, 0), this.#records.seenMs(slot, 1));
     const more = this.#chosen[slot] === 1 ? this.#timeouts.chosenPort : 0;
-    return idle >= this.#timeout(slot) + more;
+    return this.#idleMs(slot, nowMs) >= this.#timeout(slot) + more;
+  }
+  #idleMs(slot: number, nowMs: number): number {
+    return nowMs - Math.max(this.#records.seenMs(slot, 0), this.#records.seenMs(slot, 1));
   }
   #timeout(slot: number): number {
     this.#notice(slot);
@@ -267,7 +280,7 @@ export class Connections implements ConnectionsView {
   /** Whether a half that this host stamps has gone so far that others would let it end. */
   #hasNews(slot: number): boolean {
     const life = this.#timeout(slot) * TELL_PART;
-    for (const side of [0, 1] as const) {
+    for (const side of SIDES) {
       const at = slot * 2 + side;
       const [seenMs, toldMs] = [this.#records.seenMs(slot, side), this.#told[at]!];
       // The first packet of a direction is news whatever the clock says: it changes the phase.
@@ -278,7 +291,7 @@ export class Connections implements ConnectionsView {
   }
   /** Others know of the halves as they are. */
   told({ slot }: ConnectionRef): void {
-    for (const side of [0, 1] as const) {
+    for (const side of SIDES) {
       this.#told[slot * 2 + side] = this.#records.seenMs(slot, side);
       this.#toldEnds[slot * 2 + side] = this.#records.tcp(slot, side) & ENDS;
     }
@@ -333,19 +346,15 @@ export class Connections implements ConnectionsView {
   }
   /** Ends what entered or answered in zones that are not any more. Costs a look at each record. */
   keepZones(isZone: (zone: Zone) => boolean): ConnectionKey[] {
-    const gone: ConnectionRef[] = [];
-    for (const ref of this.refs())
-      if (!([0, 1] as const).every((side) => isZone(this.#records.zone(ref.slot, side))))
-        gone.push(ref);
-    return this.remove(gone);
+    const isHere = (slot: number) => (side: Side) => isZone(this.#records.zone(slot, side));
+    return this.#keep((slot) => SIDES.every(isHere(slot)));
   }
-
-  /** Ends what has been given ends that are no more to be had. Costs a look at each record. */
+  /** Ends what has ends that are no more to be had. Costs a look at each record. */
   keepTranslations(isKept: (translation: Translation) => boolean): ConnectionKey[] {
-    const gone: ConnectionRef[] = [];
-    for (const ref of this.refs())
-      if (!this.#records.translations(ref.slot).every(isKept)) gone.push(ref);
-    return this.remove(gone);
+    return this.#keep((slot) => this.#records.translations(slot).every(isKept));
+  }
+  #keep(isKept: (slot: number) => boolean): ConnectionKey[] {
+    return this.remove([...this.refs()].filter(({ slot }) => !isKept(slot)));
   }
 
   counters(): ConnectionCounters {
@@ -430,12 +439,7 @@ export class Connections implements ConnectionsView {
     return { slot, generation };
   }
   #link(slot: number): void {
-    for (const side of [0, 1] as const) {
-      this.#records.load(slot, side);
-      const bucket = this.#bucket();
-      this.#next[slot * 2 + side] = this.#heads[bucket]!;
-      this.#heads[bucket] = slot * 2 + side;
-    }
+    this.#index.add(slot);
     this.#shares.add(slot, this.#records.inPort(slot) ?? '', isHalfOpen(this.#phase(slot)));
     this.ends.count(this.#records.translations(slot), 1);
   }
@@ -444,45 +448,15 @@ export class Connections implements ConnectionsView {
     const records = this.#records;
     const keys = [records.keyOf(slot, 0), records.keyOf(slot, 1)] as [ConnectionKey, ConnectionKey];
     records.setGeneration(slot, 0);
-    for (const side of [0, 1] as const) {
-      records.load(slot, side);
-      this.#unlink(this.#bucket(), slot * 2 + side);
-    }
+    this.#index.remove(slot);
     this.#shares.remove(slot);
     this.ends.count(records.translations(slot), -1);
     this.#free[this.#freeCount++] = slot;
     return keys;
   }
-  #unlink(bucket: number, entry: number): void {
-    let at = this.#heads[bucket]!;
-    if (at === entry) {
-      this.#heads[bucket] = this.#next[entry]!;
-      return;
-    }
-    while (at !== NONE) {
-      const next = this.#next[at]!;
-      if (next === entry) {
-        this.#next[at] = this.#next[entry]!;
-        return;
-      }
-      at = next;
-    }
-  }
   /** The entry (slot and side) of the key that was encoded; NONE: there is none. */
   #search(): number {
-    for (let at = this.#heads[this.#bucket()]!; at !== NONE; at = this.#next[at]!)
-      if (this.#records.has(at >> 1, (at & 1) as Side)) return at;
-    return NONE;
-  }
-  #bucket(): number {
-    const { key } = this.#records;
-    let h = this.#seed;
-    for (let i = 0; i < KEY_WORDS; i++) {
-      h = Math.imul(h ^ key[i]!, 0x9e3779b1);
-      h ^= h >>> 15;
-    }
-    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-    return ((h ^ (h >>> 16)) >>> 0) & (this.#heads.length - 1);
+    return this.#index.search();
   }
   #ref(slot: number): ConnectionRef {
     return { slot, generation: this.#records.generation(slot) };

@@ -209,9 +209,10 @@ export interface PublicPortsView {
    */
   owned(router: RouterId, address: Ip): readonly Range[];
   /**
-   * Whether a connection is known here that has this key. No tag says so: what is chosen is kept.
+   * Whether a connection is known here that has this key; with `closed`, not counting those that both
+   * ends closed a while ago. No tag says so: what is chosen is kept.
    */
-  isTaken(zone: Zone, tuple: Tuple): boolean;
+  isTaken(zone: Zone, tuple: Tuple, closed: boolean): boolean;
   /** No more are to be had for now, of those in a range. */
   isSpent(router: RouterId, address: Ip, range: Range): boolean;
   /** Not to be guessed outside (RFC 6056): where a connection begins to look. */

@@ -85,11 +85,13 @@ function freePort(walk: Walk, place: Place, ip: Ip, ranges: readonly Range[]): n
   if (size === 0) return undefined;
   const zones = zonesOf(walk, zone);
   const from = hashOfKey({ zone, tuple }, publicPorts.seed) + publicPorts.attempt * LOOKS_MAX;
-  for (let n = 0; n < Math.min(LOOKS_MAX, size); n++) {
-    const port = portAt(ranges, (from + n) % size);
-    const back = reversed({ ...tuple, src: ip, srcPort: port });
-    if (!zones.some((each) => publicPorts.isTaken(each, back))) return port;
-  }
+  // What nobody has goes before what closed connections leave behind (RFC 6191).
+  for (const closed of [false, true])
+    for (let n = 0; n < Math.min(LOOKS_MAX, size); n++) {
+      const port = portAt(ranges, (from + n) % size);
+      const back = reversed({ ...tuple, src: ip, srcPort: port });
+      if (!zones.some((each) => publicPorts.isTaken(each, back, closed))) return port;
+    }
   return undefined;
 }
 
@@ -97,7 +99,7 @@ function freePort(walk: Walk, place: Place, ip: Ip, ranges: readonly Range[]): n
 function addressPort(walk: Walk, { zone, tuple }: Place, ip: Ip, owned: readonly Range[]) {
   const back = reversed({ ...tuple, src: ip });
   const { publicPorts } = walk.state;
-  const taken = zonesOf(walk, zone).some((each) => publicPorts.isTaken(each, back));
+  const taken = zonesOf(walk, zone).some((each) => publicPorts.isTaken(each, back, false));
   return owned.length === 0 || taken ? undefined : 0;
 }
 
