@@ -1,11 +1,12 @@
 /**
  * Laws of address translation over several hosts, whose agents tell each other over a network that
- * loses, doubles, delays and re-orders, restart, are cut off, are removed for good, and live through
- * jumps of time.
+ * loses, doubles, delays and re-orders, restart, are cut off, are removed for good, and live
+ * through jumps of time.
  *
- * 11 *one to one*: while a connection is alive, nobody else has its public end with its peer, and it
- * keeps that; whichever hosts choose. 12 *back to its origin*: what is sent to a public end reaches
- * the workload whose connection has it, or nobody. `nat.play.ts` says what is promised, and when.
+ * 11 *one to one*: while a connection is alive, nobody else has its public end with its peer, and
+ * it keeps that; whichever hosts choose. 12 *back to its origin*: what is sent to a public end
+ * reaches the workload whose connection has it, or nobody. `nat.play.ts` says what is promised, and
+ * when.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,7 +1,7 @@
 /**
  * One run of the laws of address translation: three workloads on three hosts behind one router, one
- * public address with few ports, and peers behind two doors on two other hosts; against a model that
- * knows which connection was last seen to have which public port.
+ * public address with few ports, and peers behind two doors on two other hosts; against a model
+ * that knows which connection was last seen to have which public port.
  *
  * What is promised. A connection keeps its public port while anything of it was seen lately. No two
  * connections have one public port with one peer at a time, whatever hosts have heard, forgotten or

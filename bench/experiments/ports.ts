@@ -16,6 +16,8 @@ const SCRIPT = join(import.meta.dirname, '..', 'tools', 'tokens.script.ts');
 const COUNT = { most: 10_000_000, least: 300, usual: 1_000_000 } as const;
 const SERVER = { name: 's', ip: '10.2.0.10', first: 9_000, ports: 16 } as const;
 const PUBLIC = '10.2.0.1';
+/** Of which nobody owns anything yet. */
+const SECOND = '10.2.0.2';
 const VMS = ['v1', 'v2', 'v3'] as const;
 const HOSTS = ['h1', 'h2', 'h3'] as const;
 const FEW = '2048-2111';
@@ -33,7 +35,7 @@ routers:
     tenant: bench
     ports:
       r-in: { bridge: inside, networks: [10.1.0.1/16], mac: '02:00:00:be:ff:01' }
-      r-out: { bridge: outside, networks: [${PUBLIC}/16], mac: '02:00:00:be:ff:02' }
+      r-out: { bridge: outside, networks: [${PUBLIC}/16, ${SECOND}/32], mac: '02:00:00:be:ff:02' }
 workloads:
 ${VMS.map(
   (name, i) =>
@@ -59,7 +61,7 @@ async function translate({ client }: Lab): Promise<string> {
   };
   const inboundFilter = await chain('back', {
     action: 'reverse-snat',
-    destination: `${PUBLIC}/32`,
+    destination: '10.2.0.0/30',
   });
   const outboundFilter = await chain('out', {
     ...{ action: 'snat', outPorts: ['r-out'], targets: [PUBLIC] },
@@ -117,7 +119,7 @@ async function many(lab: Lab, total: number): Promise<void> {
 
 /** One host holds what there is; the next connections are refused, and nothing else. */
 async function few(lab: Lab): Promise<void> {
-  const { revision } = await lab.client.update('rule', 'out', { targets: [`${PUBLIC}:${FEW}`] });
+  const { revision } = await lab.client.update('rule', 'out', { targets: [`${SECOND}:${FEW}`] });
   await lab.client.wait(revision, ENFORCE_MS);
   const before = await drops(lab, 'nat-exhausted');
   const words = ['hold', SERVER.ip, `${SERVER.first}`, `${HELD}`];

@@ -1,6 +1,6 @@
 /**
- * Address translation between two workloads of one host: what leaves under the router's address, and
- * what is led on to another one, beside nftables on a Linux router.
+ * Address translation between two workloads of one host: what leaves under the router's address,
+ * and what is led on to another one, beside nftables on a Linux router.
  */
 import type { Line } from '../line.ts';
 import { inTurn, type Bench, type Measured, type Row } from '../row.ts';

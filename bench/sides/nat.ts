@@ -1,6 +1,7 @@
 /**
- * The same translation twice: rules of a router of ours, and nftables on a Linux router. What leaves
- * gets the router's own address (masquerade), and one address that nobody has leads to `b` (DNAT).
+ * The same translation twice: rules of a router of ours, and nftables on a Linux router. What
+ * leaves gets the router's own address (masquerade), and one address that nobody has leads to `b`
+ * (DNAT).
  */
 import type { Journal } from '#lab/journal.ts';
 import { makeLab, namespaceOf, openLab, type Lab } from '#lab/lab.ts';

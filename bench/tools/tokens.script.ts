@@ -1,8 +1,8 @@
 /**
  * TCP connections that each carry a token of their own, to see that every answer is for who asked:
- * `serve PORT PORTS`; `ask ADDRESS PORT PORTS TOTAL PUBLIC`, which opens TOTAL of them, one after the
- * other by a few clients at once; `hold ADDRESS PORT TOTAL`, which keeps all that it gets. Both print
- * what came of it as JSON. Run inside the parts of a lab.
+ * `serve PORT PORTS`; `ask ADDRESS PORT PORTS TOTAL PUBLIC`, which opens TOTAL of them, one after
+ * the other by a few clients at once; `hold ADDRESS PORT TOTAL`, which keeps all that it gets. Both
+ * print what came of it as JSON. Run inside the parts of a lab.
  */
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type Socket } from 'node:net';

@@ -132,8 +132,8 @@ export class Decider {
 
   /**
    * The host that would have let the connection out, were this an answer: where such a packet would
-   * leave; where it is sent to a public end, who owns that. Undefined: it would not pass as an answer
-   * either, or it would leave here.
+   * leave; where it is sent to a public end, who owns that. Undefined: it would not pass as an
+   * answer either, or it would leave here.
    */
   ownerOf(packet: Packet, end?: PublicEnd): HostId | undefined {
     if (end !== undefined) return this.#ownerOfEnd(end);

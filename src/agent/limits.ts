@@ -48,8 +48,8 @@ export const LIMITS = {
   /**
    * Public ports: how many a host asks for first; at once, at most; so long a packet waits for
    * them; so long nothing is asked again of an address that has none left, or of which nobody
-   * answers; from what part in use on more are asked for; so long a block is idle before it is given
-   * back; how often that is looked at.
+   * answers; from what part in use on more are asked for; so long a block is idle before it is
+   * given back; how often that is looked at.
    */
   publicPortsFirst: 256,
   publicPortsAskMax: 8_192,

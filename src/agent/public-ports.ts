@@ -2,10 +2,10 @@
  * The public ports that this host owns, and packets that wait for some: which it may choose from,
  * when it wants more, and which it gives back.
  *
- * Invariants: only ports that the topology says are this host's are chosen; what is to be given back
- * is chosen no more, before anybody is told, and no connection known here has it; a packet waits no
- * longer than LIMITS.publicPortsWaitMs, and not at all while there is nothing to be had; of every
- * address one block is kept, so that a host which is cut off can go on.
+ * Invariants: only ports that the topology says are this host's are chosen; what is to be given
+ * back is chosen no more, before anybody is told, and no connection known here has it; a packet
+ * waits no longer than LIMITS.publicPortsWaitMs, and not at all while there is nothing to be had;
+ * of every address one block is kept, so that a host which is cut off can go on.
  */
 import type { PortsWanted } from '#client/types.ts';
 import type { Connections } from '#flow/connections.ts';

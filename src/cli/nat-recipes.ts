@@ -1,7 +1,7 @@
 /**
  * What clouds ask of a tenant's router, as ordinary rules: one public address for all that leaves,
- * floating addresses, and ways back for who is reached through its own router. What is built here is
- * listed, changed and deleted like every rule.
+ * floating addresses, and ways back for who is reached through its own router. What is built here
+ * is listed, changed and deleted like every rule.
  *
  * Two chains: one asked when packets enter the router, one when they leave it. Every rule goes on
  * with `return`, so that the chains can be jumped to from a firewall of the router. Places in them:

@@ -1,8 +1,8 @@
 /**
  * The index of records by either of their keys: a hash table in flat arrays.
  *
- * Invariant: both keys of a record come and go together. The hash has a number nobody outside knows,
- * so packets cannot be made to collide in it.
+ * Invariant: both keys of a record come and go together. The hash has a number nobody outside
+ * knows, so packets cannot be made to collide in it.
  */
 import { NONE } from './column.ts';
 import { KEY_WORDS, type ConnectionRecords, type Side } from './connection-records.ts';

@@ -16,8 +16,8 @@ import type { FieldRow } from './layout.ts';
  * nanoseconds, the same clock. Zones: where forward packets, and answers, enter. Addresses and
  * ports: as in a flow's key. `in_port`, `out_port`: ids of the ports where it entered and left, as
  * 16 bytes; 0 where it is not one. `translations`: how many of the places at the end are in use, in
- * the order of the forward way; a place of `nat_*` says which router, whether its destination (1) or
- * its source (0) changes, and the end before and behind it.
+ * the order of the forward way; a place of `nat_*` says which router, whether its destination (1)
+ * or its source (0) changes, and the end before and behind it.
  */
 export const CONNECTION = [
   { name: 'generation', type: 'u32' },

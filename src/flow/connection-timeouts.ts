@@ -37,13 +37,13 @@ export const CONNECTION_TIMEOUTS = {
   other: 600_000,
   /**
    * So long after both ends have closed a connection its public port may be another one's with the
-   * same peer, if there is no port that nobody has: less than the 2 min of RFC 7857 §2.2, since a SYN
-   * with a later number or time opens anew what the peer still remembers (RFC 6191).
+   * same peer, if there is no port that nobody has: less than the 2 min of RFC 7857 §2.2, since a
+   * SYN with a later number or time opens anew what the peer still remembers (RFC 6191).
    */
   leftPort: 5_000,
   /**
-   * Where a public port was chosen, so much longer: a packet that another host has seen last is told
-   * of before the port is another connection's, though some words of it are lost.
+   * Where a public port was chosen, so much longer: a packet that another host has seen last is
+   * told of before the port is another connection's, though some words of it are lost.
    */
   chosenPort: 15_000,
 } as const;

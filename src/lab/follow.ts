@@ -1,8 +1,8 @@
 /**
  * Finds a frame again behind bridges and routers. These rewrite MAC addresses, VLAN tags and TTLs
- * and cut packets; what stays are IP addresses, protocol and ports. Rules that translate change these
- * too: then it is known by what it carries, an ICMP error by the packet that it quotes. What is no IP
- * packet stays as it is, but for its tag.
+ * and cut packets; what stays are IP addresses, protocol and ports. Rules that translate change
+ * these too: then it is known by what it carries, an ICMP error by the packet that it quotes. What
+ * is no IP packet stays as it is, but for its tag.
  */
 import { decodeFrame, fragmentKind, type Frame, type Transport } from '#net/frame.ts';
 import { isIcmpError } from '#net/quoted.ts';

@@ -105,7 +105,7 @@ export interface Send {
   readonly port: PortId;
   readonly frame: Uint8Array;
   readonly cut?: number;
-  /** What was done, before it came there, to the packet that it answers: to be undone on the way. */
+  /** What was done to the packet that it answers before it came there: undone on the way. */
   readonly about?: readonly Translation[];
 }
 

@@ -209,8 +209,8 @@ export interface PublicPortsView {
    */
   owned(router: RouterId, address: Ip): readonly Range[];
   /**
-   * Whether a connection is known here that has this key; with `closed`, not counting those that both
-   * ends closed a while ago. No tag says so: what is chosen is kept.
+   * Whether a connection is known here that has this key; with `closed`, not counting those that
+   * both ends closed a while ago. No tag says so: what is chosen is kept.
    */
   isTaken(zone: Zone, tuple: Tuple, closed: boolean): boolean;
   /** No more are to be had for now, of those in a range. */

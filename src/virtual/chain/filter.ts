@@ -93,9 +93,9 @@ function specialIn(walk: Walk, { rules: { traits } }: Place): Special | undefine
 }
 
 /**
- * The same where rules translate, and the packet is a fragment or an ICMP error: rule by rule, since
- * these rules are asked about another packet than the others. `collect`: such a rule wants to know
- * what only the whole datagram says.
+ * The same where rules translate, and the packet is a fragment or an ICMP error: rule by rule,
+ * since these rules are asked about another packet than the others. `collect`: such a rule wants to
+ * know what only the whole datagram says.
  */
 function nextSpecial(
   walk: Walk,

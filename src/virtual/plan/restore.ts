@@ -125,7 +125,8 @@ function endReferences({ draft, faults }: Work, restores: readonly Restore[]): v
     if (object === undefined) {
       for (const path of referencesTo(kind))
         for (const holder of draft.referrers(path.holder, path.path, id)) {
-          // What a host owns goes with what it is of; a link has ended at its other end too (`joinLinks`).
+          // What a host owns goes with what it is of; a link has ended at its other end too
+          // (`joinLinks`).
           if (kindOf(path.holder).writer === 'host') draft.remove(path.holder, holder, i);
           else if (path.path !== 'peer')
             faults.add(409, '', stillNamed(draft, { ...path, id: holder }));
