@@ -114,6 +114,24 @@ test('a floating address: one to one, both ways, without a record, for every pro
   assert.match(out.text, /192\.0\.2\.50 > 198\.51\.100\.7/);
 });
 
+test('a connection through a floating address is one, for filters on either side of it', () => {
+  const net = tenant(
+    [{ action: 'dnat', static: true, destination: '192.0.2.50/32', targets: ['10.0.0.1'] }],
+    [{ action: 'snat', static: true, source: '10.0.0.1/32', targets: ['192.0.2.50'] }],
+  );
+  net.chain('in-vm1', { action: 'accept', connection: ['new'], destinationPorts: '22' });
+  net.filter('port', 'vm1', 'outboundFilter', 'in-vm1');
+  const first = pass(net, 'up', `${OUT} tcp 198.51.100.7:999 > 192.0.2.50:22 syn`);
+  const key = first.outcome.connection?.key;
+  assert.equal(key && formatTuple(key.tuple), 'tcp 198.51.100.7:999 > 192.0.2.50:22');
+  assert.equal(first.outcome.connection?.state, 'new');
+  net.chain('from-vm1', { action: 'accept', connection: ['established'] }, { action: 'drop' });
+  net.filter('port', 'vm1', 'inboundFilter', 'from-vm1');
+  const back = pass(net, 'vm1', 'tcp 10.0.0.1:22 > 198.51.100.7:999 syn ack');
+  assert.equal(back.text, 'tcp 192.0.2.50:22 > 198.51.100.7:999');
+  assert.equal(pass(net, 'vm1', 'tcp 10.0.0.1:22 > 198.51.100.8:999 syn').text, 'filter-drop');
+});
+
 test('a prefix is translated to another, bit for bit', () => {
   const rule = {
     action: 'snat',
