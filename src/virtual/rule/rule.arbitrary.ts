@@ -59,9 +59,12 @@ const VALUES: { readonly [F in ConditionField]: fc.Arbitrary<unknown> } = {
   destinationRewritten: fc.boolean(),
 };
 
+/** The others follow from these: whatever is drawn after them would be another. */
+const DRAWN = CONDITION_FIELDS.filter((field) => field !== 'destinationRewritten');
+
 /** A condition of few fields, some inverted. */
 export const conditions: fc.Arbitrary<Readonly<Record<string, unknown>>> = fc
-  .uniqueArray(one(CONDITION_FIELDS), { maxLength: 3 })
+  .uniqueArray(one(DRAWN), { maxLength: 3 })
   .chain((fields) =>
     fc.tuple(
       fc.record(Object.fromEntries(fields.map((field) => [field, VALUES[field]])), {
@@ -74,6 +77,7 @@ export const conditions: fc.Arbitrary<Readonly<Record<string, unknown>>> = fc
   )
   .map(([fields, not, invert, fragments]) => ({
     ...fields,
+    ...(fields['dscp'] === 46 && { destinationRewritten: not.length === 0 }),
     ...(not.length > 0 && { not }),
     ...(fragments !== undefined && { fragments }),
     invert,
