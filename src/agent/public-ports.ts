@@ -31,6 +31,8 @@ export interface PortsUse {
   /** Connections that have one of them; more than `owned` where several peers share ports. */
   readonly used: number;
   readonly spent: boolean;
+  /** Connections were refused lately, for want of a port. */
+  readonly short: boolean;
 }
 
 interface Address {
@@ -44,6 +46,11 @@ interface Need extends Address {
 interface Demand extends Need {
   readonly ports: number;
 }
+
+/** So long a shortage is told of after a connection was refused. */
+const SHORT_MS = 60_000;
+/** Addresses that are told of so. */
+const REFUSED_MAX = 1_024;
 
 const keyOf = (router: string, ip: Ip): string => `${router}/${formatIp(ip)}`;
 const needKey = (router: string, ip: Ip, { first, last }: Range): string =>
@@ -80,6 +87,8 @@ export class PublicPorts implements PublicPortsView {
   /** Blocks that nobody uses, and since when. */
   readonly #idleMs = new Map<string, number>();
   readonly #returning = new Set<string>();
+  /** Of which addresses connections were refused lately, and when last. */
+  readonly #refused = new Map<string, Address & { readonly atMs: number }>();
   /** Until when the API is taken to be away. */
   #silentUntilMs = 0;
   #lookedMs = -Infinity;
@@ -117,9 +126,15 @@ export class PublicPorts implements PublicPortsView {
     const spent = this.isSpent(router, address, need.range);
     // It is asked for all the same: the API may be back.
     if (!spent || this.#silentUntilMs > this.#options.now()) this.#want(key, need);
+    if (spent) this.#refuse({ router, ip: address });
     if (spent || !this.#waiting.park(key, packet)) return false;
     this.#untilMs.getOrInsert(key, this.#options.now() + LIMITS.publicPortsWaitMs);
     return true;
+  }
+  #refuse(address: Address): void {
+    const key = keyOf(address.router, address.ip);
+    if (this.#refused.size < REFUSED_MAX || this.#refused.has(key))
+      this.#refused.set(key, { ...address, atMs: this.#options.now() });
   }
   /** As many more as there are: so what a host has fits what it needs. */
   #want(key: string, need: Need): void {
@@ -209,6 +224,8 @@ export class PublicPorts implements PublicPortsView {
       }
     for (const [key, untilMs] of this.#spentUntilMs)
       if (nowMs >= untilMs) this.#spentUntilMs.delete(key);
+    for (const [key, { atMs }] of this.#refused)
+      if (nowMs - atMs >= SHORT_MS) this.#refused.delete(key);
     if (nowMs - this.#lookedMs < LIMITS.publicPortsLookMs) return;
     this.#lookedMs = nowMs;
     for (const address of this.#own.values()) this.#look(address, nowMs);
@@ -284,7 +301,8 @@ export class PublicPorts implements PublicPortsView {
   }
   uses(): PortsUse[] {
     const { ends } = this.#options.connections;
-    return Array.from(this.#own.values(), ({ router, ip }) => {
+    const all = new Map<string, Address>([...this.#refused, ...this.#own]);
+    return Array.from(all.values(), ({ router, ip }) => {
       const zone = this.#zone(router);
       const blocks = this.#blocks(router, ip);
       const used = (block: Range): number => (zone === undefined ? 0 : ends.in(zone, ip, block));
@@ -293,11 +311,12 @@ export class PublicPorts implements PublicPortsView {
         address: formatIp(ip),
         owned: sizeOfAll(blocks),
         used: blocks.reduce((sum, block) => sum + used(block), 0),
-        spent: this.#isShort(router, ip),
+        spent: this.#isSpent(router, ip),
+        short: this.#refused.has(keyOf(router, ip)),
       };
     });
   }
-  #isShort(router: RouterId, ip: Ip): boolean {
+  #isSpent(router: RouterId, ip: Ip): boolean {
     return [...this.#needs.values()].some(
       (need) => need.router === router && need.ip === ip && this.isSpent(router, ip, need.range),
     );

@@ -49,11 +49,11 @@ export function usageOf(used: Used): Limit[] {
 
 /** Of the address that has least left; nothing while there is none. */
 function publicPortsOf(publicPorts: PublicPorts): Limit[] {
-  const all = publicPorts.uses().map(({ owned, used, spent }) => {
+  const all = publicPorts.uses().map(({ owned, used, short }) => {
     // More connections than ports is no shortage: they are with different peers.
     return {
       owned: Math.max(owned, 1),
-      used: spent ? Math.max(owned, 1) : Math.min(used, owned - 1),
+      used: short ? Math.max(owned, 1) : Math.min(used, owned - 1),
     };
   });
   const [least] = all.sort((a, b) => b.used / b.owned - a.used / a.owned);

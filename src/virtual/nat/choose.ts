@@ -127,10 +127,11 @@ export function chooseSource(walk: Walk, place: Place, { targets, portless }: Na
     const { ip, target } = addressAt(targets, (home + n) % total);
     const range = byAddress ? NO_PORTS : (target.ports ?? SNAT_PORTS);
     const owned = within(publicPorts.owned(router, ip), range);
-    walk.tags.push(publicPortsTag(router, ip));
     const of = { router, address: ip, ...range };
     const port = byAddress ? addressPort(walk, place, ip, owned) : freePort(walk, place, ip, owned);
     if (port !== undefined) return { end: { ip, port }, wanted: of };
+    // What is chosen is remembered by a record; that there was nothing is for as long as it is so.
+    walk.tags.push(publicPortsTag(router, ip));
     if (wanted !== undefined || publicPorts.isSpent(router, ip, range)) continue;
     // Nothing is left behind before this host has asked.
     if (owned.length === 0) return { end: undefined, wanted: of };

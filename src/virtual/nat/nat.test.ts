@@ -148,6 +148,22 @@ test('a prefix is translated to another, bit for bit', () => {
   assert.equal(out.outcome.rewrites.ipSrc, ip('2001:db8:7::abcd'));
 });
 
+test('IPv6 is translated by ports as IPv4 is', () => {
+  const net = tenant(
+    [{ action: 'reverse-snat', destination: '2001:db8::1/128' }],
+    [{ action: 'snat', targets: ['[2001:db8::1]:4000'] }],
+  );
+  net.put('port', 'r-blue', { networks: ['10.0.0.254/24', 'fd00:1::fe/64'] });
+  net.put('port', 'up', { networks: ['192.0.2.1/24', '2001:db8::1/64'] });
+  net.put('port', 'vm1', { addresses: [{ mac: macOf(1), ip: 'fd00:1::1' }] });
+  net.route('six', 'r', '::/0', { port: net.port('up'), gateway: '2001:db8::9' });
+  net.knows('up', '2001:db8::9', 9);
+  const out = pass(net, 'vm1', 'tcp [fd00:1::1]:7 > [2001:db8:9::1]:80 syn');
+  assert.equal(out.text, 'tcp [2001:db8::1]:4000 > [2001:db8:9::1]:80');
+  const back = pass(net, 'up', `${OUT} tcp [2001:db8:9::1]:80 > [2001:db8::1]:4000 syn ack`);
+  assert.equal(back.text, 'tcp [2001:db8:9::1]:80 > [fd00:1::1]:7');
+});
+
 test('errors come back to who sent the packet, with what it sent inside', () => {
   const net = masquerade();
   const first = pass(net, 'vm1', 'udp 10.0.0.1:5000 > 198.51.100.7:53');
