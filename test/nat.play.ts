@@ -107,6 +107,8 @@ export class Play {
   readonly #tally: PlayOptions['tally'];
   readonly #isSound: boolean;
   readonly #connections = new Map<string, Connection>();
+  /** As they were before they got another port: some host may know that still. */
+  readonly #former: Connection[] = [];
   readonly #at: number[] = [0, 1, 2];
   readonly #held = new Set<number>();
   readonly #forgotten = new Set<number>();
@@ -293,6 +295,7 @@ export class Play {
     for (const [other, each] of this.#connections)
       if (other !== key && each.peer === to && each.public === srcPort)
         assert.ok(!this.#isAlive(each), `${key} gets port ${srcPort}, which ${other} has`);
+    if (known !== undefined && known.public !== srcPort) this.#former.push(known);
     this.#connections.set(key, {
       ...{ vm: n, port, peer: to, public: srcPort, seenMs: this.#nowMs, orphan: false },
     });
@@ -300,7 +303,7 @@ export class Play {
 
   /** Who may get what is sent to a public port by a peer: those last seen to have it. */
   #havers(port: number, from: number): Connection[] {
-    return [...this.#connections.values()].filter(
+    return [...this.#connections.values(), ...this.#former].filter(
       (each) => each.public === port && each.peer === from && !this.#isOver(each),
     );
   }
