@@ -100,9 +100,26 @@ test('where there are none nobody waits for a while; then it is asked again', ()
     'the shortage is told of, though nothing is owned',
   );
   host.pass(LIMITS.publicPortsSpentMs);
+  assert.deepEqual(
+    host.ports.uses().map(({ spent }) => spent),
+    [true],
+    'as long as it is told of, it is not said that there are more',
+  );
   assert.equal(host.ports.wait(WANTED, PACKET), true);
   host.pass(120_000);
   assert.deepEqual(host.ports.uses(), []);
+});
+
+test('a shortage is over when ports come', () => {
+  const host = new Host();
+  host.ports.wait(WANTED, PACKET);
+  host.ports.refused({ router: ROUTER, address: '192.0.2.1', first: 1_024, last: 65_535 });
+  host.ports.wait(WANTED, PACKET);
+  host.own(1_024, 1_279);
+  assert.deepEqual(
+    host.ports.uses().map(({ owned, spent, short }) => [owned, spent, short]),
+    [[256, false, false]],
+  );
 });
 
 test('while nobody answers, a packet waits no longer than it may, and later ones not at all', () => {

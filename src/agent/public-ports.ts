@@ -87,7 +87,7 @@ export class PublicPorts implements PublicPortsView {
   /** Blocks that nobody uses, and since when. */
   readonly #idleMs = new Map<string, number>();
   readonly #returning = new Set<string>();
-  /** Of which addresses connections were refused lately, and when last. */
+  /** Of which addresses connections were refused lately, and no ports came since; when last. */
   readonly #refused = new Map<string, Address & { readonly atMs: number }>();
   /** Until when the API is taken to be away. */
   #silentUntilMs = 0;
@@ -175,6 +175,7 @@ export class PublicPorts implements PublicPortsView {
       this.#spentUntilMs.delete(key);
       this.#release(key);
     }
+    for (const key of touched) this.#refused.delete(key);
   }
   /** Addresses that blocks of this host are of which came. */
   #touched(rows: readonly RowChange[], before: ReadonlyMap<string, Address>): Set<string> {
@@ -306,13 +307,14 @@ export class PublicPorts implements PublicPortsView {
       const zone = this.#zone(router);
       const blocks = this.#blocks(router, ip);
       const used = (block: Range): number => (zone === undefined ? 0 : ends.in(zone, ip, block));
+      const short = this.#refused.has(keyOf(router, ip));
       return {
         router,
         address: formatIp(ip),
         owned: sizeOfAll(blocks),
         used: blocks.reduce((sum, block) => sum + used(block), 0),
-        spent: this.#isSpent(router, ip),
-        short: this.#refused.has(keyOf(router, ip)),
+        spent: short || this.#isSpent(router, ip),
+        short,
       };
     });
   }
