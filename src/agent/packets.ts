@@ -330,13 +330,15 @@ export class PacketPath {
   /** Decides for good what was asked about; how many packets those were. */
   #answered(): number {
     const [asked, ports] = [this.#asking.released(), this.#publicPorts.released()];
-    for (const parked of [...asked, ...ports]) {
-      if ('out' in parked) continue;
-      this.#onBehalfOf = parked.entry;
-      this.#goOn(parked, { final: asked.includes(parked) });
-      this.#work();
-    }
+    for (const parked of asked) this.#retry(parked, { final: true });
+    for (const parked of ports) this.#retry(parked, {});
     return asked.length + ports.length;
+  }
+  #retry(parked: Parked, how: How): void {
+    if ('out' in parked) return;
+    this.#onBehalfOf = parked.entry;
+    this.#goOn(parked, how);
+    this.#work();
   }
 
   /** Tells of the rules that a packet matched; `counted`: its flow counts it. */
