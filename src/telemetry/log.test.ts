@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LINE_CHARACTERS_MAX, LINES_KEPT_MAX, Logs } from './log.ts';
 import { withoutSecrets } from './secrets.ts';
+import { secretPart } from './testing.ts';
 
 const SECRET = `mn_0123456789abcdef_${'s'.repeat(43)}`;
 
@@ -80,4 +81,11 @@ test('what is kept is bounded, and a reader learns what it missed', () => {
   assert.equal(logs.read({ after: page.next + 99, most: 5 }).lines.length, 5, 'it was restarted');
   logs.log.info('x'.repeat(2 * LINE_CHARACTERS_MAX));
   assert.equal(read(logs).at(-1)?.length, LINE_CHARACTERS_MAX);
+});
+
+test('the secret of a token is all behind its id, whatever base64url makes of it', () => {
+  const token = `mn_0123456789abcdef_${'_s-'.repeat(14)}_`;
+  assert.equal(secretPart(token), `${'_s-'.repeat(14)}_`);
+  assert.equal(withoutSecrets(`(${token})`), '(mn_0123456789abcdef_…)');
+  assert.throws(() => secretPart(token.slice(0, -1)), /has not the form/);
 });
