@@ -6,8 +6,9 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
+import { LIMITS } from '#agent/limits.ts';
 import { parseScenario, rewriteScenario, runScenario } from '#lab/scenario.ts';
-import { guidePages, hasLab, playedPages, UNPLAYED } from './pages.ts';
+import { guidePages, hasLab, playedPages, readPage, UNPLAYED } from './pages.ts';
 import { WorldStage } from './world-stage.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -49,6 +50,24 @@ test('ids are whatever they are, and a page that shows one is left alone', async
   await runScenario(stage, parseScenario(other));
   assert.equal(await rewriteScenario(stage, parseScenario(other)), other);
   await assert.rejects(runScenario(stage, parseScenario(other.replace('b1', 'b2'))), /expected/);
+});
+
+test('a ping takes no longer than its answer: what was found out by it is still known', async () => {
+  const { text } = readPage('test/scenarios/two-subnets-and-a-router.md');
+  const scenario = parseScenario(text);
+  await using stage = await WorldStage.open(scenario);
+  await runScenario(stage, scenario);
+  const { nowMs } = stage.world;
+  const outcome = await stage.ping('vm1', { address: '10.0.2.9', df: false });
+  assert.deepEqual(outcome, { kind: 'error', from: '10.0.1.1', what: 'host-unreachable' });
+  const { neighbourAsksMax, neighbourAskMs, tickMs } = LIMITS;
+  // The pauses between questions are 0.75 to 1.25 of it, and end with a tick; the rest are turns.
+  const longest = neighbourAsksMax * Math.ceil((neighbourAskMs * 1.25) / tickMs) * tickMs + 1;
+  const took = stage.world.nowMs - nowMs;
+  assert.ok(took > neighbourAsksMax * neighbourAskMs * 0.75 && took <= longest, `took ${took} ms`);
+  const packet = '02:00:00:00:01:02 > 02:00:00:00:01:01 icmp 10.0.1.2 > 10.0.2.9 from vm1';
+  const { out, err } = await stage.mn(['trace', packet, '--host', 'h1']);
+  assert.match(out + err, /^router r0: drop neighbour-unreachable$/m);
 });
 
 test('a scenario with files, codes and lines that are not played', async () => {

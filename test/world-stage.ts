@@ -1,7 +1,8 @@
 /**
  * The world as a stage for scenarios: the same files run here and in the lab, and print the same.
  *
- * Time is the world's own: where a person would wait for an answer, it passes at once.
+ * Time is the world's own: where a person would wait for an answer, it passes at once, and only
+ * until the answer is there: what agents know for seconds, the next command still finds.
  */
 import { follow } from '#lab/follow.ts';
 import { givesUp, HOPS_MAX, SILENCE, SILENT_HOP, type PingOutcome } from '#lab/outcomes.ts';
@@ -44,7 +45,8 @@ export class WorldStage implements Stage {
     const id = (this.#echoes = (this.#echoes % ID_MAX) + 1);
     workload.ping(to, { id, ...how });
     await this.world.settle();
-    if (workload.outcome(id) === undefined) await this.world.advance(PATIENCE_MS);
+    const answered = (): boolean => workload.outcome(id) !== undefined;
+    if (!answered()) await this.world.advance(PATIENCE_MS, answered);
     return workload.outcome(id) ?? SILENCE;
   }
 

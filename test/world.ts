@@ -264,6 +264,10 @@ export class World {
       this.#workloads.get(name)?.receive(frame);
   }
 
+  /** The time by which flows, neighbours and learned MACs age. */
+  get nowMs(): number {
+    return this.#timeMs;
+  }
   host(name: string): WorldHost {
     const found = this.hosts.get(name);
     if (found === undefined) throw new Error(`there is no host ${name}`);
@@ -407,10 +411,13 @@ export class World {
     else this.#cut.delete(name);
   }
 
-  /** Lets time pass for flows and learned MACs, in steps of the agents' ticks. */
-  async advance(ms: number): Promise<void> {
+  /**
+   * Lets time pass for flows and learned MACs, in steps of the agents' ticks; no further than the
+   * step after which it is `enough`.
+   */
+  async advance(ms: number, enough: () => boolean = () => false): Promise<void> {
     const step = 500;
-    for (let left = ms; left > 0; left -= step) {
+    for (let left = ms; left > 0 && !enough(); left -= step) {
       this.#timeMs += Math.min(step, left);
       for (const host of this.hosts.values()) host.edge?.tick((m) => this.#post(host, m));
       this.pump();
