@@ -18,6 +18,7 @@ import { deleteFilter, HOOKS, listFilters, listQdiscs, putFilter } from '#os/net
 import type { Hook } from '#os/netlink/filters.ts';
 import { fieldSet } from '#virtual/match.ts';
 import { until } from '../contract/rig.ts';
+import { FilterNotices } from './clsact.fixture.ts';
 import { destroyEbpf } from './open.ts';
 import type { EbpfDatapath } from './open.ts';
 import { isRoot, sweep, Testbed } from './testbed.ts';
@@ -27,6 +28,8 @@ const FIELDS = fieldSet(['ethDst', 'ethType']);
 /** Received before it is enough, and agents that may come and go meanwhile. */
 const FRAMES = 1000;
 const TAKEOVERS_MAX = 20;
+/** Agents that begin while the kernel tells what they do. */
+const TAKEOVERS_TOLD = 3;
 const REPOSITORY = join(import.meta.dirname, '../../..');
 
 function frame(sequence: number): Uint8Array {
@@ -156,6 +159,33 @@ filters('frames go on while agents end and begin, in order', async ({ testbed, o
     'none is missing, none is early',
   );
   assert.deepEqual(names(a, 'ingress'), ['midonet/port_in+clsact'], 'one, however often');
+});
+
+filters('a new agent takes the place of the old one, which is never empty', ({ open, a, b }) => {
+  {
+    using first = open();
+    first.addPort(a);
+    first.addPort(b);
+  }
+  using notices = new FilterNotices();
+  for (let takeovers = 0; takeovers < TAKEOVERS_TOLD; takeovers++) {
+    open()[Symbol.dispose]();
+    const told = notices.read();
+    assert.deepEqual(
+      told.filter(({ what }) => what === 'taken'),
+      [],
+      'nothing was off for a moment',
+    );
+    for (const port of [a, b])
+      assert.deepEqual(
+        told.filter(({ ifindex }) => ifindex === port).map(({ hook }) => hook),
+        HOOKS,
+        'each direction got the new program, once',
+      );
+  }
+  deleteFilter({ ifindex: a, hook: 'egress', ...(listFilters(a, 'egress')[0] ?? assert.fail()) });
+  const gone = { what: 'taken', ifindex: a, hook: 'egress' } as const;
+  assert.deepEqual(notices.read().slice(0, 1), [gone], 'the kernel does tell of what is taken off');
 });
 
 filters('a direction that lost its filter gets it back', ({ open, a }) => {
