@@ -2,7 +2,8 @@
  * A scenario's stage on real wires: hosts and workloads as namespaces, the eBPF datapath, the
  * operator's own program for every `mn` command.
  *
- * Invariant: who should not have got a frame had QUIET_MS to show that it did.
+ * Invariants: who should not have got a frame had QUIET_MS to show that it did; no workload does
+ * anything before agents have come to rest, as in the world.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isIp6, parseIp } from '#net/ip.ts';
@@ -35,6 +36,7 @@ import {
   tracerouteFrom,
   type Asker,
 } from './scenario-tools.ts';
+import { whatIsToCome } from './settled.ts';
 import { moveCable, WORKLOAD_INTERFACE } from './wires.ts';
 
 const ARRIVE_MS = 10_000;
@@ -72,9 +74,16 @@ interface Actor {
 export class LabStage implements Stage {
   readonly #lab: Lab;
   readonly #actors: ReadonlyMap<string, Actor>;
+  /** Hosts whose agents run, and workloads whose interface is up. */
+  readonly #agents: Set<string>;
+  readonly #plugged: Set<string>;
+  /** Nothing was done since, but by workloads. */
+  #isSettled = false;
 
   private constructor(lab: Lab) {
     this.#lab = lab;
+    this.#agents = new Set(lab.recipe.hosts);
+    this.#plugged = new Set(Object.keys(lab.recipe.workloads));
     this.#actors = new Map(
       Object.entries(lab.recipe.workloads).map(([name, workload]) => [
         name,
@@ -109,24 +118,46 @@ export class LabStage implements Stage {
     return { lab: this.#lab.name, name, addresses };
   }
 
+  /** Waits until agents have come to rest. */
+  async #settle(): Promise<void> {
+    if (this.#isSettled) return;
+    const interfaces = new Map<string, string>();
+    for (const name of this.#plugged) interfaces.set(name, this.#actor(name).workload.host);
+    const running = { hosts: this.#agents, interfaces };
+    let missing: string[] = [];
+    await until('agents come to rest', AGENT_MS, async () => {
+      // An API that lives may be too busy to answer in time.
+      missing = await whatIsToCome(this.#lab.client, running).catch((e: Error) => [e.message]);
+      return missing.length === 0;
+    }).catch((error: Error) => {
+      throw new Error(`${error.message}: ${missing.join('; ')}`, { cause: error });
+    });
+    this.#isSettled = true;
+  }
+
   async mn(args: readonly string[]): Promise<Ran> {
+    this.#isSettled = false;
     const env = { MN_API: `unix:${apiSocket(this.#lab.name)}` };
     const options = { env, deadlineMs: COMMAND_MS };
     const { stdout, stderr, code } = await run(process.execPath, [MN, ...args], options);
     return { out: stdout, err: stderr, code };
   }
 
-  ping(from: string, request: PingRequest, expected: Expected): Promise<PingOutcome> {
+  async ping(from: string, request: PingRequest, expected: Expected): Promise<PingOutcome> {
+    await this.#settle();
     return pingFrom(this.#asker(from), request, expected);
   }
-  traceroute(from: string, address: string, expected: Expected): Promise<readonly string[]> {
+  async traceroute(from: string, address: string, expected: Expected): Promise<readonly string[]> {
+    await this.#settle();
     return tracerouteFrom(this.#asker(from), address, expected);
   }
-  arping(from: string, address: string): Promise<string | undefined> {
+  async arping(from: string, address: string): Promise<string | undefined> {
+    await this.#settle();
     return arpingFrom(this.#asker(from), address);
   }
 
   async send(from: string, frame: Uint8Array, expected: Expected): Promise<readonly Delivery[]> {
+    await this.#settle();
     const isSent = follow(frame);
     const awaited = expected.filter((line) => line !== NOBODY).length;
     const got: Delivery[] = [];
@@ -145,6 +176,7 @@ export class LabStage implements Stage {
   }
 
   async announce(name: string, address: string): Promise<void> {
+    await this.#settle();
     const actor = this.#actor(name);
     const { mac, addresses } = actor.workload;
     const ip = parseIp(address);
@@ -174,6 +206,7 @@ export class LabStage implements Stage {
   }
 
   async move(name: string, host: string): Promise<void> {
+    this.#isSettled = false;
     const actor = this.#actor(name);
     actor.socket[Symbol.dispose]();
     actor.workload = { ...actor.workload, host };
@@ -182,6 +215,8 @@ export class LabStage implements Stage {
   }
 
   async link(name: string, up: boolean): Promise<void> {
+    this.#isSettled = false;
+    this.#plugged[up ? 'add' : 'delete'](name);
     const { host } = this.#actor(name).workload;
     const words = ['ip', 'link', 'set', name, up ? 'up' : 'down'];
     const [program = '', ...args] = inside(this.#lab.name, host, words);
@@ -189,7 +224,12 @@ export class LabStage implements Stage {
   }
 
   async agent(host: string, action: 'stop' | 'start' | 'kill'): Promise<void> {
-    if (action !== 'start') return killAgent(this.#lab, host);
+    this.#isSettled = false;
+    if (action !== 'start') {
+      this.#agents.delete(host);
+      return killAgent(this.#lab, host);
+    }
+    this.#agents.add(host);
     startAgent(this.#lab, host);
     const { client } = this.#lab;
     const { revision } = await client.status();
