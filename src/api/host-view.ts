@@ -96,7 +96,18 @@ export class HostView {
   }
 
   #moves(row: RowChange, before: StoredObject | undefined): boolean {
-    return this.#movesLinks(row, before) || this.#movesChains(row, before);
+    return (
+      this.#movesLinks(row, before) ||
+      this.#movesChains(row, before) ||
+      this.#movesMonitors(row, before)
+    );
+  }
+  /** Whether another monitor is that of a pool which is seen, or will be. */
+  #movesMonitors({ kind, put }: RowChange, before: StoredObject | undefined): boolean {
+    if (kind !== 'pool') return false;
+    const [was, is] = [before, put].map((pool) => (pool as ObjectOf<'pool'> | undefined));
+    if (was?.healthMonitor === is?.healthMonitor) return false;
+    return [was, is].some((pool) => pool && this.#admits('pool', pool));
   }
   /** Whether other chains or groups decide about what is seen. */
   #movesChains({ kind, id, put }: RowChange, before: StoredObject | undefined): boolean {
@@ -142,6 +153,15 @@ export class HostView {
     if (kind === 'route') return this.sees('router', (object as ObjectOf<'route'>).router);
     if (kind === 'nat-block') return this.sees('router', (object as ObjectOf<'nat-block'>).router);
     if (kind === 'location') return this.sees('port', (object as ObjectOf<'location'>).port);
+    return this.#admitsOfBalancer(kind, object);
+  }
+  #admitsOfBalancer(kind: KindName, object: StoredObject): boolean {
+    if (kind === 'load-balancer')
+      return this.sees('router', (object as ObjectOf<'load-balancer'>).router);
+    if (kind === 'pool' || kind === 'vip')
+      return this.sees('load-balancer', (object as ObjectOf<'pool' | 'vip'>).loadBalancer);
+    if (kind === 'pool-member') return this.sees('pool', (object as ObjectOf<'pool-member'>).pool);
+    if (kind === 'member-health') return this.sees('pool-member', object.id);
     return false;
   }
 

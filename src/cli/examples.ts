@@ -156,6 +156,111 @@ export const KIND_EXAMPLES: Readonly<Record<KindName, OfKind>> = {
     list: ['mn nat-block list', 'mn nat-block list --where host=h1'],
     show: ['mn nat-block show 1   # exit 1: there is none'],
   },
+  'load-balancer': {
+    list: ['mn load-balancer list'],
+    show: ['mn load-balancer create lb --router r0', 'mn load-balancer show lb'],
+    create: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool-member create --pool web --address 10.0.2.2 --port 80',
+      'mn vip create www --load-balancer lb --pool web --address 198.51.100.80 --port 80',
+    ],
+    update: [
+      'mn load-balancer create lb --router r0',
+      'mn load-balancer update lb --admin-state-up false   # no new connections',
+    ],
+    delete: ['mn load-balancer create lb --router r0', 'mn load-balancer delete lb'],
+  },
+  'health-monitor': {
+    list: ['mn health-monitor list'],
+    show: ['mn health-monitor create alive', 'mn health-monitor show alive'],
+    create: [
+      'mn health-monitor create alive --type tcp --interval 2 --timeout 1',
+      'mn health-monitor create page --type http --path /health --codes 200-299',
+    ],
+    update: ['mn health-monitor create alive', 'mn health-monitor update alive --fall 5'],
+    delete: ['mn health-monitor create alive', 'mn health-monitor delete alive'],
+  },
+  pool: {
+    list: ['mn pool list'],
+    show: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool show web',
+    ],
+    create: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create sorry --load-balancer lb',
+      'mn pool create web --load-balancer lb --backup-pool sorry',
+    ],
+    update: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn health-monitor create alive',
+      'mn pool update web --health-monitor alive --when-down drop',
+    ],
+    delete: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool delete web',
+    ],
+  },
+  'pool-member': {
+    list: ['mn pool-member list'],
+    show: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool-member create web1 --pool web --address 10.0.2.2 --port 80',
+      'mn pool-member show web1',
+    ],
+    create: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool-member create web1 --pool web --address 10.0.2.2 --port 80 --weight 3',
+    ],
+    update: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool-member create web1 --pool web --address 10.0.2.2 --port 80',
+      'mn pool-member update web1 --weight 0   # those that it has go on',
+    ],
+    delete: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn pool-member create web1 --pool web --address 10.0.2.2 --port 80',
+      'mn pool-member delete web1',
+    ],
+  },
+  vip: {
+    list: ['mn vip list'],
+    show: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn vip create www --load-balancer lb --pool web --address 198.51.100.80 --port 80',
+      'mn vip show www',
+    ],
+    create: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create dns --load-balancer lb',
+      'mn vip create ns --load-balancer lb --pool dns --address 198.51.100.53 --port 53 --protocol udp',
+    ],
+    update: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn vip create www --load-balancer lb --pool web --address 198.51.100.80 --port 80',
+      'mn vip update www --persistence source-ip --persistence-timeout 600',
+    ],
+    delete: [
+      'mn load-balancer create lb --router r0',
+      'mn pool create web --load-balancer lb',
+      'mn vip create www --load-balancer lb --pool web --address 198.51.100.80 --port 80',
+      'mn vip delete www',
+    ],
+  },
+  'member-health': {
+    list: ['mn member-health list', 'mn member-health list --where status=down'],
+    show: ['mn member-health show 1   # exit 1: there is none'],
+  },
   location: {
     list: ['mn location list', 'mn location list --where host=h1 -o wide'],
     show: [

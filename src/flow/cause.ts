@@ -31,8 +31,8 @@ function wordOf(item: Item): Step | Verdict | Rewrites {
 }
 const ROWS_MAX = 2 ** 30;
 /** Another rule may stand where one stood. */
-const stepText = ({ at, did, detail, rule }: Step): string =>
-  `${did} ${at.kind} ${at.id} ${rule ?? ''} ${detail ?? ''}`;
+const stepText = ({ at, did, detail, rule, balanced: by }: Step): string =>
+  `${did} ${at.kind} ${at.id} ${rule ?? by?.member ?? ''} ${by?.vip ?? ''} ${detail ?? ''}`;
 
 function recipientText(to: Recipient): string {
   const vlan = to.vlan === undefined ? '' : ` vlan ${to.vlan}`;

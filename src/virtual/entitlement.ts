@@ -15,7 +15,7 @@ export const objectKey = (kind: KindName, id: string): string => `${kind}/${id}`
  * Keys (`objectKey`) of: every host and tunnel zone; every device with a port bound to the host,
  * and all that links join with them: their ports, routes, and where the ports are up; the chains
  * that filter there, those that their rules jump to, all their rules, and the groups that these
- * name. Nothing for a host that does not exist.
+ * name; the load balancers of routers with all that is theirs. Nothing for a host that does not exist.
  */
 export function entitled(topology: Topology, host: HostId): Set<string> {
   const keys = new Set<string>();
@@ -53,6 +53,25 @@ function addDevice(topology: Topology, id: DeviceId, keys: Set<string>): void {
     keys.add(objectKey('route', route));
   for (const block of topology.referrers('nat-block', 'router', id))
     keys.add(objectKey('nat-block', block));
+  for (const balancer of topology.referrers('load-balancer', 'router', id))
+    addBalancer(topology, balancer, keys);
+}
+
+/** A load balancer, and all by which it chooses. */
+function addBalancer(topology: Topology, id: string, keys: Set<string>): void {
+  keys.add(objectKey('load-balancer', id));
+  for (const vip of topology.referrers('vip', 'loadBalancer', id)) keys.add(objectKey('vip', vip));
+  for (const pool of topology.referrers('pool', 'loadBalancer', id)) {
+    keys.add(objectKey('pool', pool));
+    const { healthMonitor } = (topology.get('pool', pool) ?? {}) as { healthMonitor?: string };
+    if (healthMonitor !== undefined && topology.get('health-monitor', healthMonitor) !== undefined)
+      keys.add(objectKey('health-monitor', healthMonitor));
+    for (const member of topology.referrers('pool-member', 'pool', pool)) {
+      keys.add(objectKey('pool-member', member));
+      if (topology.get('member-health', member) !== undefined)
+        keys.add(objectKey('member-health', member));
+    }
+  }
 }
 
 /** The chains that an object names. */

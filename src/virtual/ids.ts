@@ -11,6 +11,11 @@ export type ChainId = string & z.BRAND<'chain'>;
 export type RuleId = string & z.BRAND<'rule'>;
 export type PortGroupId = string & z.BRAND<'port-group'>;
 export type AddressGroupId = string & z.BRAND<'address-group'>;
+export type LoadBalancerId = string & z.BRAND<'load-balancer'>;
+export type PoolId = string & z.BRAND<'pool'>;
+export type PoolMemberId = string & z.BRAND<'pool-member'>;
+export type VipId = string & z.BRAND<'vip'>;
+export type HealthMonitorId = string & z.BRAND<'health-monitor'>;
 /** What has ports. */
 export type DeviceId = BridgeId | RouterId;
 export type AnyId =
@@ -22,4 +27,9 @@ export type AnyId =
   | ChainId
   | RuleId
   | PortGroupId
-  | AddressGroupId;
+  | AddressGroupId
+  | LoadBalancerId
+  | PoolId
+  | PoolMemberId
+  | VipId
+  | HealthMonitorId;

@@ -20,6 +20,12 @@ export const KIND_NAMES = [
   'rule',
   'location',
   'nat-block',
+  'load-balancer',
+  'health-monitor',
+  'pool',
+  'pool-member',
+  'vip',
+  'member-health',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 

@@ -7,7 +7,15 @@ import type { Mac } from '#net/mac.ts';
 import type { Ends } from '#net/readdress.ts';
 import type { ConnectionKey, ConnectionState, FoundConnection, Translation } from './connection.ts';
 import type { DropReason } from './drop.ts';
-import type { AnyId, BridgeId, PortId, RouterId, RuleId } from './ids.ts';
+import type {
+  AnyId,
+  BridgeId,
+  PoolMemberId,
+  PortId,
+  RouterId,
+  RuleId,
+  VipId,
+} from './ids.ts';
 import type { FieldSet, Guards, Headers, Rewrites } from './match.ts';
 import type { Tag } from './tags.ts';
 
@@ -137,6 +145,7 @@ export interface Step {
     | 'rule'
     | 'not-translated'
     | 'translate'
+    | 'balance'
     | 'no-rule'
     | 'keep'
     | 'route'
@@ -150,6 +159,14 @@ export interface Step {
   readonly detail?: string;
   /** Of a step that a rule took. */
   readonly rule?: RuleId;
+  /** Of a packet to, or of an answer of, a member that serves a VIP. */
+  readonly balanced?: Balanced;
+}
+/** `way`: `in`: of a client to a member; `out`: back. */
+export interface Balanced {
+  readonly vip: VipId;
+  readonly member: PoolMemberId;
+  readonly way: 'in' | 'out';
 }
 
 /** What a walk made of the packet's connection, because a rule asked for its state. */

@@ -18,6 +18,7 @@ import {
   RULE_IDS,
   FIREWALL_ROWS,
 } from './rule/rule.arbitrary.ts';
+import { BALANCER_IDS, BALANCER_ROWS } from './load-balancer/balancer.arbitrary.ts';
 import { BRIDGE_IDS, ids, PORT_IDS, ROUTER_IDS } from './ids.arbitrary.ts';
 import type { KindName, StoredObject } from './kind.ts';
 import { MACS, IPS, ROUTER_MACS } from './packet.arbitrary.ts';
@@ -202,6 +203,7 @@ const ROWS: { readonly [K in KindName]: (id: string) => fc.Arbitrary<StoredObjec
     }),
   ...FIREWALL_ROWS,
   'nat-block': () => fc.constantFrom<StoredObject>(),
+  ...BALANCER_ROWS,
 };
 
 const IDS: { readonly [K in KindName]: readonly string[] } = {
@@ -217,6 +219,7 @@ const IDS: { readonly [K in KindName]: readonly string[] } = {
   'port-group': PORT_GROUP_IDS,
   rule: RULE_IDS,
   'nat-block': [],
+  ...BALANCER_IDS,
 };
 /** Walks do not ask who owns which ports: the state says what may be chosen. */
 const KINDS = (Object.keys(IDS) as KindName[]).filter((kind) => kind !== 'nat-block');
@@ -224,7 +227,7 @@ const KINDS = (Object.keys(IDS) as KindName[]).filter((kind) => kind !== 'nat-bl
 const labels = fc.option(one([['app=db'], ['app=web', 'tier=front']]), { freq: 2, nil: undefined });
 /** A row with labels, where its kind has them: no law may depend on them. */
 const rowOf = (kind: KindName, id: string): fc.Arbitrary<StoredObject> =>
-  kind === 'location'
+  kind === 'location' || kind === 'member-health'
     ? ROWS[kind](id)
     : fc.tuple(ROWS[kind](id), labels).map(([object, given]) => ({
         ...object,

@@ -57,6 +57,8 @@ export interface RouterPortView extends CommonPortView {
   readonly linkLocal: Ip6;
   /** Bytes of the largest IP packet routed out of it; undefined: any. */
   readonly mtu: number | undefined;
+  /** Of the service namespace of a host, which checks members of load balancers. */
+  readonly service: boolean;
 }
 export type PortView = BridgePortView | RouterPortView;
 

@@ -30,6 +30,8 @@ const ASSIGN: {
 } = {
   bridge: { floodKey: (context) => context.nextFloodKey() },
   router: { networkKey: (context) => context.nextFloodKey() },
+  // Only `plan/member-health.ts` makes ports that have it.
+  port: { service: () => undefined },
 };
 
 /**
@@ -57,7 +59,8 @@ export function createObject(
   for (const field of row.assigned) {
     const assign = ASSIGN[kind]?.[field];
     if (assign === undefined) throw new Error(`plan: nothing gives ${kind}.${field}`);
-    fields[field] = assign(work.context);
+    const value = assign(work.context);
+    if (value !== undefined) fields[field] = value;
   }
   return store(work, row, fields, 0);
 }
@@ -244,13 +247,14 @@ function isImposed({ draft, context }: Work, row: Kind, now: unknown, field: str
   return chain !== undefined && !visibleTo(context.caller, chain);
 }
 
-/** A tenant's own; of what belongs to a device or chain, that of the device or chain. */
+/** A tenant's own; of what belongs to a device, chain, balancer or pool, that of its owner. */
 function defaultTenant({ draft, context }: Work, row: Kind, fields: Body): unknown {
   if (!('tenant' in row.schema.shape)) return undefined;
   if (context.caller.role === 'tenant') return context.caller.tenant;
-  for (const device of ['bridge', 'router', 'chain'] as const) {
-    const id = row.references[device] === undefined ? undefined : fields[device];
-    if (typeof id === 'string') return draft.get(device, id)?.tenant;
+  for (const field of ['bridge', 'router', 'chain', 'loadBalancer', 'pool']) {
+    const { kind } = row.references[field] ?? {};
+    const id = fields[field];
+    if (kind !== undefined && typeof id === 'string') return draft.get(kind, id)?.tenant;
   }
   return undefined;
 }

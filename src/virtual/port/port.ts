@@ -141,6 +141,10 @@ const routerOnly = {
     .describe(
       'The largest IP packet in bytes that is routed out of it. Larger ones are cut, or answered "too big" where they must not be.',
     ),
+  service: z
+    .literal(true)
+    .optional()
+    .describe('Given by the server: the port by which a host checks members of load balancers.'),
 };
 
 export const PortSchema = z
@@ -169,9 +173,10 @@ export type BridgePort = Common &
     mac?: undefined;
     networks?: undefined;
     mtu?: undefined;
+    service?: undefined;
   };
 export type RouterPort = Common &
-  Pick<Flat, 'networks' | 'mtu'> & {
+  Pick<Flat, 'networks' | 'mtu' | 'service'> & {
     type: 'router';
     router: RouterId;
     mac: string;
@@ -213,7 +218,7 @@ export const portKind = {
     'labels',
     'id',
   ],
-  assigned: [],
+  assigned: ['service'],
   immutable: ['bridge', 'router', 'type', 'tenant'],
   writer: 'tenant',
   operatorFields: ['host', 'interface'],

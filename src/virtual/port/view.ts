@@ -37,8 +37,9 @@ export function viewOf(row: PortRow, peer: PortRow | undefined, ready: ReadyPort
   const mac = parseMac(row.mac);
   if (mac === undefined) throw new Error(`port ${id}: ${row.mac} is stored but not valid`);
   const networks = row.networks.map(networkOf);
-  const { router, mtu } = row;
-  return { ...common, type: 'router', router, mac, networks, linkLocal: linkLocalOf(mac), mtu };
+  const { router, mtu, service = false } = row;
+  const linkLocal = linkLocalOf(mac);
+  return { ...common, type: 'router', router, mac, networks, linkLocal, mtu, service };
 }
 
 /** Whether two views differ in more than their name. */
