@@ -31,6 +31,12 @@ const refusedFor = (decision: Decision, reason: DropReason): Decision => ({
   actions: { drop: reason, outputs: [] },
 });
 
+/** What was chosen is in the record: another choice for new connections is none for this one. */
+function settled({ outcome, tags }: Decision): readonly Tag[] {
+  const chosenBy = outcome.connection?.chosenBy ?? [];
+  return chosenBy.length === 0 ? tags : tags.filter((tag) => !chosenBy.includes(tag));
+}
+
 export class Openings {
   readonly #options: OpeningsOptions;
 
@@ -47,7 +53,11 @@ export class Openings {
     if (opened === undefined) return refusedFor(decision, 'connection-limit');
     if (opened === 'taken') return this.#withOtherEnds(decision, packet);
     this.#options.invalidate(opened.tags);
-    return { ...decision, actions: { ...actions, connection: opened.connection } };
+    return {
+      ...decision,
+      tags: settled(decision),
+      actions: { ...actions, connection: opened.connection },
+    };
   }
 
   /** A connection has the ends that were chosen: others are, a few times. */

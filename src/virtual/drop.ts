@@ -278,6 +278,24 @@ export const DROPS = {
     about: 'More than 4 rules on the way have translated one connection.',
     remedy: 'The trace names them. Translate once where the packet leaves, not at every router.',
   },
+  'vip-down': {
+    code: 55,
+    about: 'The VIP, or its load balancer, is administratively down: it takes no new connection.',
+    remedy:
+      '`mn vip update VIP --admin-state-up true`, or that of the load balancer, if it is not meant to be down.',
+  },
+  'no-member': {
+    code: 56,
+    about: 'No member of the pool, nor of its backup, could take one more connection.',
+    remedy:
+      '`mn load-balancer status LB` shows which members are down and why, drained, or administratively down.',
+  },
+  'session-limit': {
+    code: 57,
+    about: 'The VIP has as many connections as it may have.',
+    remedy:
+      '`mn vip show VIP` has the limit: raise it, or wait for connections to end. A client that opens very many may be an attack.',
+  },
   'upcall-refused': {
     code: 16,
     about: 'The agent was not ready to decide: no topology yet.',

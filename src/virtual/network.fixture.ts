@@ -13,6 +13,7 @@ import type { BridgeId, PortId, RouterId } from './ids.ts';
 import type { KindName, StoredObject } from './kind.ts';
 import { fieldsOf } from './match.ts';
 import type { Ingress, Outcome } from './outcome.ts';
+import type { BalancingView } from './load-balancer/view.ts';
 import { headersOf, sizeOf } from './packet.arbitrary.ts';
 import { simulate } from './simulate.ts';
 import { ErrorBudget } from './state/error-budget.ts';
@@ -37,6 +38,7 @@ export class Network {
   readonly errors = new ErrorBudget();
   connections: ConnectionsView = NO_CONNECTIONS;
   publicPorts: PublicPortsView = ANY_PORTS;
+  balancing: BalancingView | undefined;
   /** Which ports are of this host; all, unless told. */
   here: (port: PortId) => boolean = () => true;
   /** Asked in vain. */
@@ -147,6 +149,7 @@ export class Network {
       errors: this.errors,
       connections: this.connections,
       publicPorts: this.publicPorts,
+      balancing: this.balancing,
       isHere: (port) => this.here(port),
       neighbours: {
         neighbour: (port, address) =>

@@ -364,6 +364,7 @@ function observedTopology(
     chain: (id) => topology.chain(id),
     inPortGroup: (group, port) => topology.inPortGroup(group, port),
     inAddressGroup: (group, ip) => topology.inAddressGroup(group, ip),
+    balancer: (router) => topology.balancer(router),
   };
 }
 

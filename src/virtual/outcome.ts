@@ -185,6 +185,8 @@ export interface Tracked {
   readonly opens: readonly Opening[];
   /** What routers have made of its ends; answers are changed back. */
   readonly translations: readonly Translation[];
+  /** Tags of what was chosen by: once there is a record, it says what was chosen. */
+  readonly chosenBy: readonly Tag[];
 }
 /** `returns`: the key of answers, where they enter. `to`: the port it leaves by, if it is one. */
 export interface Opening {

@@ -127,6 +127,7 @@ export function simulate(request: SimulateRequest): Outcome {
     entered: undefined,
     changes: [],
     changedBefore: 0,
+    chosenBy: [],
     turned: undefined,
     about: about ?? NO_TRANSLATIONS,
     unreversed: undefined,

@@ -14,9 +14,12 @@ import type {
   BridgeId,
   ChainId,
   HostId,
+  PoolId,
+  PoolMemberId,
   PortGroupId,
   PortId,
   RouterId,
+  VipId,
 } from './ids.ts';
 
 export type Tag = string & { readonly brand: 'Tag' };
@@ -84,6 +87,17 @@ export const chainTag = (chain: ChainId): Tag => tag(`chain/${chain}`);
 /** Whether a port is a member of a group. */
 export const portGroupTag = (group: PortGroupId, port: PortId): Tag =>
   tag(`member/${group}/${port}`);
+
+/** A VIP: that it is there, what it and its load balancer say. */
+export const vipTag = (vip: VipId): Tag => tag(`vip/${vip}`);
+/** A pool: that it is there, what it says, who its members are and which are available. */
+export const poolTag = (pool: PoolId): Tag => tag(`pool/${pool}`);
+/** A member: that it is there, whether it is down, and what its pool says of that. */
+export const memberTag = (member: PoolMemberId): Tag => tag(`pool-member/${member}`);
+/** Which member a client of a VIP has. */
+export const clientTag = (vip: VipId, client: Ip): Tag => tag(`client/${vip}/${client}`);
+/** Whether a VIP may have one more connection. */
+export const sessionsTag = (vip: VipId): Tag => tag(`sessions/${vip}`);
 
 const DESTINATION = 'to/';
 const ROUTES = 'routes/';

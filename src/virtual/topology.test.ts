@@ -32,6 +32,20 @@ const seed = Number(process.env['SEED'] ?? 1);
 const check = <Ts>(property: fc.IProperty<Ts>, numRuns = 3_000): void =>
   fc.assert(property, { seed, numRuns });
 
+function balancerAnswers(topology: Topology, router: (typeof ROUTER_IDS)[number]): unknown {
+  const balancer = topology.balancer(router);
+  if (balancer === undefined) return undefined;
+  const vips = IPS.flatMap((ip) =>
+    [53, 80].flatMap((port) => [6, 17].map((protocol) => balancer.vip(protocol, ip, port))),
+  );
+  const pools = vips.map((vip) => {
+    const pool = vip && balancer.pool(vip.pool);
+    return pool && [pool.members, pool.available, pool.backupPool, pool.keeps];
+  });
+  const of = IPS.map((ip) => [balancer.hasAddress(ip), balancer.serves(ip), balancer.serves(ip, 80)]);
+  return { vips, pools, of };
+}
+
 /** Everything a topology answers, in an order of its own. */
 function answers(topology: Topology): unknown {
   const bridges = BRIDGE_IDS.map((id) => {
@@ -83,6 +97,7 @@ function answers(topology: Topology): unknown {
     bridges,
     routers,
     domains,
+    balancers: ROUTER_IDS.map((id) => balancerAnswers(topology, id)),
     chains: CHAIN_IDS.map((id) => {
       const chain = topology.chain(id);
       return chain && [chain.name, chain.rules];
@@ -217,10 +232,30 @@ function entitledByRule(topology: Topology, host: HostId): Set<string> {
     if (kind === 'rule') return decides.has((rest as unknown as ObjectOf<'rule'>).chain);
     if (kind === 'bridge' || kind === 'router') return devices.has(id);
     if (kind === 'route') return devices.has((rest as unknown as ObjectOf<'route'>).router);
-    return kind === 'port' || kind === 'location' ? portIds.has(id) : true;
+    if (kind === 'port' || kind === 'location') return portIds.has(id);
+    const balancer = balancerOf(topology, kind, id);
+    return balancer === undefined || balancer.some((router) => devices.has(router));
   };
   const all = [...topology.objects()].filter(({ kind, object }) => sees(kind, object));
   return new Set(all.map(({ kind, object }) => objectKey(kind, object.id)));
+}
+
+/** The routers whose load balancers an object belongs to; undefined: it is no part of any. */
+function balancerOf(topology: Topology, kind: KindName, id: string): string[] | undefined {
+  const field = (of: KindName, from: string, name: string): string =>
+    (topology.get(of, from) as unknown as Record<string, string> | undefined)?.[name] ?? '';
+  const up = { vip: 'loadBalancer', pool: 'loadBalancer' } as const;
+  if (kind === 'load-balancer') return [field(kind, id, 'router')];
+  if (kind === 'vip' || kind === 'pool')
+    return balancerOf(topology, 'load-balancer', field(kind, id, up[kind]));
+  if (kind === 'pool-member' || kind === 'member-health')
+    return topology.get('pool', field('pool-member', id, 'pool')) === undefined
+      ? []
+      : balancerOf(topology, 'pool', field('pool-member', id, 'pool'));
+  if (kind !== 'health-monitor') return undefined;
+  return [...topology.list('pool')]
+    .filter((pool) => (pool as ObjectOf<'pool'>).healthMonitor === id)
+    .flatMap((pool) => balancerOf(topology, 'pool', pool.id) ?? []);
 }
 
 /** Ids that filters of ports and devices name, that rules of these chains name, and so on. */

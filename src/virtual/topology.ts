@@ -12,6 +12,7 @@ import { seedChangeTags, type SeedText } from './bridge/seeds.ts';
 import { BridgeState } from './bridge/state.ts';
 import { Firewall } from './chain/firewall.ts';
 import type { Change, RowChange } from './change.ts';
+import { Balancers } from './load-balancer/state.ts';
 import { Domains, type Domain } from './domains.ts';
 import type {
   AddressGroupId,
@@ -46,6 +47,7 @@ import {
 } from './tags.ts';
 import { NatBlocks } from './nat-block/blocks.ts';
 import { TunnelAddresses } from './tunnel-zone/addresses.ts';
+import type { BalancerView } from './load-balancer/view.ts';
 import type { BridgeView, ChainView, PortView, RouterView, TopologyView } from './view.ts';
 
 /** A reset that changes more than this answers 'all': forgetting every flow is then cheaper. */
@@ -105,6 +107,7 @@ export class Topology implements TopologyView, View {
   readonly #rows = new Rows();
   readonly #room = new ReadyRoom();
   readonly #firewall = new Firewall();
+  readonly #balancers = new Balancers(this.#rows);
   readonly #ports = new Map<PortId, PortView>();
   readonly #bridges = new Map<BridgeId, BridgeState>();
   readonly #routers = new Map<RouterId, RouterState>();
@@ -208,6 +211,9 @@ export class Topology implements TopologyView, View {
   inAddressGroup(group: AddressGroupId, ip: Ip): boolean {
     return this.#firewall.inAddressGroup(group, ip);
   }
+  balancer(id: RouterId): BalancerView | undefined {
+    return this.#balancers.router(id);
+  }
   /** The bridge whose floods carry this tunnel key. */
   bridgeOfFloodKey(key: number): BridgeId | undefined {
     return this.#byFloodKey.get(key);
@@ -278,6 +284,7 @@ export class Topology implements TopologyView, View {
     else if (kind === 'nat-block')
       this.natBlocks.change(before as NatBlockRow, put as NatBlockRow, tags);
     else if (this.#firewall.change(kind, [before, put], effects)) return;
+    else if (this.#balancers.change(kind, [before, put], effects)) return;
     else if ((before === undefined) !== (put === undefined)) tags.add(hostTag(id as HostId));
   }
 

@@ -46,6 +46,7 @@ export interface Trackable {
   readonly tags: Tag[];
   readonly changes: readonly EndChange[];
   readonly about: readonly Translation[];
+  readonly chosenBy: readonly Tag[];
   look: Look | undefined;
 }
 
@@ -232,7 +233,8 @@ export function trackedOf(walk: Trackable, verdict: Verdict): Tracked | undefine
   if (seen === undefined || seen.state === '') return undefined;
   const { state, key, found } = seen;
   const opens = state === 'new' && key !== undefined ? openingsOf(walk, verdict, key.tuple) : [];
-  return { state, key, found, opens, translations: translationsOf(walk) };
+  const { chosenBy } = walk;
+  return { state, key, found, opens, translations: translationsOf(walk), chosenBy };
 }
 
 /** What of the changes is remembered. */

@@ -15,6 +15,7 @@ import type {
   RouterId,
   RuleId,
 } from './ids.ts';
+import type { BalancerView, BalancingView } from './load-balancer/view.ts';
 import type { AllowedSources } from './port/allowed.ts';
 import type { ReadyBridge, ReadyChain, ReadyPort, ReadyRouter } from './ready.ts';
 import type { ConditionView } from './rule/condition.ts';
@@ -177,6 +178,8 @@ export interface TopologyView {
   bridge(id: BridgeId): BridgeView | undefined;
   router(id: RouterId): RouterView | undefined;
   chain(id: ChainId): ChainView | undefined;
+  /** What a router balances; undefined: it has no VIP. */
+  balancer(id: RouterId): BalancerView | undefined;
   /** Whether a port is a member of a group; false for a group that is not there. */
   inPortGroup(group: PortGroupId, port: PortId): boolean;
   /** Whether an address is in a group, or in one of its prefixes. */
@@ -229,6 +232,8 @@ export interface StateView {
   readonly errors: ErrorBudgetView;
   readonly connections: ConnectionsView;
   readonly publicPorts: PublicPortsView;
+  /** Undefined: nobody remembers clients here, nor counts. */
+  readonly balancing?: BalancingView | undefined;
   /** Whether a port is bound to this host, up or not; changes with its tag and `floodTag`. */
   isHere(port: PortId): boolean;
 }

@@ -47,6 +47,8 @@ export interface Walk {
   readonly changes: EndChange[];
   /** How many of these before it entered this device. */
   changedBefore: number;
+  /** Among the tags: what a member was chosen by, which a record makes good for. */
+  readonly chosenBy: Tag[];
   /** Of an ICMP error that met a rule which translates: the packet it is about, turned round. */
   turned: Turned | undefined;
   /** Of a frame of the network itself: what was done, on the way there, to what it is about. */

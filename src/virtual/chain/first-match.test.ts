@@ -83,6 +83,7 @@ const subjectOf = (packet: Packet, way: Walked, before: readonly Field[]) => {
     crossed: ROUTER_IDS.slice(0, 1),
     changes: [],
     changedBefore: 0,
+    chosenBy: [],
     about: [],
   };
   return { subject: new Subject(of), match, tags };

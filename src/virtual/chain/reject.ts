@@ -16,6 +16,7 @@ import { ETHERNET_SIZE } from '#net/packet/ethernet.ts';
 import { tcpReset } from '#net/reply.ts';
 import { aboutOf, received } from '../nat/received.ts';
 import { replyTag } from '../nd.ts';
+import type { DropReason } from '../drop.ts';
 import type { Step, Verdict } from '../outcome.ts';
 import { speaker } from '../router/speaker.ts';
 import { untagged } from '../router/untagged.ts';
@@ -62,9 +63,13 @@ function answerTo(walk: Walk, port: PortView): Answer | undefined {
   return { frame: errorAbout(bytes, about), what: 'admin-prohibited' };
 }
 
-/** `at`: whose filter it was. */
-export function reject(walk: Walk, at: Step['at']): Verdict {
-  const verdict = drop(walk, at, 'filter-reject');
+/** `at`: whose filter it was, or who else refuses it. */
+export function reject(
+  walk: Walk,
+  at: Step['at'],
+  reason: DropReason = 'filter-reject',
+): Verdict {
+  const verdict = drop(walk, at, reason);
   if (walk.from === undefined || walk.inPort === undefined) return verdict;
   walk.tags.push(errorsTag(walk.from));
   if (!walk.state.errors.mayTell(walk.from)) return verdict;

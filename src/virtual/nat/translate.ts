@@ -41,7 +41,7 @@ const hasPorts = (protocol: number): boolean =>
   protocol === IP_PROTOCOL.TCP || protocol === IP_PROTOCOL.UDP;
 
 /** A rule that translates, at the router whose filter it is in. */
-interface At {
+export interface At {
   readonly walk: Walk;
   readonly step: Step['at'];
   readonly router: RouterId;
@@ -58,7 +58,7 @@ function placeOf(walk: Walk, at: Step['at']): { router: RouterId; zone: Zone } |
   return key === undefined ? undefined : { router, zone: key as Zone };
 }
 
-const endOf = ({ src, dst, srcPort, dstPort }: Tuple, end: End): Endpoint =>
+export const endOf = ({ src, dst, srcPort, dstPort }: Tuple, end: End): Endpoint =>
   end === 'source' ? { ip: src, port: srcPort } : { ip: dst, port: dstPort };
 
 /** One end of a packet that becomes another. `quoted`: of the packet that an error is about. */
@@ -75,7 +75,7 @@ function tell({ walk, step }: At, { end, from, to, quoted = false }: Change): vo
 }
 
 /** Gives the packet another end. `translation`: what is remembered of it. */
-function put(
+export function put(
   at: At,
   tuple: Tuple,
   change: Omit<Change, 'from'>,
@@ -123,10 +123,10 @@ function permits({ action, targets }: NatView, { from, to }: Translation, { prot
   });
 }
 
-const known = (at: At): readonly Translation[] => at.walk.look?.translations ?? NO_TRANSLATIONS;
+export const known = (at: At): readonly Translation[] => at.walk.look?.translations ?? NO_TRANSLATIONS;
 
 /** Another end for who opens a connection. */
-function forwards(at: At, nat: NatView, tuple: Tuple): Translated {
+export function forwards(at: At, nat: NatView, tuple: Tuple): Translated {
   const { walk, router, zone } = at;
   if (walk.look?.state !== 'new' || !isMeant(tuple, nat)) return 'passed';
   const changes = nat.action === 'snat' ? 'source' : 'destination';
@@ -152,7 +152,7 @@ function forwards(at: At, nat: NatView, tuple: Tuple): Translated {
 }
 
 /** An answer gets back the end that its opening had. */
-function backwards(at: At, { action }: NatView, tuple: Tuple): Translated {
+export function backwards(at: At, { action }: Pick<NatView, 'action'>, tuple: Tuple): Translated {
   const { walk, router, zone } = at;
   const { look } = walk;
   if (look?.found?.direction === 'forward') return 'passed';
@@ -220,7 +220,10 @@ function endBehind(at: At, nat: NatView, turned: Turned): Endpoint | undefined {
 export function translateError(walk: Walk, at: Step['at'], { nat }: RuleView, turned: Turned) {
   const place = placeOf(walk, at);
   if (place === undefined || nat === undefined) return 'passed';
-  const here = { walk, step: at, ...place };
+  return translateErrorAt({ walk, step: at, ...place }, nat, turned);
+}
+export function translateErrorAt(here: At, nat: NatView, turned: Turned): 'done' | 'passed' {
+  const { walk } = here;
   stateOf(walk);
   const to = endBehind(here, nat, turned);
   if (to === undefined) return 'passed';

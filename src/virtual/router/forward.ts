@@ -23,6 +23,7 @@ import { ETHER_TYPE } from '#net/packet/ethernet.ts';
 import { decodeFrame } from '#net/frame.ts';
 import type { RouterId } from '../ids.ts';
 import { filter } from '../chain/filter.ts';
+import { balanceIn, balanceOut, type Balancing } from '../load-balancer/balance.ts';
 import { neighbourType } from '../nd.ts';
 import type { Verdict } from '../outcome.ts';
 import { bridgeTag, portTag, routerPortsTag, routerTag } from '../tags.ts';
@@ -98,8 +99,11 @@ const isNowhere = (ip: Ip): boolean =>
 function forwardIp(walk: Walk, router: RouterView, from: RouterPortView): Next {
   const { match, tags, steps } = walk;
   const { at } = router.ready;
+  if (isNowhere(match.get('ipDst'))) return drop(walk, at, 'not-forwardable');
+  const balancing = balanceIn(walk, router);
+  if (typeof balancing === 'object') return balancing;
+  if (balancing === 'own') return deliverLocal(walk, router, from);
   const dst = match.get('ipDst');
-  if (isNowhere(dst)) return drop(walk, at, 'not-forwardable');
   tags.push(router.ready.destination(dst));
   const routes = router.routes(dst, () => match.get('ipSrc'));
   if (routes.length === 0)
@@ -118,7 +122,7 @@ function forwardIp(walk: Walk, router: RouterView, from: RouterPortView): Next {
   if (isConfined(dst, route)) return drop(walk, at, 'not-forwardable');
   if (!match.decrementTtl())
     return refuse(walk, router, from, { cause: 'ttl-exceeded', reason: 'ttl-exceeded' });
-  return sendOn(walk, { router, from, route });
+  return sendOn(walk, { router, from, route, balancing });
 }
 
 /** Link-local addresses, and a network's own and broadcast address (RFC 3927 §7, RFC 2644). */
@@ -135,9 +139,10 @@ interface Way {
   readonly router: RouterView;
   readonly from: RouterPortView;
   readonly route: RouteView;
+  readonly balancing: Balancing;
 }
 
-function sendOn(walk: Walk, { router, from, route }: Way): Next {
+function sendOn(walk: Walk, { router, from, route, balancing }: Way): Next {
   const { match, tags, topology } = walk;
   const id = route.port;
   const out = id === undefined ? undefined : topology.port(id);
@@ -145,7 +150,10 @@ function sendOn(walk: Walk, { router, from, route }: Way): Next {
   if (out?.type !== 'router') return drop(walk, router.ready.at, 'no-port');
   const { at } = router.ready;
   walk.outPort = out.id;
-  const kept = filter(walk, at, router.forwardFilter) ?? filter(walk, at, router.outboundFilter);
+  const kept =
+    filter(walk, at, router.forwardFilter) ??
+    balanceOut(walk, { router, from, out, balancing }) ??
+    filter(walk, at, router.outboundFilter);
   if (kept !== undefined) return kept;
   if (!fits(walk, out)) {
     const cause = { tooBig: out.mtu ?? 0 };

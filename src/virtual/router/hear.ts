@@ -18,6 +18,7 @@ import {
   multicastMac,
   solicitedNode,
   type Ip,
+  type Ip6,
 } from '#net/ip.ts';
 import { formatMac, isGroup, type Mac } from '#net/mac.ts';
 import { arpReply, neighbourAdvertisement } from '#net/neighbours.ts';
@@ -27,13 +28,20 @@ import { linkAddress, NA_FLAG, NEIGHBOUR_SOLICITATION } from '#net/packet/icmp6.
 import { contains } from '#net/prefix.ts';
 import { neighbourType, readNeighbour, replyTag, SOLICITATION } from '../nd.ts';
 import type { NeighbourMessage } from '../nd.ts';
-import { hearingTag, neighbourTag, seededIpTag } from '../tags.ts';
+import { destinationTag, hearingTag, neighbourTag, seededIpTag } from '../tags.ts';
 import type { RouterPortView } from '../view.ts';
 import type { Walk } from '../walk.ts';
 
 /** Whether an address is the port's own. */
 export const isOwn = ({ networks, linkLocal }: RouterPortView, ip: Ip): boolean =>
   ip === linkLocal || networks.some(({ address }) => address === ip);
+/** Whether the router has a VIP with an address of the port's networks: it answers for that, too. */
+function ownsVip({ topology, tags }: Walk, port: RouterPortView, ip: Ip): boolean {
+  const balancer = topology.balancer(port.router);
+  if (balancer === undefined || !isNear(port, ip)) return false;
+  tags.push(destinationTag(port.router, ip));
+  return balancer.hasAddress(ip);
+}
 /** Whether a neighbour of the port can have the address. */
 export const isNear = (port: RouterPortView, ip: Ip): boolean =>
   (isIp6(ip) && isLinkLocalIp(ip)) || port.networks.some((network) => contains(network, ip));
@@ -87,7 +95,8 @@ function hearArp(walk: Walk, port: RouterPortView, answers: boolean): boolean {
   const sender = match.get('ipSrc');
   const target = match.get('ipDst');
   if (isIp6(sender) || isIp6(target)) return false;
-  const asked = operation === ARP_REQUEST && isOwn(port, target);
+  const asked =
+    operation === ARP_REQUEST && (isOwn(port, target) || ownsVip(walk, port, target));
   const news = sender === 0 ? undefined : isNews(walk, port, sender);
   const gratuitous = sender === target;
   const told = operation === ARP_REPLY && match.get('ethDst') === port.mac;
@@ -128,12 +137,12 @@ function hearNeighbour(walk: Walk, port: RouterPortView, answers: boolean): bool
   const src = match.get('ipSrc');
   const dst = match.get('ipDst');
   if (!isIp6(src) || !isIp6(dst)) return false;
-  if (type === SOLICITATION && !mayConcern(port, dst)) return false;
+  if (type === SOLICITATION && !mayConcern(walk, port, dst)) return false;
   const heard = readNeighbour(match.payload(), match.get('ethSrc'));
   if (heard === undefined || heard.src !== src || heard.dst !== dst) return false;
   const { target } = heard.message;
   if (heard.message.type === NEIGHBOUR_SOLICITATION) {
-    if (!isOwn(port, target)) return false;
+    if (!isOwn(port, target) && !ownsVip(walk, port, target)) return false;
     if (!isUnspecifiedIp(src) && isNews(walk, port, src) !== undefined)
       claim(walk, port, src, match.get('ethSrc'));
     if (answers) advertise(walk, port, heard);
@@ -150,7 +159,14 @@ function hearNeighbour(walk: Walk, port: RouterPortView, answers: boolean): bool
 }
 
 /** Whether a solicitation sent there may be for an address of the port. */
-function mayConcern({ networks, linkLocal }: RouterPortView, dst: Ip): boolean {
+function mayConcern(walk: Walk, port: RouterPortView, dst: Ip6): boolean {
+  const { networks, linkLocal } = port;
+  const balancer = walk.topology.balancer(port.router);
+  if (balancer !== undefined) {
+    // A VIP that comes or goes is told by its address, which is not known from here.
+    walk.match.payload();
+    if (balancer.hasSolicited(dst) || balancer.hasAddress(dst)) return true;
+  }
   for (const own of [linkLocal, ...networks.map(({ address }) => address)])
     if (isIp6(own) && (own === dst || solicitedNode(own) === dst)) return true;
   return false;
