@@ -23,6 +23,7 @@ import { MacTable } from '#virtual/state/macs.ts';
 import { Topology, type TopologyObject } from '#virtual/topology.ts';
 import { Adoption } from './adopt.ts';
 import { Asking } from './asking.ts';
+import { Balancing } from './balancing.ts';
 import { Bindings } from './bindings.ts';
 import { EdgeAsks } from './edge-asks.ts';
 import { Learning } from './learning.ts';
@@ -73,6 +74,7 @@ export class Edge {
   readonly #replicas: Replicas;
   readonly #asking: Asking;
   readonly #publicPorts: PublicPorts;
+  readonly #balancing: Balancing;
   readonly #packets: PacketPath;
   readonly #adoption: Adoption;
   readonly #asks: EdgeAsks;
@@ -106,6 +108,7 @@ export class Edge {
       isZone: (zone) => isZone(topology, zone),
       now: clock,
       boot: bootOf(seed),
+      told: (ref) => this.#balancing.told(ref),
     });
     datapath.beforeFrames(() => replicas.flush());
     this.#replicas = replicas;
@@ -113,6 +116,8 @@ export class Edge {
     this.#tracking = tracking;
     const publicPorts = new PublicPorts({ host, topology, connections, now: clock, seed });
     this.#publicPorts = publicPorts;
+    const balancing = new Balancing({ topology, connections, now: clock });
+    this.#balancing = balancing;
     const asking = new Asking({ oracle: replicas, now: clock });
     this.#asking = asking;
     const state = { macs, neighbours, errors: this.#errors, connections };
@@ -131,7 +136,7 @@ export class Edge {
     const known = { host, datapath, topology, table, bindings };
     const packets = new PacketPath({
       ...known,
-      ...{ publicPorts, state, learning, tracking, asking, rules, notes },
+      ...{ publicPorts, balancing, state, learning, tracking, asking, rules, notes },
     });
     this.#packets = packets;
     this.#usage = () =>
@@ -254,6 +259,7 @@ export class Edge {
       case 'snapshot':
         changed = this.#topology.reset(event.revision, event.objects);
         this.#hasTopology = true;
+        this.#balancing.restore();
         break;
       case 'change':
         this.#replicas.before(event.change.rows);

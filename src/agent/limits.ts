@@ -2,6 +2,8 @@
 import { UPCALL_BUDGET } from '#datapath/budget.ts';
 
 export const LIMITS = {
+  /** Clients of VIPs that are remembered; who was seen longest ago is forgotten first. */
+  balancedClientsMax: 65_536,
   /**
    * What one port, and one host behind the tunnel, may have handed up; the kernel drops what is
    * more as `upcall-budget`. The numbers, and why, are with the datapath.

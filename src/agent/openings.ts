@@ -10,6 +10,7 @@ import type { FlowTable } from '#flow/table.ts';
 import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { Tag } from '#virtual/tags.ts';
+import type { Balancing } from './balancing.ts';
 import type { Decider, Decision, Packet } from './decider.ts';
 import { LIMITS } from './limits.ts';
 import type { PublicPorts } from './public-ports.ts';
@@ -21,6 +22,7 @@ export interface OpeningsOptions {
   readonly decider: Decider;
   readonly tracking: Tracking;
   readonly publicPorts: PublicPorts;
+  readonly balancing: Balancing;
   readonly invalidate: (tags: readonly Tag[]) => void;
 }
 
@@ -53,6 +55,7 @@ export class Openings {
     if (opened === undefined) return refusedFor(decision, 'connection-limit');
     if (opened === 'taken') return this.#withOtherEnds(decision, packet);
     this.#options.invalidate(opened.tags);
+    if (opened.fresh) this.#options.balancing.opened(outcome);
     return {
       ...decision,
       tags: settled(decision),

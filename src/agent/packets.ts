@@ -35,6 +35,7 @@ import type { MacTable } from '#virtual/state/macs.ts';
 import { connectionTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
 import { type Asking, missingKey } from './asking.ts';
+import type { Balancing } from './balancing.ts';
 import type { Bindings } from './bindings.ts';
 import { causeOf, Decider, type Decision, type Packet } from './decider.ts';
 import { FlowCache } from './flow-cache.ts';
@@ -62,6 +63,7 @@ export interface PacketPathOptions {
   readonly tracking: Tracking;
   readonly asking: Asking;
   readonly publicPorts: PublicPorts;
+  readonly balancing: Balancing;
   readonly rules: { readonly counts: RuleCounts; readonly log: RuleLog };
   /** What others count, to be noted with what is counted here. */
   readonly notes?: () => Partial<Record<Note, number>>;
@@ -142,9 +144,10 @@ export class PacketPath {
     );
     this.#topology = options.topology;
     this.#state = options.state;
-    const { topology, bindings, state, publicPorts } = options;
+    const { topology, bindings, state, publicPorts, balancing } = options;
     const isHere = (port: PortId): boolean => bindings.isHere(port);
-    this.decider = new Decider(options.host, topology, { ...state, isHere, publicPorts }, bindings);
+    const view = { ...state, isHere, publicPorts, balancing };
+    this.decider = new Decider(options.host, topology, view, bindings);
     this.#publicPorts = publicPorts;
     this.#table = options.table;
     this.#bindings = options.bindings;

@@ -40,6 +40,8 @@ export interface TrackingOptions {
 export interface Opened {
   readonly connection: NonNullable<Actions['connection']>;
   readonly tags: readonly Tag[];
+  /** It was not there before. */
+  readonly fresh: boolean;
 }
 
 /** Whether a device is there whose packets and answers enter there. */
@@ -77,7 +79,7 @@ export class Tracking {
     if (committed === undefined) return undefined;
     if (committed.fresh) telling.opened(committed.ref);
     const connection = { slot: committed.ref.slot, direction: 'forward' as const };
-    return { connection, tags: tagsOf(committed.changed) };
+    return { connection, tags: tagsOf(committed.changed), fresh: committed.fresh };
   }
 
   /** A segment opens a connection whose record has seen an end (RFC 9293 §3.6.1). */

@@ -18,6 +18,7 @@ import type {
 } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
 import { NONE } from './column.ts';
+import { BalancedEnds } from './balanced-ends.ts';
 import { ConnectionIndex } from './connection-index.ts';
 import type { Committed, ConnectionCounters, Swept } from './connection-answers.ts';
 import { TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
@@ -65,6 +66,8 @@ export class Connections implements ConnectionsView {
   readonly #shares: ConnectionShares;
   /** How many connections have which public ports. */
   readonly ends = new PublicEnds();
+  /** How many connections VIPs have. */
+  readonly balanced = new BalancedEnds();
   /** By slot: whether its public port was chosen here; after a restart: whether it has one. */
   readonly #chosen: Uint8Array;
   /** By slot and side: the stamp that others know of, in milliseconds. */
@@ -441,7 +444,13 @@ export class Connections implements ConnectionsView {
   #link(slot: number): void {
     this.#index.add(slot);
     this.#shares.add(slot, this.#records.inPort(slot) ?? '', isHalfOpen(this.#phase(slot)));
-    this.ends.count(this.#records.translations(slot), 1);
+    this.#countEnds(slot, 1);
+  }
+  #countEnds(slot: number, by: 1 | -1): void {
+    const translations = this.#records.translations(slot);
+    if (translations.length === 0) return;
+    this.ends.count(translations, by);
+    this.balanced.count(this.#records.protocol(slot), translations, by);
   }
   /** Ends a record: its memory first. Answers its keys. */
   #drop(slot: number): [ConnectionKey, ConnectionKey] {
@@ -450,7 +459,7 @@ export class Connections implements ConnectionsView {
     records.setGeneration(slot, 0);
     this.#index.remove(slot);
     this.#shares.remove(slot);
-    this.ends.count(records.translations(slot), -1);
+    this.#countEnds(slot, -1);
     this.#free[this.#freeCount++] = slot;
     return keys;
   }

@@ -94,10 +94,6 @@ export const vipTag = (vip: VipId): Tag => tag(`vip/${vip}`);
 export const poolTag = (pool: PoolId): Tag => tag(`pool/${pool}`);
 /** A member: that it is there, whether it is down, and what its pool says of that. */
 export const memberTag = (member: PoolMemberId): Tag => tag(`pool-member/${member}`);
-/** Which member a client of a VIP has. */
-export const clientTag = (vip: VipId, client: Ip): Tag => tag(`client/${vip}/${client}`);
-/** Whether a VIP may have one more connection. */
-export const sessionsTag = (vip: VipId): Tag => tag(`sessions/${vip}`);
 
 const DESTINATION = 'to/';
 const ROUTES = 'routes/';

@@ -74,6 +74,8 @@ export interface ReplicasOptions {
   readonly now: () => number;
   /** Random, not 0: tells this process from others. */
   readonly boot: number;
+  /** Another host has told of a record that was not known here. */
+  readonly told?: (ref: ConnectionRef) => void;
 }
 
 export interface ReplicaCounters {
@@ -342,7 +344,10 @@ export class Replicas implements Telling {
     this.#count.received += 1;
     const committed = connections.receive(recordOf(told, now()), recipients.owns(host, told));
     if (committed === undefined) this.#count.unplaced += 1;
-    else for (const key of committed.changed) tags.push(connectionTag(key));
+    else {
+      if (committed.fresh) this.#options.told?.(committed.ref);
+      for (const key of committed.changed) tags.push(connectionTag(key));
+    }
   }
 
   /** Sends again what was not acknowledged, and goes on telling hosts everything anew. */

@@ -30,7 +30,7 @@ import {
 import type { Balanced, Verdict } from '../outcome.ts';
 import { isNear } from '../router/hear.ts';
 import type { NatAction, NatView } from '../rule/nat.ts';
-import { clientTag, memberTag, poolTag, sessionsTag, vipTag } from '../tags.ts';
+import { memberTag, poolTag, vipTag } from '../tags.ts';
 import { isError, stateOf, tupleNow } from '../track.ts';
 import type { RouterPortView, RouterView } from '../view.ts';
 import { drop, type Walk } from '../walk.ts';
@@ -202,9 +202,11 @@ function choose(asked: Asked): Balancing | Verdict {
   const { balancing, publicPorts } = walk.state;
   if (!vip.isUp) return refused(asked, 'vip-down', true);
   if (vip.sessionLimit !== undefined && balancing !== undefined) {
-    consult(walk, sessionsTag(vip.id));
-    if (balancing.sessions(vip, at.zone) >= vip.sessionLimit)
+    if (balancing.sessions(vip, at.zone) >= vip.sessionLimit) {
+      // No flow: the next one may be let in.
+      walk.match.payload();
       return refused(asked, 'session-limit', false);
+    }
   }
   let first: PoolView | undefined;
   for (const pool of poolsOf(asked)) {
@@ -232,7 +234,7 @@ function consult(walk: Walk, tag: ReturnType<typeof poolTag>): void {
 /** The member that a client had not long ago. */
 function rememberedIn({ at: { walk }, vip, tuple }: Asked, pool: PoolView) {
   if (!vip.persistent || walk.state.publicPorts.attempt > 0) return undefined;
-  consult(walk, clientTag(vip.id, tuple.src));
+  // No tag: what is chosen is kept by a record.
   const id = walk.state.balancing?.memberOf(vip.id, tuple.src);
   const member = id && pool.members.find((each) => each.id === id);
   if (!member || !member.isAvailable) return undefined;

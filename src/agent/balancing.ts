@@ -1,0 +1,102 @@
+/**
+ * The clients of VIPs that keep their members, and how many connections a VIP has here.
+ *
+ * Invariants: a client is remembered from its last new connection on, for as long as its VIP says,
+ * whether that connection entered here or another host told of it; there is room for a bounded
+ * number, and who was seen longest ago goes first. After a start what live connections say is known
+ * again; who had none then is chosen for anew, by the same table.
+ */
+import type { Connections } from '#flow/connections.ts';
+import type { ConnectionRef } from '#virtual/connection.ts';
+import type { Ip } from '#net/ip.ts';
+import type { PoolMemberId, VipId } from '#virtual/ids.ts';
+import type { ObjectOf } from '#virtual/kinds.ts';
+import type { BalancingView, VipView } from '#virtual/load-balancer/view.ts';
+import type { Balanced, Outcome } from '#virtual/outcome.ts';
+import type { Zone } from '#virtual/connection.ts';
+import type { Topology } from '#virtual/topology.ts';
+import { LIMITS } from './limits.ts';
+
+interface Client {
+  readonly member: PoolMemberId;
+  readonly seenMs: number;
+}
+
+export interface BalancingOptions {
+  readonly topology: Topology;
+  readonly connections: Pick<Connections, 'balanced' | 'refs' | 'record'>;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+/** The member that a walk has chosen for a client, or has kept. */
+export const balancedIn = ({ steps }: Pick<Outcome, 'steps'>): Balanced | undefined =>
+  steps.find(({ balanced }) => balanced?.way === 'in')?.balanced;
+
+export class Balancing implements BalancingView {
+  readonly #options: BalancingOptions;
+  /** In the order in which they were seen. */
+  readonly #clients = new Map<string, Client>();
+  #restored = false;
+
+  constructor(options: BalancingOptions) {
+    this.#options = options;
+  }
+
+  memberOf(vip: VipId, client: Ip): PoolMemberId | undefined {
+    const known = this.#clients.get(`${vip}/${client}`);
+    const row = this.#options.topology.get('vip', vip) as ObjectOf<'vip'> | undefined;
+    if (known === undefined || row === undefined) return undefined;
+    const ageMs = this.#options.now() - known.seenMs;
+    return ageMs < row.persistenceTimeout * 1_000 ? known.member : undefined;
+  }
+  sessions({ protocol, ip, port }: VipView, zone: number): number {
+    return this.#options.connections.balanced.of(protocol, zone as Zone, { ip, port });
+  }
+
+  /** A connection of a client began here. */
+  opened(outcome: Outcome): void {
+    const balanced = balancedIn(outcome);
+    const client = outcome.connection?.key?.tuple.src;
+    if (balanced !== undefined && client !== undefined) this.#remember(balanced, client);
+  }
+  #remember({ vip, member }: Omit<Balanced, 'way'>, client: Ip): void {
+    const row = this.#options.topology.get('vip', vip) as ObjectOf<'vip'> | undefined;
+    if (row?.persistence !== 'source-ip') return;
+    const key = `${vip}/${client}`;
+    this.#clients.delete(key);
+    this.#clients.set(key, { member, seenMs: this.#options.now() });
+    if (this.#clients.size <= LIMITS.balancedClientsMax) return;
+    const [oldest] = this.#clients.keys();
+    if (oldest !== undefined) this.#clients.delete(oldest);
+  }
+  /** How many clients are remembered. */
+  get size(): number {
+    return this.#clients.size;
+  }
+
+  /** Another host has told of a connection; a client may come here next. */
+  told(ref: ConnectionRef): void {
+    const { connections, topology } = this.#options;
+    const record = connections.record(ref);
+    for (const { zone, changes, from, to } of record?.translations ?? []) {
+      const router = changes === 'destination' ? topology.routerOfNetworkKey(zone) : undefined;
+      const balancer = router && topology.balancer(router);
+      const protocol = record?.forward.tuple.protocol ?? 0;
+      const vip = balancer && balancer.vip(protocol, from.ip, from.port);
+      if (!balancer || !vip?.persistent || record === undefined) continue;
+      const first = balancer.pool(vip.pool);
+      const backup = first?.backupPool && balancer.pool(first.backupPool);
+      const members = [...(first?.members ?? []), ...(backup ? backup.members : [])];
+      const member = members.find(({ ip, port }) => ip === to.ip && port === to.port);
+      if (member === undefined) continue;
+      this.#remember({ vip: vip.id, member: member.id }, record.forward.tuple.src);
+    }
+  }
+  /** Once the topology is known: what an earlier process has left. */
+  restore(): void {
+    if (this.#restored) return;
+    this.#restored = true;
+    for (const ref of this.#options.connections.refs()) this.told(ref);
+  }
+}
