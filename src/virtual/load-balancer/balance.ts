@@ -168,7 +168,11 @@ function keptBy(asked: Asked): MemberView | undefined {
   if (before === undefined) return undefined;
   for (const pool of poolsOf(asked)) {
     const member = pool.members.find((each) => sameEndpoint(each, before.to));
-    if (member === undefined) continue;
+    if (member === undefined) {
+      // Somebody may serve there again.
+      consult(at.walk, poolTag(pool.id));
+      continue;
+    }
     at.walk.tags.push(memberTag(member.id));
     if (!member.isDown || pool.keeps) return member;
   }
