@@ -20,7 +20,6 @@ import { entryOf, parseKey, writeEntry } from '#flow/parse.ts';
 import { packetSize } from '#flow/size.ts';
 import type { FlowTable } from '#flow/table.ts';
 import { read16 } from '#net/bytes.ts';
-import { fragments, fragments6 } from '#net/fragment.ts';
 import { readMac } from '#net/mac.ts';
 import { readdressQuoted } from '#net/readdress.ts';
 import { Reassembly } from '#net/reassembly.ts';
@@ -44,7 +43,7 @@ import { LIMITS } from './limits.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { PublicPorts } from './public-ports.ts';
 import { Openings } from './openings.ts';
-import { LargePackets } from './too-big.ts';
+import { LargePackets, pieces } from './too-big.ts';
 import type { RuleCounts } from './rule-counts.ts';
 import type { RuleLog } from './rule-log.ts';
 import type { Tracking } from './tracking.ts';
@@ -85,13 +84,6 @@ interface How {
   readonly final?: boolean;
   readonly whole?: Packet['whole'];
 }
-
-/**
- * An answer in fragments. `id`: that of the question's own, which its sender has chosen to be
- * distinct and hard to guess (RFC 7739); IPv4 answers have it anyway.
- */
-const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | undefined =>
-  fragments(frame, mtu) ?? fragments6(frame, mtu, id);
 
 /** The kernel has looked at more than whether the flow matches. */
 const isGuarded = ({ reason }: Upcall): boolean =>

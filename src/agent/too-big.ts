@@ -120,6 +120,13 @@ export interface LargePacketsOptions {
   readonly bindings: { dpPort(port: PortId): DpPort | undefined };
 }
 
+/**
+ * An answer in fragments. `id`: that of the question's own, which its sender has chosen to be
+ * distinct and hard to guess (RFC 7739); IPv4 answers have it anyway.
+ */
+export const pieces = (frame: Uint8Array, mtu: number, id: number): Uint8Array[] | undefined =>
+  fragments(frame, mtu) ?? fragments6(frame, mtu, id);
+
 /** Sends what is too big for a flow, one by one. */
 export class LargePackets {
   readonly #datapath: Datapath;

@@ -105,7 +105,7 @@ export class HostView {
   /** Whether another monitor is that of a pool which is seen, or will be. */
   #movesMonitors({ kind, put }: RowChange, before: StoredObject | undefined): boolean {
     if (kind !== 'pool') return false;
-    const [was, is] = [before, put].map((pool) => (pool as ObjectOf<'pool'> | undefined));
+    const [was, is] = [before, put].map((pool) => pool as ObjectOf<'pool'> | undefined);
     if (was?.healthMonitor === is?.healthMonitor) return false;
     return [was, is].some((pool) => pool && this.#admits('pool', pool));
   }

@@ -15,7 +15,8 @@ export const objectKey = (kind: KindName, id: string): string => `${kind}/${id}`
  * Keys (`objectKey`) of: every host and tunnel zone; every device with a port bound to the host,
  * and all that links join with them: their ports, routes, and where the ports are up; the chains
  * that filter there, those that their rules jump to, all their rules, and the groups that these
- * name; the load balancers of routers with all that is theirs. Nothing for a host that does not exist.
+ * name; the load balancers of routers with all that is theirs. Nothing for a host that does not
+ * exist.
  */
 export function entitled(topology: Topology, host: HostId): Set<string> {
   const keys = new Set<string>();

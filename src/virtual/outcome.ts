@@ -7,15 +7,7 @@ import type { Mac } from '#net/mac.ts';
 import type { Ends } from '#net/readdress.ts';
 import type { ConnectionKey, ConnectionState, FoundConnection, Translation } from './connection.ts';
 import type { DropReason } from './drop.ts';
-import type {
-  AnyId,
-  BridgeId,
-  PoolMemberId,
-  PortId,
-  RouterId,
-  RuleId,
-  VipId,
-} from './ids.ts';
+import type { AnyId, BridgeId, PoolMemberId, PortId, RouterId, RuleId, VipId } from './ids.ts';
 import type { FieldSet, Guards, Headers, Rewrites } from './match.ts';
 import type { Tag } from './tags.ts';
 

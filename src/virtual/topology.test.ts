@@ -42,7 +42,11 @@ function balancerAnswers(topology: Topology, router: (typeof ROUTER_IDS)[number]
     const pool = vip && balancer.pool(vip.pool);
     return pool && [pool.members, pool.available, pool.backupPool, pool.keeps];
   });
-  const of = IPS.map((ip) => [balancer.hasAddress(ip), balancer.serves(ip), balancer.serves(ip, 80)]);
+  const of = IPS.map((ip) => [
+    balancer.hasAddress(ip),
+    balancer.serves(ip),
+    balancer.serves(ip, 80),
+  ]);
   return { vips, pools, of };
 }
 

@@ -64,11 +64,7 @@ function answerTo(walk: Walk, port: PortView): Answer | undefined {
 }
 
 /** `at`: whose filter it was, or who else refuses it. */
-export function reject(
-  walk: Walk,
-  at: Step['at'],
-  reason: DropReason = 'filter-reject',
-): Verdict {
+export function reject(walk: Walk, at: Step['at'], reason: DropReason = 'filter-reject'): Verdict {
   const verdict = drop(walk, at, reason);
   if (walk.from === undefined || walk.inPort === undefined) return verdict;
   walk.tags.push(errorsTag(walk.from));

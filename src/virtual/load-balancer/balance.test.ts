@@ -7,6 +7,8 @@ import { test } from 'node:test';
 import { ip, macOf, seen, type Fields, type Network } from '../network.fixture.ts';
 import { pass, tenant } from '../nat/nat.fixture.ts';
 import type { VipId } from '../ids.ts';
+import type { Outcome } from '../outcome.ts';
+import { covers } from '../tags.ts';
 
 const OUT = `${macOf(9)} > ${macOf(0x13)}`;
 const FROM_2 = `${macOf(2)} > ${macOf(0x11)}`;
@@ -173,7 +175,10 @@ test('filters see a VIP as clients do, and can keep them from it', () => {
 
 test('a VIP in a network of the router: it answers ARP and echo requests for it', () => {
   const net = balanced({ address: '10.0.0.80' });
-  const asked = net.send('vm1', `${macOf(1)} > ff:ff:ff:ff:ff:ff arp who-has 10.0.0.80 tell 10.0.0.1`);
+  const asked = net.send(
+    'vm1',
+    `${macOf(1)} > ff:ff:ff:ff:ff:ff arp who-has 10.0.0.80 tell 10.0.0.1`,
+  );
   assert.match(net.sent(asked).join(), /r-blue: .*10\.0\.0\.80 is-at 02:00:00:00:00:11/);
   const echo = net.send('vm1', 'icmp 10.0.0.1 > 10.0.0.80 echo id 7 seq 1');
   assert.match(net.sent(echo).join(), /icmp 10\.0\.0\.80 > 10\.0\.0\.1 reply/);
@@ -237,6 +242,20 @@ test('UDP and IPv6 are balanced alike', () => {
   const six = net.send('vm1', 'tcp [fd00::1]:5000 > [fd00::80]:80 syn');
   assert.equal(six.rewrites.ipDst, ip('fd00::2'));
   assert.equal(six.rewrites.ipSrc, ip('fd00::254'));
+});
+
+test('who becomes a member, or a VIP, has no flow left of before', () => {
+  const net = balanced();
+  const outwards = net.send('vm2', `${FROM_2} udp 10.0.0.9:5000 > 198.51.100.7:53`);
+  const inwards = net.send('up', `${OUT} tcp 198.51.100.7:53 > 203.0.113.81:80 syn`);
+  const covered = (of: Outcome): boolean =>
+    net.changed.some((tag) => of.tags.some((held) => covers(tag, held)));
+  member(net, 'web3', { address: '10.0.0.9' });
+  assert.deepEqual([covered(outwards), covered(inwards)], [true, false]);
+  const www = { loadBalancer: net.id('load-balancer', 'lb'), pool: net.id('pool', 'web') };
+  const more = { address: '203.0.113.81', port: 80, protocol: 'tcp', adminStateUp: true };
+  net.put('vip', 'more', { ...www, ...more, persistence: 'none' });
+  assert.deepEqual([covered(outwards), covered(inwards)], [false, true]);
 });
 
 test('who is no client of a VIP costs no more than his addresses', () => {

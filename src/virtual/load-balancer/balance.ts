@@ -9,13 +9,20 @@
  *
  * Invariants: a connection stays with its member for as long as that may serve it, whatever is
  * chosen for new ones; who is chosen depends on the topology and the packet alone, but for clients
- * that are remembered; what is no packet for a VIP, or of a member, is asked for its addresses only.
+ * that are remembered; what is no packet for a VIP, or of a member, is asked for its addresses
+ * only.
  */
 import { isIp6, type Ip } from '#net/ip.ts';
 import { ETHER_TYPE } from '#net/packet/ethernet.ts';
 import { IP_PROTOCOL } from '#net/packet/ipv4.ts';
 import { reject } from '../chain/reject.ts';
-import { formatEndpoint, sameEndpoint, type Endpoint, type Tuple, type Zone } from '../connection.ts';
+import {
+  formatEndpoint,
+  sameEndpoint,
+  type Endpoint,
+  type Tuple,
+  type Zone,
+} from '../connection.ts';
 import type { DropReason } from '../drop.ts';
 import { turnedOf } from '../nat/turned.ts';
 import {
@@ -74,8 +81,7 @@ function collect(walk: Walk): Verdict {
 function error(walk: Walk, router: RouterView, actions: readonly (keyof typeof NAT)[]): void {
   walk.turned ??= turnedOf(walk.match);
   if (walk.turned === undefined) return;
-  for (const action of actions)
-    translateErrorAt(atOf(walk, router), NAT[action], walk.turned);
+  for (const action of actions) translateErrorAt(atOf(walk, router), NAT[action], walk.turned);
 }
 
 /**
@@ -163,7 +169,9 @@ function keptBy(asked: Asked): MemberView | undefined {
   const { at, tuple } = asked;
   const before = known(at).find(
     ({ zone, changes, from }) =>
-      zone === at.zone && changes === 'destination' && sameEndpoint(from, endOf(tuple, 'destination')),
+      zone === at.zone &&
+      changes === 'destination' &&
+      sameEndpoint(from, endOf(tuple, 'destination')),
   );
   if (before === undefined) return undefined;
   for (const pool of poolsOf(asked)) {
@@ -226,7 +234,7 @@ function choose(asked: Asked): Balancing | Verdict {
     const tries = found.tries === 1 ? '' : `, try ${found.tries}`;
     return give(asked, member, `place ${found.place} of ${pool.table.length}${tries}`);
   }
-  consult(walk, poolTag(vip.pool));
+  if (first === undefined) consult(walk, poolTag(vip.pool));
   return refused(asked, 'no-member', first?.whenDown !== 'drop');
 }
 /** What a record makes good for. */

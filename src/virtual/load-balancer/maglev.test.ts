@@ -90,8 +90,14 @@ for (const [members, size] of [
   test(`one of ${members} members is taken out of the pool: hardly more than its share moves`, () => {
     const all = Array.from({ length: members }, (_, n) => claimant(n));
     const less = all.slice(1);
-    const before = choices(placesOf(all, size), all.map(() => true));
-    const after = choices(placesOf(less, size), less.map(() => true));
+    const before = choices(
+      placesOf(all, size),
+      all.map(() => true),
+    );
+    const after = choices(
+      placesOf(less, size),
+      less.map(() => true),
+    );
     const moved = before.filter((index, n) => index !== after[n]! + 1).length;
     assert.ok(moved / CONNECTIONS <= 1 / members + 0.01, `${moved} of ${CONNECTIONS}`);
   });

@@ -123,7 +123,8 @@ function permits({ action, targets }: NatView, { from, to }: Translation, { prot
   });
 }
 
-export const known = (at: At): readonly Translation[] => at.walk.look?.translations ?? NO_TRANSLATIONS;
+export const known = (at: At): readonly Translation[] =>
+  at.walk.look?.translations ?? NO_TRANSLATIONS;
 
 /** Another end for who opens a connection. */
 export function forwards(at: At, nat: NatView, tuple: Tuple): Translated {

@@ -35,7 +35,7 @@ import type { Walk } from '../walk.ts';
 /** Whether an address is the port's own. */
 export const isOwn = ({ networks, linkLocal }: RouterPortView, ip: Ip): boolean =>
   ip === linkLocal || networks.some(({ address }) => address === ip);
-/** Whether the router has a VIP with an address of the port's networks: it answers for that, too. */
+/** Whether the router has a VIP with an address of the port's networks: it is asked for, too. */
 function ownsVip({ topology, tags }: Walk, port: RouterPortView, ip: Ip): boolean {
   const balancer = topology.balancer(port.router);
   if (balancer === undefined || !isNear(port, ip)) return false;
@@ -95,8 +95,7 @@ function hearArp(walk: Walk, port: RouterPortView, answers: boolean): boolean {
   const sender = match.get('ipSrc');
   const target = match.get('ipDst');
   if (isIp6(sender) || isIp6(target)) return false;
-  const asked =
-    operation === ARP_REQUEST && (isOwn(port, target) || ownsVip(walk, port, target));
+  const asked = operation === ARP_REQUEST && (isOwn(port, target) || ownsVip(walk, port, target));
   const news = sender === 0 ? undefined : isNews(walk, port, sender);
   const gratuitous = sender === target;
   const told = operation === ARP_REPLY && match.get('ethDst') === port.mac;
