@@ -54,6 +54,31 @@ const SAMPLES: Readonly<Partial<Record<KindName, Sample>>> = {
     patch: { ports: [] },
     filter: ['ports', 'r1-a'],
   },
+  'load-balancer': {
+    create: { name: 'lb9', router: 'r1' },
+    patch: { adminStateUp: false },
+    filter: ['router', 'r1'],
+  },
+  'health-monitor': {
+    create: { name: 'hm9', type: 'http', path: '/health' },
+    patch: { interval: 10 },
+    filter: ['type', 'http'],
+  },
+  pool: {
+    create: { name: 'pool9', loadBalancer: 'lb1' },
+    patch: { whenDown: 'drop' },
+    filter: ['loadBalancer', 'lb1'],
+  },
+  'pool-member': {
+    create: { name: 'm9', pool: 'pool1', address: '10.0.0.7', port: 80 },
+    patch: { weight: 0 },
+    filter: ['pool', 'pool1'],
+  },
+  vip: {
+    create: { name: 'vip9', loadBalancer: 'lb1', pool: 'pool1', address: '10.0.0.80', port: 80 },
+    patch: { persistence: 'source-ip' },
+    filter: ['address', '10.0.0.80'],
+  },
 };
 
 async function withBasics(node: Fixture): Promise<void> {
@@ -63,6 +88,8 @@ async function withBasics(node: Fixture): Promise<void> {
     { op: 'create', kind: 'router', body: { name: 'r1' } },
     { op: 'create', kind: 'port', body: R1_A },
     { op: 'create', kind: 'chain', body: { name: 'c1' } },
+    { op: 'create', kind: 'load-balancer', body: { name: 'lb1', router: 'r1' } },
+    { op: 'create', kind: 'pool', body: { name: 'pool1', loadBalancer: 'lb1' } },
   ]);
 }
 const R1_A = { name: 'r1-a', router: 'r1', networks: ['10.0.0.1/24', 'fd00::1/64'] };

@@ -150,7 +150,7 @@ test('a line as it stands: quotes are read, and what is behind the last break is
     await runCli(['complete', '--breaks', breaks, '--line', line], { ...session, out });
     return text.split('\n').slice(0, -1);
   };
-  assert.deepEqual(await ask('mn po'), ['port', 'port-group']);
+  assert.deepEqual(await ask('mn por'), ['port', 'port-group']);
   assert.deepEqual(await ask('mn tunnel-zone update z --add-members host=h'), ['h1', 'h2']);
   assert.deepEqual(await ask('mn port show '), ['p1', 'r0-a', 'my\\ port']);
   assert.deepEqual(await ask('mn port show my\\ p'), ['my\\ port']);

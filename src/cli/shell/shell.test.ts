@@ -65,14 +65,14 @@ test('a script runs line by line, and stops at the first that fails', async () =
 
 test('beginnings stand for commands when there is no other, and programs stay outside', async () => {
   const api = world();
-  assert.match((await script(api, 'po list -o jsonpath=[*].name')).out, /^p1\n$/);
+  assert.match((await script(api, 'por list -o jsonpath=[*].name')).out, /^p1\n$/);
   assert.equal((await script(api, 'port-g list')).code, EXIT.ok);
   const two = await script(api, 'port li');
   assert.equal(two.code, EXIT.usage);
   assert.match(two.err, /^error: 'li' may be list, link\nhint: Type some more of it\n/);
   assert.match((await script(api, 'api --data x')).err, /'mn api' is a program of its own/);
   assert.match((await script(api, 'shell')).err, /'mn shell' is a program of its own/);
-  assert.equal((await mn(api.client, 'po list')).code, EXIT.usage);
+  assert.equal((await mn(api.client, 'por list')).code, EXIT.usage);
   assert.equal((await mn(api.client, 'shell')).code, EXIT.usage);
 });
 
@@ -155,7 +155,7 @@ test('TAB completes commands, flags and live names, quoted as the line is', asyn
   type('\r');
   await until(/^name +a b$/m);
   await until(PROMPT);
-  type(`po list --where br${TAB}`);
+  type(`por list --where br${TAB}`);
   await until('bridge=');
   type(`b${TAB}`);
   await until('b0 ');

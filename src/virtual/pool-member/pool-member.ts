@@ -7,6 +7,7 @@ import type { Fault, Kind, StoredObject, View } from '../kind.ts';
 
 /** Members of one pool. */
 export const MEMBERS_PER_POOL_MAX = 1_000;
+/** The largest weight of a member. */
 export const MEMBER_WEIGHT_MAX = 256;
 
 export const PoolMember = z
