@@ -25,6 +25,7 @@ const state = (revision: number, more: Partial<EdgeState> = {}): EdgeState => ({
   locate: [],
   publicPorts: { wants: [], returns: [] },
   counters,
+  balanced: { opened: 0, bytesIn: 0, bytesOut: 0 },
   records: {
     ...{ connectionsOpened: 0, connectionsEvicted: 0, recordsSent: 0, recordsSentAgain: 0 },
     ...{

@@ -13,6 +13,7 @@ import type { Topology } from '#virtual/topology.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Bindings } from './bindings.ts';
 import { connections, publicPorts, ruleCounts, ruleLog } from './firewall-asks.ts';
+import { balanceStats } from './balance-asks.ts';
 import { flows, why } from './flow-asks.ts';
 import { decideAnswer, interfacesAnswer } from './decide-asks.ts';
 import type { FromEdge } from './messages.ts';
@@ -55,6 +56,7 @@ export const EDGE_ANSWERS = {
   drops,
   'rule-counts': ruleCounts,
   'rule-log': ruleLog,
+  'balance-stats': balanceStats,
   connections,
   'public-ports': publicPorts,
 } as const satisfies { readonly [K in AskKind]?: EdgeAnswer<K> };

@@ -23,6 +23,7 @@ import { MacTable } from '#virtual/state/macs.ts';
 import { Topology, type TopologyObject } from '#virtual/topology.ts';
 import { Adoption } from './adopt.ts';
 import { Asking } from './asking.ts';
+import { BalanceCounts } from './balance-counts.ts';
 import { Balancing } from './balancing.ts';
 import { Bindings } from './bindings.ts';
 import { EdgeAsks } from './edge-asks.ts';
@@ -31,12 +32,12 @@ import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, RecordCounts, ToEdge } from './messages.ts';
 import { Looks } from './looks.ts';
 import { Neighbours } from './neighbours.ts';
+import { PacketCounts } from './packet-counts.ts';
 import { PacketPath, type PacketPathOptions } from './packets.ts';
 import { PublicPorts } from './public-ports.ts';
 import type { PathMtu } from './peers.ts';
 import { Recipients } from './replication/recipients.ts';
 import { bootOf, keysOf, Replicas, type RecordTransport } from './replication/replicas.ts';
-import { RuleCounts } from './rule-counts.ts';
 import { RuleLog } from './rule-log.ts';
 import { isZone, Tracking } from './tracking.ts';
 import { notesOf, usageOf } from './usage.ts';
@@ -63,6 +64,14 @@ const removes = (event: WatchEvent, kinds: readonly KindName[]): boolean =>
   event.type === 'snapshot' ||
   (event.type === 'change' &&
     event.change.rows.some(({ kind, put }) => put === undefined && kinds.includes(kind)));
+
+const balanceOf = (topology: Topology, table: FlowTable, datapath: Datapath): BalanceCounts =>
+  new BalanceCounts({
+    ...{ table, datapath },
+    isPair: (vip, member) =>
+      topology.get('vip', vip) !== undefined && topology.get('pool-member', member) !== undefined,
+    hasVips: () => !topology.list('vip')[Symbol.iterator]().next().done,
+  });
 
 export class Edge {
   readonly #topology = new Topology();
@@ -112,7 +121,11 @@ export class Edge {
     });
     datapath.beforeFrames(() => replicas.flush());
     this.#replicas = replicas;
-    const tracking = new Tracking({ connections, topology, telling: replicas, now: clock });
+    const balanced = balanceOf(topology, table, datapath);
+    const tracking = new Tracking({
+      ...{ connections, topology, telling: replicas, now: clock },
+      began: ({ steps }) => balanced.began(steps),
+    });
     this.#tracking = tracking;
     const publicPorts = new PublicPorts({ host, topology, connections, now: clock, seed });
     this.#publicPorts = publicPorts;
@@ -127,7 +140,7 @@ export class Edge {
     const notes = () => notesOf(connections.counters(), replicas.counters(), asking);
     const isRule = (id: RuleId): boolean => topology.get('rule', id) !== undefined;
     const rules = {
-      counts: new RuleCounts({ table, datapath, isRule }),
+      counts: new PacketCounts({ table, datapath, isRule, balanced }),
       log: new RuleLog(clock, seed),
       isRule,
     };
@@ -203,6 +216,7 @@ export class Edge {
       this.#packets.invalidate(this.#neighbours.tick());
       this.#packets.invalidate(this.#tracking.tick());
       this.#publicPorts.tick();
+      this.#rules.counts.balanced.tick();
       this.#replicas.tick();
       this.#refreshPaths();
       this.#packets.settle();
@@ -225,6 +239,7 @@ export class Edge {
       records: this.#records(),
       publicPorts: { wants: this.#publicPorts.wants(), returns: this.#publicPorts.returns() },
       limits: this.#limits,
+      balanced: this.#rules.counts.balanced.totals(),
       firstPackets: this.#packets.firstPackets.counted(),
     };
   }
@@ -285,9 +300,10 @@ export class Edge {
     this.#publicPorts.follow(event.type === 'change' ? event.change.rows : 'all', owned);
     if (removes(event, ['nat-block'])) this.#release();
     if (removes(event, ['rule', 'chain'])) {
-      this.#rules.counts.forget();
+      this.#rules.counts.rules.forget();
       this.#rules.log.forget(this.#rules.isRule);
     }
+    if (removes(event, ['vip', 'pool-member'])) this.#rules.counts.balanced.forget();
     if (removes(event, ['bridge', 'router'])) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
   }

@@ -13,7 +13,7 @@ import type { ChainId, PortId, RuleId } from '#virtual/ids.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { EdgeAnswer, EdgeContext } from './edge-asks.ts';
-import { addLive, type Hits } from './rule-counts.ts';
+import { addLive, type KeysOf, type LiveHits, NO_HITS, ruleKeys } from './packet-counts.ts';
 
 /** Slots looked at, and rows told, in one slice. */
 const FLOWS_PER_SLICE = 512;
@@ -29,22 +29,30 @@ function inChains(topology: Topology, chains: readonly string[] | undefined) {
   };
 }
 
-export const ruleCounts: EdgeAnswer<'rule-counts'> = function* ({ chains }, context) {
-  const { table, datapath, topology, packets } = context;
-  const counts = new Map<RuleId, Hits & { flows: number }>();
+/** What live flows have carried, by what the steps of their walks name. */
+export function* countLive<Key>(
+  keysOf: KeysOf<Key>,
+  { table, datapath }: EdgeContext,
+): Generator<[], Map<Key, LiveHits>> {
+  const counts = new Map<Key, LiveHits>();
   for (let slot = 0; slot < table.slots; slot += FLOWS_PER_SLICE) {
     for (const ref of table.refsIn(slot, FLOWS_PER_SLICE)) {
-      const steps = table.cause(ref)?.steps;
-      if (steps?.some(({ rule }) => rule !== undefined) === true)
-        addLive(counts, steps, datapath.stats(ref));
+      const keys = [...keysOf(table.cause(ref)?.steps ?? [])];
+      if (keys.length > 0) addLive(counts, keys, datapath.stats(ref));
     }
     yield [];
   }
-  const { counts: gone } = packets.rules;
+  return counts;
+}
+
+export const ruleCounts: EdgeAnswer<'rule-counts'> = function* ({ chains }, context) {
+  const { topology, packets } = context;
+  const counts = yield* countLive(ruleKeys, context);
+  const { rules: gone } = packets.rules.counts;
   const parts: PartOf<'rule-counts'>[] = [];
   for (const id of chains ?? [...topology.list('chain')].map((chain) => chain.id))
     for (const { id: rule } of topology.chain(id as ChainId)?.rules ?? []) {
-      const live = counts.get(rule) ?? { packets: 0, bytes: 0, flows: 0 };
+      const live = counts.get(rule) ?? NO_HITS;
       const beside = gone.beside(rule);
       const all = live.packets + beside.packets;
       if (all === 0 && live.flows === 0) continue;
@@ -70,7 +78,7 @@ export const ruleLog: EdgeAnswer<'rule-log'> = function* (
 };
 
 /** Whether this host is the one that tells of a record. */
-function isTold(
+export function isTold(
   { inPort, outPort }: { inPort: PortId | undefined; outPort: PortId | undefined },
   ports: ReadonlySet<string> | undefined,
   { bindings }: EdgeContext,

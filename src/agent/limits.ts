@@ -26,6 +26,8 @@ export const LIMITS = {
   flowAgeMs: 3_600_000,
   /** Slots looked at for expiry in one tick; a full turn over 256 k slots takes 32 ticks. */
   expirySlotsPerTick: 8_192,
+  /** Slots looked at for bytes of balanced flows in one tick: 256 k slots take 32 s. */
+  balanceSlotsPerTick: 4_096,
   /** Records of connections looked at for expiry in one tick. */
   connectionsPerTick: 16_384,
   /** Of these, how many end at most: first packets wait meanwhile, and the flows of each go too. */

@@ -7,6 +7,7 @@ import type { Ask } from '#client/asks.ts';
 import type { AgentCounters, Learned, Limit, PortsWanted, WatchEvent } from '#client/types.ts';
 import type { RecordKeysTold } from '#client/record-keys.ts';
 import type { CountedBuckets } from '#telemetry/buckets.ts';
+import type { BalanceTotals } from './balance-counts.ts';
 
 /** A network interface of this host, as the packet worker needs to know it. */
 export interface LocalInterface {
@@ -68,6 +69,7 @@ export interface EdgeState {
   readonly counters: AgentCounters;
   /** What is counted of connections, and of what agents tell each other about them. */
   readonly records: RecordCounts;
+  readonly balanced: BalanceTotals;
   /** How much of the packet worker's limits is used, as of its last tick. */
   readonly limits: readonly Limit[];
   readonly firstPackets: CountedBuckets;

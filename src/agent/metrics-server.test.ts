@@ -38,6 +38,7 @@ function meters(): AgentMeters {
     ...{ revision: 9, portsUp: ['a', 'b'], portsDown: [], locate: [], counters: COUNTERS },
     publicPorts: { wants: [], returns: [] },
     records: RECORDS,
+    balanced: { opened: 3, bytesIn: 100, bytesOut: 200 },
     limits: [{ name: 'flows', used: 3, max: 64 }],
     firstPackets: { counts: [0, 2, 1], sumSeconds: 0.0007 },
   });

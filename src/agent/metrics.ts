@@ -39,7 +39,7 @@ export class AgentMeters {
   }
 
   #tell(state: EdgeState): void {
-    const { revision, portsUp, portsDown, counters, records, limits, firstPackets } = state;
+    const { revision, portsUp, portsDown, counters, records, limits, firstPackets, balanced } = state;
     const meters = this.#meters;
     const { hits, tunnelHits, misses, upcalls, flowsInstalled, flowsNow, injected, cut } = counters;
     meters.set('mn_agent_revision', revision);
@@ -65,6 +65,11 @@ export class AgentMeters {
     meters.set('mn_agent_record_questions_total', records.questionsAsked);
     meters.set('mn_agent_record_questions_refused_total', records.questionsRefused);
     meters.set('mn_agent_record_datagrams_refused_total', records.datagramsRefused);
+    meters.set('mn_agent_balanced_connections_total', balanced.opened);
+    meters.setAll('mn_agent_balanced_bytes_total', 'way', [
+      ['in', balanced.bytesIn],
+      ['out', balanced.bytesOut],
+    ]);
     const told = (of: (limit: EdgeState['limits'][number]) => number) =>
       limits.map((limit) => [limit.name, of(limit)] as const);
     meters.setAll(

@@ -44,7 +44,7 @@ import type { Neighbours } from './neighbours.ts';
 import type { PublicPorts } from './public-ports.ts';
 import { Openings } from './openings.ts';
 import { LargePackets, pieces } from './too-big.ts';
-import type { RuleCounts } from './rule-counts.ts';
+import type { PacketCounts } from './packet-counts.ts';
 import type { RuleLog } from './rule-log.ts';
 import type { Tracking } from './tracking.ts';
 import type { Parked } from './waiting.ts';
@@ -63,7 +63,7 @@ export interface PacketPathOptions {
   readonly asking: Asking;
   readonly publicPorts: PublicPorts;
   readonly balancing: Balancing;
-  readonly rules: { readonly counts: RuleCounts; readonly log: RuleLog };
+  readonly rules: { readonly counts: PacketCounts; readonly log: RuleLog };
   /** What others count, to be noted with what is counted here. */
   readonly notes?: () => Partial<Record<Note, number>>;
   readonly table: FlowTable;

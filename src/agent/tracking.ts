@@ -34,6 +34,8 @@ export interface TrackingOptions {
   readonly telling: Telling;
   /** Monotonic milliseconds, of the clock that stamps records. */
   readonly now: () => number;
+  /** A packet has opened a connection, or one with the same ends anew. */
+  readonly began?: (outcome: Outcome) => void;
 }
 
 /** The record of a packet: what its flow stamps, and what is to be decided anew. */
@@ -52,6 +54,8 @@ const tagsOf = (keys: readonly ConnectionKey[]): Tag[] => keys.map(connectionTag
 
 export class Tracking {
   readonly #options: TrackingOptions;
+  /** The slot of the record that begins anew with the packet that is being decided. */
+  #reopened: number | undefined;
 
   constructor(options: TrackingOptions) {
     this.#options = options;
@@ -63,7 +67,7 @@ export class Tracking {
    * Of a flood over linked bridges only the first is opened: answers come from one.
    */
   open(outcome: Outcome, ingress: Ingress, opening: Opening): Opened | 'taken' | undefined {
-    const { connections, telling, now } = this.#options;
+    const { connections, telling, now, began } = this.#options;
     const forward = outcome.connection?.key;
     if (forward === undefined) throw new Error('tracking: a packet without a key opens nothing');
     const wanted = {
@@ -78,6 +82,8 @@ export class Tracking {
     const committed = connections.commit(wanted);
     if (committed === undefined) return undefined;
     if (committed.fresh) telling.opened(committed.ref);
+    if (committed.fresh || committed.ref.slot === this.#reopened) began?.(outcome);
+    this.#reopened = undefined;
     const connection = { slot: committed.ref.slot, direction: 'forward' as const };
     return { connection, tags: tagsOf(committed.changed), fresh: committed.fresh };
   }
@@ -88,6 +94,7 @@ export class Tracking {
     const ref = connections.at(slot);
     if (ref === undefined) return;
     connections.reopen(ref, now());
+    this.#reopened = slot;
     telling.wentOn(ref);
   }
 

@@ -35,6 +35,7 @@ import { resourceRoutes } from './resources.ts';
 import { rollbackRoutes } from './rollback.ts';
 import { json, onlyQuery, type Route } from './route.ts';
 import { selfRoutes } from './self-routes.ts';
+import { balanceRoutes } from './balance-routes.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import { sightRoutes } from './sight-routes.ts';
 import { systemRoutes } from './system-routes.ts';
@@ -119,6 +120,7 @@ function routesOf(node: Node): Route[] {
     ...connectionRoutes(node),
     ...flowRoutes(node),
     ...ruleRoutes(node),
+    ...balanceRoutes(node),
     ...sightRoutes(node),
     whatIfRoute(node),
     ...systemRoutes(node),

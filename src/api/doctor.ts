@@ -11,6 +11,7 @@ import { formatIp } from '#net/ip.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { ObjectOf } from '#virtual/kinds.ts';
 import type { Topology } from '#virtual/topology.ts';
+import { isDown, membersOf } from './balance-status.ts';
 import type { Node } from './node.ts';
 import { type ProbedHost, judge, probe, some } from './probing.ts';
 import { Refusal } from './problems.ts';
@@ -21,6 +22,8 @@ export const CLOCK_APART_MS = 5_000;
 export const BEHIND_MS = 5_000;
 /** Ports named one by one; of further ones how many. */
 const PORTS_TOLD_MAX = 50;
+/** The same of members of pools. */
+const MEMBERS_TOLD_MAX = 50;
 const AGENT_MS = 15_000;
 
 type PortRow = ObjectOf<'port'>;
@@ -144,6 +147,38 @@ function unplaced(topology: Topology, { hosts }: Status): Finding[] {
   return [...found, ...zoneless(topology, ports), ...sharedAddresses(topology)];
 }
 
+/** Members of pools that should serve, and that checks find down. */
+export function downMembers(topology: Topology): Finding[] {
+  const found: Finding[] = [];
+  let more = 0;
+  for (const row of topology.list('pool')) {
+    const pool = row as ObjectOf<'pool'>;
+    const members = membersOf(topology, pool);
+    if (!pool.adminStateUp) continue;
+    const severity = members.some(({ takes }) => takes) ? 'warning' : 'error';
+    for (const { member, health } of members.filter(isDown)) {
+      const { name, address, port } = member;
+      const at = `${name === undefined ? '' : `${name}, `}${formatAt(address, port)}`;
+      const balancer = topology.get('load-balancer', pool.loadBalancer)?.name ?? pool.loadBalancer;
+      if (found.length >= MEMBERS_TOLD_MAX) more += 1;
+      else
+        found.push(
+          finding(severity, 'pool-members', {
+            what: `a member of pool ${pool.name} is down: ${at}`,
+            evidence: health?.reason || 'its checks fail',
+            remedy: `mn load-balancer status ${balancer}`,
+          }),
+        );
+    }
+  }
+  if (more === 0) return found;
+  const words = { what: `${more} members more are down`, evidence: 'their checks fail' };
+  const remedy = 'mn member-health list --where status=down';
+  return [...found, finding('warning', 'pool-members', { ...words, remedy })];
+}
+const formatAt = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
 function zoneless(topology: Topology, ports: readonly PortRow[]): Finding[] {
   const used = [...new Set(ports.flatMap(({ host }) => host ?? []))] as HostId[];
   if (used.length < 2) return [];
@@ -251,6 +286,7 @@ export async function examineAll(
       ...status.hosts.flatMap((host) => ofHost(host, status)),
       ...downPorts(topology, status),
       ...unplaced(topology, status),
+      ...downMembers(topology),
       ...(await fromAgents(node, status, signal)),
     ];
     const order = { error: 0, warning: 1, info: 2 } as const;

@@ -2,9 +2,12 @@
  * What this node counts, as Prometheus text; every name is in `telemetry/metrics.ts`. Read when
  * asked for; only requests and latencies are counted as they go.
  */
+import type { MemberStatus } from '#client/balance.ts';
 import type { HostStatus, Status } from '#client/types.ts';
 import { Meters } from '#telemetry/meters.ts';
 import { HOSTS_LABELLED_MAX } from '#telemetry/metrics.ts';
+import type { ObjectOf } from '#virtual/kinds.ts';
+import { membersOf } from './balance-status.ts';
 import type { Node } from './node.ts';
 
 export class Metrics {
@@ -55,9 +58,17 @@ export class Metrics {
     meters.set('mn_api_asks_waiting', asks.waiting);
     meters.setAll('mn_api_asks_total', 'end', Object.entries(asks.stats));
     meters.set('mn_api_log_lines_total', logs.stats.written);
+    this.#members(node);
     this.#store(status);
     this.#hosts(status);
     return meters.text();
+  }
+
+  #members({ replica: { topology } }: Node): void {
+    const found: Record<MemberStatus, number> = { up: 0, down: 0, unknown: 0, none: 0 };
+    for (const pool of topology.list('pool'))
+      for (const { status } of membersOf(topology, pool as ObjectOf<'pool'>)) found[status] += 1;
+    this.#meters.setAll('mn_api_pool_members', 'status', Object.entries(found));
   }
 
   #store({ revision, node }: Status): void {

@@ -10,6 +10,7 @@ import { FindingSchema, HEALTH_ASKS } from '#client/health-asks.ts';
 import { LogLevelBody } from './health-routes.ts';
 import { BackupBody } from './backup-routes.ts';
 import { FlowPageBody, FlowRowBody, WhyBody, WhyPacketBody, WhyPairBody } from './flow-bodies.ts';
+import { BalancerStatusBody } from '#client/balance.ts';
 import {
   ConnectionPageBody,
   PublicPortsBody,
@@ -312,6 +313,7 @@ const askSchemas = (): Record<string, Json> => ({
   PublicPorts: schemaOf(PublicPortsBody, 'output'),
   RuleCounts: schemaOf(RuleCountsBody, 'output'),
   RuleLog: schemaOf(RuleLogBody, 'output'),
+  BalancerStatus: schemaOf(BalancerStatusBody, 'output'),
   Drops: schemaOf(DropsBody, 'output'),
 });
 

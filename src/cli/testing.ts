@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { ApiError } from '#client/errors.ts';
 import { healthClient } from '#client/health.ts';
+import { balanceQuestions } from '#client/balance.ts';
 import { firewallQuestions } from '#client/firewall.ts';
 import { flowQuestions } from '#client/flows.ts';
 import type { Client, KnownToken, Problem, Status, WatchEvent } from '#client/types.ts';
@@ -179,6 +180,7 @@ class Fake implements FakeApi {
       answerAsk: hostsOnly,
       ...healthClient({ send: hostsOnly, get: hostsOnly, ask: hostsOnly, open: hostsOnly }),
       ...firewallQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
+      ...balanceQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
       ...flowQuestions({ ask: hostsOnly, send: hostsOnly, get: hostsOnly, open: hostsOnly }),
       recordKeys: hostsOnly,
       whatIf: hostsOnly,

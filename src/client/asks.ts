@@ -18,6 +18,7 @@ import {
   RuleLogAsk,
   RuleLogPart,
 } from './firewall.ts';
+import { BalanceStatsAsk, BalanceStatsPart } from './balance.ts';
 import { HEALTH_ASKS } from './health-asks.ts';
 import { FlowPart, FlowsAsk, WhyAsk, WhyPart } from './flows.ts';
 import { DecideAsk, DecidePart, InterfacePart, InterfacesAsk } from './decided.ts';
@@ -78,6 +79,12 @@ export const ASKS = {
     lasts: false,
     ask: RuleLogAsk,
     part: RuleLogPart,
+  },
+  'balance-stats': {
+    about: 'What members of a load balancer were sent, and have answered.',
+    lasts: false,
+    ask: BalanceStatsAsk,
+    part: BalanceStatsPart,
   },
   connections: {
     about: 'The connections that are known, in the order of their slots.',

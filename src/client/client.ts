@@ -9,6 +9,7 @@ import type { KindName, StoredObject } from '#virtual/kind.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { askAnswers } from './asks.ts';
 import { healthClient } from './health.ts';
+import { balanceQuestions } from './balance.ts';
 import { firewallQuestions } from './firewall.ts';
 import { flowQuestions } from './flows.ts';
 import { historyClient } from './history.ts';
@@ -49,6 +50,7 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     ...looking(requests),
     ...flowQuestions(requests),
     ...firewallQuestions(requests),
+    ...balanceQuestions(requests),
     ...whatIfClient(requests),
     list,
     listAll: async (kind, where = {}, at) => {

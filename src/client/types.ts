@@ -9,6 +9,7 @@ import type { SelfClient } from './self.ts';
 import type { AskAnswers, AskEvent, AskKind } from './asks.ts';
 import type { HealthClient } from './health.ts';
 import type { Looking } from './sight.ts';
+import type { BalanceQuestions } from './balance.ts';
 import type { FirewallQuestions } from './firewall.ts';
 import type { FlowQuestions } from './flows.ts';
 import type { HistoryClient, ObjectChange } from './history.ts';
@@ -246,6 +247,7 @@ export interface Client
   extends
     AskAnswers,
     FirewallQuestions,
+    BalanceQuestions,
     FlowQuestions,
     HealthClient,
     HistoryClient,

@@ -57,6 +57,11 @@ export const METRICS = {
   mn_api_waits: { type: 'gauge', help: 'Requests that wait for a revision.' },
   mn_api_learned_macs: { type: 'gauge', help: 'Learned MACs.' },
   mn_api_neighbours: { type: 'gauge', help: 'Neighbours of routers.' },
+  mn_api_pool_members: {
+    type: 'gauge',
+    help: 'Members of pools, by what checks have found: up, down, unknown, or none where nobody checks.',
+    labels: ['status'],
+  },
   mn_api_store_bytes: { type: 'gauge', help: 'Size of the store, its log included.' },
   mn_api_store_free_bytes: { type: 'gauge', help: "Free on the store's disk." },
   mn_api_store_history_revisions: { type: 'gauge', help: 'Revisions that the store still knows.' },
@@ -156,6 +161,15 @@ export const METRICS = {
   mn_agent_record_datagrams_refused_total: {
     type: 'counter',
     help: 'Datagrams of records from nobody known, with another key, broken, or come before.',
+  },
+  mn_agent_balanced_connections_total: {
+    type: 'counter',
+    help: 'Connections to members of load balancers that began here.',
+  },
+  mn_agent_balanced_bytes_total: {
+    type: 'counter',
+    help: 'Bytes of balanced connections, by way: in to members, out of them.',
+    labels: ['way'],
   },
   mn_agent_first_packet_seconds: {
     type: 'histogram',
