@@ -90,7 +90,7 @@ const isOver = ({ forward, halves }: ConnectionRecord): boolean =>
 function* countCurrent(pairs: Pairs, context: EdgeContext): Generator<[], Map<PairKey, number>> {
   const { connections: records } = context;
   const current = new Map<PairKey, number>();
-  for (let slot = 0; slot < records.slots && pairs.size > 0; ) {
+  for (let slot = 0; slot < records.slots && pairs.size > 0;) {
     const end = Math.min(records.slots, slot + RECORDS_PER_SLICE);
     for (; slot < end; slot++) {
       const ref = records.at(slot);

@@ -39,7 +39,8 @@ export class AgentMeters {
   }
 
   #tell(state: EdgeState): void {
-    const { revision, portsUp, portsDown, counters, records, limits, firstPackets, balanced } = state;
+    const { revision, portsUp, portsDown, counters, records, limits, firstPackets, balanced } =
+      state;
     const meters = this.#meters;
     const { hits, tunnelHits, misses, upcalls, flowsInstalled, flowsNow, injected, cut } = counters;
     meters.set('mn_agent_revision', revision);

@@ -29,6 +29,7 @@ import { addStatus } from './commands/status.ts';
 import { addSupportBundle } from './commands/support-bundle.ts';
 import { addToken } from './commands/token.ts';
 import { addConnections } from './commands/connections.ts';
+import { addBalancerStatus } from './commands/balancer-status.ts';
 import { addRuleLooks } from './commands/rule-looks.ts';
 import { addDrops } from './commands/drops.ts';
 import { addFlows } from './commands/flows.ts';
@@ -122,6 +123,8 @@ export function buildProgram(session: Session): Command {
   addFloatingIp(session, program);
   const rule = kinds.get('rule');
   if (rule !== undefined) addRuleLooks(session, rule);
+  const balancer = kinds.get('load-balancer');
+  if (balancer !== undefined) addBalancerStatus(session, balancer);
   addAttach(session, program);
   addApply(session, program);
   addDiff(session, program);
