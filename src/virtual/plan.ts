@@ -115,6 +115,11 @@ function perform(work: Work, operation: Operation, base: Topology): Touched | un
 function mayWrite({ faults, context }: Work, { kind }: Operation): boolean {
   const { writer, path } = kindOf(kind);
   const { role } = context.caller;
+  if (kind === 'member-health') {
+    const message = 'is written by the server: hosts report what they find of members they check';
+    faults.add(403, '', message);
+    return false;
+  }
   if (writer === 'host') {
     if (role === 'host') return true;
     faults.add(403, '', `${path} are written by hosts`);

@@ -4,6 +4,7 @@
  */
 import type { Client } from '#client/types.ts';
 import type { KindName, StoredObject } from '#virtual/kind.ts';
+import { isServicePort } from '#virtual/member-health/service-port.ts';
 import { referencesFrom, referencesTo, targetsOf } from '#virtual/references.ts';
 import { DOCUMENT_KINDS } from './document.ts';
 
@@ -15,7 +16,9 @@ export class Stand {
   readonly hasTenants: boolean;
 
   constructor(objects: Iterable<readonly [KindName, readonly StoredObject[]]>) {
-    for (const [kind, list] of objects) {
+    for (const [kind, all] of objects) {
+      // The server makes and removes service ports itself.
+      const list = kind === 'port' ? all.filter((port) => !isServicePort(port)) : all;
       this.#kinds.set(kind, list);
       for (const object of list) {
         this.#byId.set(`${kind}/${object.id}`, object);

@@ -2,9 +2,11 @@
  * A host asks for public ports of an address: it gets ports that nobody owns, as many as are fair.
  *
  * Invariants: no port has two owners; ports are given only where rules of a router that the host
- * carries translate to them; ports that were given back are given again last.
+ * carries, or its load balancers, translate to them; ports that were given back are given again
+ * last.
  */
 import { formatIp, parseIp, type Ip } from '#net/ip.ts';
+import { parseNetwork } from '#net/prefix.ts';
 import type { Draft } from '../draft.ts';
 import { entitled, objectKey } from '../entitlement.ts';
 import type { HostId } from '../ids.ts';
@@ -65,9 +67,13 @@ function read({ faults, draft }: Work, body: Body): Asked | undefined {
   };
 }
 
-/** The ports to which rules translate sources at this address, whichever chain they are in. */
-function rangesOf(draft: Draft, address: Ip): Range[] {
+/**
+ * The ports to which rules translate sources at this address, whichever chain they are in; at an
+ * address of the router itself also those to which its load balancers do.
+ */
+function rangesOf(draft: Draft, router: string, address: Ip): Range[] {
   const ranges: Range[] = [];
+  if (isBalancedAt(draft, router, address)) ranges.push(SNAT_PORTS);
   for (const rule of draft.list('rule') as Iterable<ObjectOf<'rule'>>) {
     if (rule.action !== 'snat' || rule.static === true) continue;
     for (const text of rule.targets ?? []) {
@@ -77,6 +83,15 @@ function rangesOf(draft: Draft, address: Ip): Range[] {
     }
   }
   return ranges;
+}
+
+/** Whether packets of load balancers, and of checks of their members, may come from an address. */
+function isBalancedAt(draft: Draft, router: string, address: Ip): boolean {
+  if (draft.referrers('load-balancer', 'router', router).length === 0) return false;
+  return draft
+    .referrers('port', 'router', router)
+    .flatMap((id) => (draft.get('port', id) as ObjectOf<'port'> | undefined)?.networks ?? [])
+    .some((text) => parseNetwork(text)?.address === address);
 }
 
 const unitOf = (port: number): number => Math.floor(port / NAT_BLOCK_PORTS);
@@ -134,7 +149,7 @@ export function grantPorts(
   if (asked === undefined) return undefined;
   const { router, ports, range } = asked;
   const address = formatIp(asked.address);
-  const ranges = rangesOf(draft, asked.address);
+  const ranges = rangesOf(draft, router, asked.address);
   if (!entitled(base, caller.host as HostId).has(objectKey('router', router)))
     faults.add(403, 'router', 'is none that packets of this host cross');
   else if (ranges.length === 0)

@@ -9,6 +9,7 @@ import type { Draft } from '../draft.ts';
 import { faultsOf, ruleOf } from '../faults.ts';
 import type { Kind, KindName, StoredObject } from '../kind.ts';
 import { kindOf, type ObjectOf } from '../kinds.ts';
+import { isServicePort } from '../member-health/service-port.ts';
 import { mapReferences } from '../references.ts';
 import { POSITION_STEP } from '../rule/rule.ts';
 import { sameObject } from '../same.ts';
@@ -204,7 +205,11 @@ function checkBody(work: Work, row: Kind, body: Body, current: Body): Body | und
     // What is there already may be repeated, also by who may not see what it names.
     if (isOperatorsOnly(work, row, path) || isThere(path, text)) return text;
     const found = resolve(work, kind, text);
-    if ('id' in found) return found.id;
+    if ('id' in found) {
+      if (kind === 'port' && isServicePort(work.draft.get(kind, found.id)))
+        faults.add(400, path, 'is a port of the server, by which a host checks members');
+      return found.id;
+    }
     faults.add(found.status === 404 ? 400 : 409, path, found.fault);
     return text;
   });

@@ -1,5 +1,6 @@
 /** Deleting one object, and what the table of kinds says of those that refer to it. */
 import type { KindName, StoredObject, View } from '../kind.ts';
+import { isServicePort } from '../member-health/service-port.ts';
 import { referencesTo, withoutTarget, type ReferencePath } from '../references.ts';
 import { findTarget, visibleTo, wordsOf, type DeleteOperation, type Work } from './work.ts';
 
@@ -17,8 +18,12 @@ interface Referrer extends Doomed {
  */
 export function removeObject(work: Work, operation: DeleteOperation, rowsMax: number): void {
   const target = findTarget(work, operation);
-  if (target === undefined) return;
-  const { doomed, others } = cascade(work.draft, { kind: operation.kind, id: target.id }, rowsMax);
+  if (target !== undefined) removeFound(work, { kind: operation.kind, id: target.id }, rowsMax);
+}
+
+/** The same, whoever may delete it. */
+export function removeFound(work: Work, first: Doomed, rowsMax: number): void {
+  const { doomed, others } = cascade(work.draft, first, rowsMax);
   if (doomed.size > rowsMax) {
     const message = `cannot be deleted in one step: more than ${rowsMax} objects go with it`;
     work.faults.add(413, '', `${message}; delete them in parts first`);
@@ -49,12 +54,16 @@ export function cascade(view: View, first: Doomed, rowsMax: number) {
     for (const path of referencesTo(target.kind))
       for (const id of view.referrers(path.holder, path.path, target.id)) {
         const holder = { kind: path.holder, id };
-        if (path.reference.onDelete !== 'cascade')
+        if (path.reference.onDelete !== 'cascade' && !goesWithHost(view, path, id))
           others.push({ ...holder, path, target: target.id });
         else if (doomed.size <= rowsMax) doomed.set(`${holder.kind}/${id}`, holder);
       }
   return { doomed, others };
 }
+
+/** Service ports go with their host, which nobody has bound them to. */
+const goesWithHost = (view: View, { holder, path }: ReferencePath, id: string): boolean =>
+  holder === 'port' && path === 'host' && isServicePort(view.get('port', id));
 
 function refusalText({ draft, context }: Work, refusing: readonly Referrer[]): string {
   const [first] = refusing;

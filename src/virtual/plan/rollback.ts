@@ -9,6 +9,7 @@
 import type { KindName, StoredObject } from '../kind.ts';
 import { KIND_NAMES } from '../kind.ts';
 import { type PlanContext, TRANSACTION_ROWS_MAX, visibleTo } from '../plan.ts';
+import { isServicePort } from '../member-health/service-port.ts';
 import { referencesFrom, targetsOf } from '../references.ts';
 import { sameObject } from '../same.ts';
 import type { Topology } from '../topology.ts';
@@ -51,6 +52,8 @@ export function differs(
 ): boolean {
   const current = now.get(restore.kind, restore.id);
   const known = current ?? restore.object;
+  // The server makes and removes service ports as there is need of them.
+  if (restore.kind === 'port' && isServicePort(known)) return false;
   if (known === undefined || !visibleTo(caller, known)) return false;
   const bare = (object: StoredObject | undefined): unknown => {
     if (object === undefined) return undefined;

@@ -8,6 +8,7 @@
  */
 import type { KindName, View } from '../kind.ts';
 import { kindOf } from '../kinds.ts';
+import { isServicePort } from '../member-health/service-port.ts';
 import { cascade, type Doomed } from './removal.ts';
 import type { DeleteOperation } from './work.ts';
 
@@ -38,6 +39,8 @@ export function sweepParts(view: View, target: Doomed, rowsMax: number): DeleteO
   for (const { kind, id } of [...doomed.values()].reverse()) {
     // What hosts write goes with what they wrote it about.
     if (kindOf(kind).writer === 'host' || id === target.id) continue;
+    // So do ports that only the server removes.
+    if (kind === 'port' && isServicePort(view.get(kind, id))) continue;
     const more = ROWS[kind] ?? 1;
     if (rows + more > rowsMax) {
       parts.push([]);

@@ -5,6 +5,7 @@
 import type { Draft } from '../draft.ts';
 import type { Fault, KindName, StoredObject } from '../kind.ts';
 import { kindOf } from '../kinds.ts';
+import { isServicePort } from '../member-health/service-port.ts';
 
 export type Body = Readonly<Record<string, unknown>>;
 export type CreateOperation = {
@@ -138,6 +139,11 @@ export function findTarget(
   const object = work.draft.get(kind, found.id);
   if (ifRevision !== undefined && object?.revision !== ifRevision) {
     work.faults.add(412, '', `is at revision ${object?.revision}, not ${ifRevision}`);
+    return undefined;
+  }
+  if (kind === 'port' && isServicePort(object)) {
+    const message = 'is made and removed by the server: a host checks members by it';
+    work.faults.add(403, '', message);
     return undefined;
   }
   return object;
