@@ -25,6 +25,8 @@ import { Logs } from '#telemetry/log.ts';
 import { Enforcement } from './enforcement.ts';
 import { logRequest, REQUEST_ID_HEADER, requestIdOf } from './request-log.ts';
 import { Sorted } from './lists.ts';
+import { MemberChecks } from './member-checks.ts';
+import { memberRoutes } from './member-routes.ts';
 import { Metrics } from './metrics.ts';
 import type { Node } from './node.ts';
 import { openapi } from './openapi.ts';
@@ -96,6 +98,13 @@ export function createApi(options: ApiOptions): Api {
     uptimeMs: () => clock.now() - startMs,
     wall,
   };
+  const checks = new MemberChecks({
+    ...{ replica, clock, wall, writes: node.writes, hosts: node.hosts },
+    onBug: (error) => {
+      node.logs.log.error({ err: error }, 'checks of members failed by our own mistake');
+      onBug(error);
+    },
+  });
   const app = appOf(node, routesOf(node), onBug);
   return {
     fetch: async (request) => app.fetch(request, { local: false }),
@@ -105,7 +114,9 @@ export function createApi(options: ApiOptions): Api {
       stop.abort();
       node.asks.close();
       node.watch.close();
+      const checked = checks.close();
       await Promise.all([replica.close(), node.hosts.close(), learned.close(), history.close()]);
+      await checked;
     },
   };
 }
@@ -115,6 +126,7 @@ function routesOf(node: Node): Route[] {
   const routes = [
     ...resourceRoutes(node),
     ...hostRoutes(node),
+    ...memberRoutes(node),
     ...healthRoutes(node),
     ...askRoutes(node),
     ...connectionRoutes(node),

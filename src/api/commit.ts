@@ -28,7 +28,7 @@ export const DRY_RUN: Parameter = {
 };
 export const isDryRun = ({ query }: Call): boolean => choiceOf(query, DRY_RUN.name);
 
-const contextOf = ({ caller }: Call, keys: Keys): PlanContext => ({
+export const contextOf = ({ caller }: Call, keys: Keys): PlanContext => ({
   caller: caller.token,
   newId: randomUUID,
   nextFloodKey: () => keys.nextFloodKey(),

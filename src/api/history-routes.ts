@@ -9,6 +9,7 @@ import type { HistoryEntry, HistoryPage, HistoryRow } from '#client/history.ts';
 import type { Token } from '#client/types.ts';
 import { kindOf } from '#virtual/kinds.ts';
 import { KIND_NAMES, type KindName, type StoredObject } from '#virtual/kind.ts';
+import { isServicePort } from '#virtual/member-health/service-port.ts';
 import type { Topology } from '#virtual/topology.ts';
 import type { KeptEntry } from './history-rows.ts';
 import type { Node } from './node.ts';
@@ -62,10 +63,13 @@ const isTheirs = (token: Token, object: StoredObject | undefined): boolean =>
   token.role === 'operator' ||
   (token.role === 'tenant' && object !== undefined && object.tenant === token.tenant);
 
+/** Whether nobody asked for it: agents write it, or the server does for them. */
+const isByItself = ({ kind, before, after }: HistoryRow): boolean =>
+  kindOf(kind).writer === 'host' || (kind === 'port' && isServicePort(after ?? before));
+
 function isShown({ token, kind, id, name, all }: Filter, row: HistoryRow): boolean {
   if (!isTheirs(token, row.before) && !isTheirs(token, row.after)) return false;
-  if (kind === undefined ? kindOf(row.kind).writer === 'host' && !all : row.kind !== kind)
-    return false;
+  if (kind === undefined ? isByItself(row) && !all : row.kind !== kind) return false;
   if (id !== undefined && row.id !== id) return false;
   return name === undefined || row.before?.name === name || row.after?.name === name;
 }

@@ -17,6 +17,7 @@ import {
 import { type Clock, ServingTime, after } from '#store/clock.ts';
 import type { LeasedEvent, Store } from '#store/store.ts';
 import type { StoredObject } from '#virtual/kind.ts';
+import type { Living } from '#virtual/member-health/assign.ts';
 import { DropRates } from './drop-rates.ts';
 import type { Enforcement } from './enforcement.ts';
 import { ALIVE_PREFIX, aliveKey } from './keys.ts';
@@ -89,6 +90,8 @@ export class Hosts {
   readonly #aheadMs = new Map<string, number>();
   readonly #reports = new Map<string, AgentReport>();
   readonly #alive = new Set<string>();
+  /** How often hosts came alive, or did not any more. */
+  #turns = 0;
   /** Whom each waits for: the id of a token, or nobody's. */
   readonly #waiters = new Map<() => void, string | undefined>();
   readonly #run: Promise<void>;
@@ -155,6 +158,20 @@ export class Hosts {
     return report === undefined || report.portsUp.includes(port);
   }
 
+  /** Agents had no time yet to say that they are there. */
+  get #isStarting(): boolean {
+    return this.#time.now() < HOST_LEASE_MS;
+  }
+  living(): Living {
+    const hosts = this.#isStarting ? [...this.#replica.topology.list('host')] : [];
+    const unheard = hosts.map(({ id }) => id).filter((id) => !this.#reports.has(id));
+    return { alive: this.#alive, unsure: new Set(unheard) };
+  }
+  /** Another text whenever `living` may answer something else, hosts that come or go aside. */
+  get livingStamp(): string {
+    return `${this.#turns}${this.#isStarting ? ' starting' : ''}`;
+  }
+
   statuses(): HostStatus[] {
     return [...this.#replica.topology.list('host')].map((host) => this.status(host));
   }
@@ -167,7 +184,7 @@ export class Hosts {
       behind: [] as string[],
       away: [] as string[],
     };
-    const starting = this.#time.now() < HOST_LEASE_MS;
+    const starting = this.#isStarting;
     // A store that was put back to an older state counts its revisions anew: a word from before
     // about one that is yet to come says nothing.
     const enforces = (reported: number | undefined): boolean =>
@@ -213,18 +230,22 @@ export class Hosts {
   }
 
   #take(events: readonly LeasedEvent[], all: boolean): void {
-    if (all) this.#alive.clear();
+    if (all) {
+      this.#alive.clear();
+      this.#turns += 1;
+    }
     for (const event of events) {
       const host = event.key.slice(ALIVE_PREFIX.length);
       if (event.type === 'put') {
         this.#heard(host, JSON.parse(event.value) as AgentReport);
-      } else this.#alive.delete(host);
+      } else if (this.#alive.delete(host)) this.#turns += 1;
     }
     this.#measure();
     this.#wake();
   }
 
   #heard(host: string, report: AgentReport): void {
+    if (!this.#alive.has(host)) this.#turns += 1;
     this.#alive.add(host);
     this.#reports.set(host, report);
     this.#rates.report(host, report);

@@ -21,6 +21,14 @@ export const PAGE_LIMIT_MAX = 1_000;
 /** Ids told when a name is not unique. */
 const NAMESAKES_TOLD_MAX = 5;
 
+/** Whose an object is: what was found of a member is its owner's. */
+export const tenantOf = (
+  topology: Pick<Topology, 'get'>,
+  kind: KindName,
+  object: StoredObject,
+): string | undefined =>
+  (kind === 'member-health' ? topology.get('pool-member', object.id) : object)?.tenant;
+
 export type Sight = (kind: KindName, object: StoredObject) => boolean;
 
 /**
@@ -28,7 +36,8 @@ export type Sight = (kind: KindName, object: StoredObject) => boolean;
  */
 export function sightOf(token: Token, topology: Topology): Sight {
   if (token.role === 'operator') return () => true;
-  if (token.role === 'tenant') return (_kind, object) => object.tenant === token.tenant;
+  if (token.role === 'tenant')
+    return (kind, object) => tenantOf(topology, kind, object) === token.tenant;
   const keys: ReadonlySet<string> = entitled(topology, token.host as HostId);
   return (kind, object) => keys.has(nameKey(kind, object.id));
 }

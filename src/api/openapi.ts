@@ -21,6 +21,7 @@ import { DropsBody } from '#client/sight.ts';
 import { LocateBody, WantedPortsBody } from './host-routes.ts';
 import { ReportBody } from './hosts.ts';
 import { LearnBody } from './learned-rows.ts';
+import { HealthReportedBody, HealthReportsBody } from './member-routes.ts';
 import { PROBLEM_STATUSES } from './problems.ts';
 import { RollbackBody } from './rollback.ts';
 import { TransactionBody } from './resources.ts';
@@ -288,6 +289,8 @@ const askSchemas = (): Record<string, Json> => ({
   WantedPorts: schemaOf(WantedPortsBody, 'input'),
   AgentReport: schemaOf(ReportBody, 'input'),
   Learn: schemaOf(LearnBody, 'input'),
+  HealthReports: schemaOf(HealthReportsBody, 'input'),
+  HealthReported: schemaOf(HealthReportedBody, 'output'),
   Answer: schemaOf(AnswerBody, 'input'),
   SetLogLevel: schemaOf(LogLevelBody, 'input'),
   LogLevel: schemaOf(HEALTH_ASKS['log-level'].part, 'output'),

@@ -12,11 +12,13 @@ import type { AskEvent } from '#client/asks.ts';
 import { isNeighbour, type Token, type WatchEvent } from '#client/types.ts';
 import { type Clock, after } from '#store/clock.ts';
 import type { RowChange } from '#virtual/change.ts';
+import type { KindName, StoredObject } from '#virtual/kind.ts';
+import type { Topology } from '#virtual/topology.ts';
 import { HostView } from './host-view.ts';
 import { tokenKey } from './keys.ts';
 import type { Learned, LearnedNews } from './learned.ts';
 import type { Owned } from './learned-rows.ts';
-import { sightOf } from './lists.ts';
+import { sightOf, tenantOf } from './lists.ts';
 import { Refusal } from './problems.ts';
 import type { Applied, Replica } from './replica.ts';
 import { encodeEvent, EventStream, RESET } from './stream.ts';
@@ -152,7 +154,7 @@ export class Watch {
     subscriber.told = since;
     const chunks: Uint8Array[] = [];
     for (const applied of missed) {
-      const chunk = encodeFor(applied, rowsFor(token, applied));
+      const chunk = encodeFor(applied, rowsFor(token, applied, this.#replica.topology));
       if (chunk === undefined) continue;
       chunks.push(chunk);
       subscriber.told = applied.revision;
@@ -199,7 +201,7 @@ export class Watch {
         continue;
       }
       const step = view?.step(applied);
-      const rows = step?.rows ?? rowsFor(caller.token, applied);
+      const rows = step?.rows ?? rowsFor(caller.token, applied, this.#replica.topology);
       const chunk = encodeFor(applied, rows);
       if (chunk !== undefined) {
         stream.push(chunk);
@@ -251,10 +253,22 @@ export class Watch {
 }
 
 /** The rows that an operator or a tenant may see. */
-function rowsFor(token: Token, { rows, before }: Applied): readonly RowChange[] {
+function rowsFor(
+  token: Token,
+  { rows, before }: Applied,
+  topology: Topology,
+): readonly RowChange[] {
   if (token.role === 'operator') return rows;
   if (token.role === 'host') throw new Error('a host sees by its view');
-  return rows.filter(({ put }, i) => (put ?? before[i])?.tenant === token.tenant);
+  // A member may have gone with what was found of it.
+  const get = (kind: KindName, id: string): StoredObject | undefined => {
+    const i = rows.findIndex((row) => row.kind === kind && row.id === id);
+    return rows[i]?.put ?? before[i] ?? topology.get(kind, id);
+  };
+  return rows.filter(({ kind, put }, i) => {
+    const object = put ?? before[i];
+    return object !== undefined && tenantOf({ get }, kind, object) === token.tenant;
+  });
 }
 
 /** The change as an event with these rows of it only; equal rows are encoded once for everybody. */

@@ -175,6 +175,7 @@ class Fake implements FakeApi {
       locate: hostsOnly,
       ownPorts: hostsOnly,
       returnPorts: hostsOnly,
+      reportHealth: hostsOnly,
       report: hostsOnly,
       learn: hostsOnly,
       answerAsk: hostsOnly,

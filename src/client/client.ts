@@ -90,6 +90,8 @@ export function createClient({ fetch, retry: options = {} }: ClientOptions): Cli
     ...historyClient(requests, pathOf),
     ownPorts: (wanted) => write('POST', '/v1/nat-blocks', wanted),
     returnPorts: (block) => write('DELETE', `/v1/nat-blocks/${encodeURIComponent(block)}`),
+    reportHealth: async (reports) =>
+      parse(await send('/v1/member-health/reports', withBody('POST', { reports }))),
     locate: (port, at) => write('PUT', `/v1/locations/${encodeURIComponent(port)}`, at),
     report: async (report) => {
       await send('/v1/hosts/self/report', withBody('PUT', report));

@@ -243,6 +243,22 @@ export interface PortsWanted {
   readonly ports: number;
 }
 
+/** What a host found of a member that it checks. */
+export interface HealthReport {
+  readonly member: string;
+  readonly status: 'up' | 'down';
+  /** At most HEALTH_REASON_MAX characters. */
+  readonly reason: string;
+}
+/** Reports of one request. */
+export const MEMBERS_REPORTED_MAX = 256;
+export interface HealthReported {
+  /** Members that the host does not check, or that are not there. */
+  readonly refused: readonly string[];
+  /** The revision at which the others are written. */
+  readonly revision: number;
+}
+
 export interface Client
   extends
     AskAnswers,
@@ -306,6 +322,8 @@ export interface Client
   ownPorts(wanted: PortsWanted): Promise<Written>;
   /** Gives a block of them back. */
   returnPorts(block: string): Promise<Written>;
+  /** What the calling host found of members; at most MEMBERS_REPORTED_MAX. */
+  reportHealth(reports: readonly HealthReport[]): Promise<HealthReported>;
   locate(
     port: string,
     at: { readonly interface: string; readonly up?: boolean; readonly mtu?: number | undefined },
