@@ -27,6 +27,7 @@ import { BalanceCounts } from './balance-counts.ts';
 import { Balancing } from './balancing.ts';
 import { Bindings } from './bindings.ts';
 import { EdgeAsks } from './edge-asks.ts';
+import { DUTY_KINDS, dutiesOf, NO_DUTIES } from './health/duties.ts';
 import { Learning } from './learning.ts';
 import { LIMITS } from './limits.ts';
 import type { EdgeState, FromEdge, RecordCounts, ToEdge } from './messages.ts';
@@ -90,6 +91,9 @@ export class Edge {
   readonly #looks: Looks;
   readonly #rules: PacketPathOptions['rules'] & { isRule(id: RuleId): boolean };
   readonly #now: () => number;
+  readonly #host: HostId;
+  /** As they were told last. */
+  #duties = JSON.stringify(NO_DUTIES);
   readonly #usage: () => Limit[];
   readonly #records: () => RecordCounts;
   #limits: readonly Limit[] = [];
@@ -100,6 +104,7 @@ export class Edge {
   constructor({ host, datapath, now, seed, pathMtu, records = NO_RECORDS }: EdgeOptions) {
     const topology = this.#topology;
     this.#now = now;
+    this.#host = host;
     const { flowIdleMs: idleMs, flowAgeMs: ageMaxMs } = LIMITS;
     const macs = new MacTable({ perPortMax: LIMITS.learnedPerPortMax, ageMs: LIMITS.learnedAgeMs });
     const { slots } = datapath;
@@ -171,7 +176,10 @@ export class Edge {
     if (message.type === 'ask-over') return this.#asks.over(message.id);
     if (message.type === 'ports-refused') return this.#publicPorts.refused(message.wanted);
     if (message.type === 'record-keys') return this.#replicas.setKeys(keysOf(message.told));
-    if (message.type === 'event') this.#onEvent(message.event);
+    if (message.type === 'event') {
+      this.#onEvent(message.event);
+      this.#tellDuties(message.event, post);
+    }
     else if (message.type === 'interfaces') {
       this.#bindings.interfaces(message.interfaces);
       // Ways lead by interfaces.
@@ -265,6 +273,16 @@ export class Edge {
   /** Installed flows that would not be installed so now, as text: none, or there is a bug. */
   wrongFlows(): string[] {
     return this.#adoption.wrongFlows();
+  }
+
+  #tellDuties(event: WatchEvent, post: Post): void {
+    const rows = event.type === 'change' ? event.change.rows : [];
+    if (event.type !== 'snapshot' && !rows.some(({ kind }) => DUTY_KINDS.includes(kind))) return;
+    const duties = dutiesOf(this.#topology, this.#host);
+    const text = JSON.stringify(duties);
+    if (text === this.#duties) return;
+    this.#duties = text;
+    post({ type: 'duties', duties });
   }
 
   #onEvent(event: WatchEvent): void {

@@ -2,6 +2,12 @@
 import { UPCALL_BUDGET } from '#datapath/budget.ts';
 
 export const LIMITS = {
+  /** Checks of members at a time; further ones begin later. */
+  healthChecksMax: 256,
+  /** Members of one report; further ones are told of in the next. */
+  healthReportsMax: 256,
+  /** How often due checks are begun, and what they found is told. */
+  healthTickMs: 200,
   /** Clients of VIPs that are remembered; who was seen longest ago is forgotten first. */
   balancedClientsMax: 65_536,
   /**

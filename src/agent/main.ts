@@ -20,6 +20,8 @@ import { EventFd } from '#os/epoll.ts';
 import { isLogLevel, LOG_LEVELS, type LogLevel, Logs } from '#telemetry/log.ts';
 import { HostGone, runControl, type Clock, type Log } from './control.ts';
 import { runGuard } from './guard.ts';
+import { HealthControl } from './health/control.ts';
+import type { Duties } from './health/duties.ts';
 import { LIMITS } from './limits.ts';
 import { openLinks } from './links.ts';
 import { AgentMachine } from './machine.ts';
@@ -206,9 +208,11 @@ interface WorkerEvents {
   /** The datapath is this process's, and so is its run directory. */
   opened(): void;
   failed(error: Error): void;
+  duties(duties: Duties): void;
 }
 /** The worker, and messages to and from it. */
-function startWorker(data: WorkerData, bell: EventFd, { log, opened, failed }: WorkerEvents) {
+function startWorker(data: WorkerData, bell: EventFd, events: WorkerEvents) {
+  const { log, opened, failed, duties } = events;
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: data });
   let take: (message: FromEdge) => void = () => {};
   const early: FromEdge[] = [];
@@ -220,7 +224,8 @@ function startWorker(data: WorkerData, bell: EventFd, { log, opened, failed }: W
       const { adopted, migration } = message;
       log.info({ adopted, migration }, 'the datapath is open');
       opened();
-    } else if (listening) take(message);
+    } else if (message.type === 'duties') duties(message.duties);
+    else if (listening) take(message);
     else early.push(message);
   });
   worker.on('error', failed);
@@ -326,15 +331,18 @@ async function run(settings: Settings): Promise<void> {
   });
   let listening = Promise.resolve<MetricsListener[]>([]);
   let failure: Error | undefined;
+  const failed = (error: Error): void => {
+    failure = error;
+    stop.abort();
+  };
+  const health = new HealthControl({ client, log, failed });
   const edge = startWorker(data, bell, {
     log,
     opened: () => {
       listening = listenAll(machine, settings, log);
     },
-    failed: (error) => {
-      failure = error;
-      stop.abort();
-    },
+    failed,
+    duties: (duties) => health.follow(duties),
   });
   log.info({ host, runDir, slots }, 'agent started');
   const control = runControl({
@@ -354,7 +362,7 @@ async function run(settings: Settings): Promise<void> {
     else if (!stop.signal.aborted) throw error;
   });
   edge.send({ type: 'stop' });
-  await edge.stopped;
+  await Promise.all([edge.stopped, health.stop()]);
   await Promise.all((await listening).map((listener) => listener.close()));
   if (failure !== undefined) throw failure;
   if (gone !== undefined) throw gone;

@@ -7,6 +7,7 @@ import type { Ask } from '#client/asks.ts';
 import type { AgentCounters, Learned, Limit, PortsWanted, WatchEvent } from '#client/types.ts';
 import type { RecordKeysTold } from '#client/record-keys.ts';
 import type { CountedBuckets } from '#telemetry/buckets.ts';
+import type { Duties } from './health/duties.ts';
 import type { BalanceTotals } from './balance-counts.ts';
 
 /** A network interface of this host, as the packet worker needs to know it. */
@@ -76,6 +77,8 @@ export interface EdgeState {
 }
 
 export type FromEdge =
+  /** What of health checks is this host's; sent when it may be another. */
+  | { readonly type: 'duties'; readonly duties: Duties }
   /** The first message: whether there was a datapath, and what was carried from another layout. */
   | { readonly type: 'opened'; readonly adopted: boolean; readonly migration: object | undefined }
   | { readonly type: 'state'; readonly state: EdgeState }

@@ -42,6 +42,7 @@ const X64 = {
   epoll_pwait: 281,
   sendmmsg: 307,
   setns: 308,
+  unshare: 272,
   bpf: 321,
   clockGettime: 228,
 } as const;
@@ -71,6 +72,7 @@ const ARM64: Readonly<Record<keyof typeof X64, number>> = {
   epoll_pwait: 22,
   sendmmsg: 269,
   setns: 268,
+  unshare: 97,
   bpf: 280,
   clockGettime: 113,
 };

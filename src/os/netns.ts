@@ -44,3 +44,17 @@ export function inNetns<T>(path: string, inside: () => T): T {
     home.enter();
   }
 }
+
+/**
+ * A new namespace without a name, as a file descriptor: it is there as long as that, or anything in
+ * it, is open, so it goes with this process however that ends.
+ */
+export function openNewNetns(): number {
+  using home = new HeldNetns();
+  must(syscall(SYS.unshare, CLONE_NEWNET), 'make a network namespace');
+  try {
+    return openSync('/proc/thread-self/ns/net', 'r');
+  } finally {
+    home.enter();
+  }
+}
