@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BalancerStatus, MemberRow } from '#client/balance.ts';
+import { runCli } from '../cli.ts';
 import { fakeApi } from '../testing.ts';
 import { memberWord, statusText } from './balancer-status.ts';
 
@@ -59,4 +60,14 @@ web   [fd00::3]:80       1    1      10  1.0 kB  2.0 MB  down since 5.0 s: timeo
 without members: spare
 `,
   );
+});
+
+test('the name of a load balancer is completed', async () => {
+  const { client } = fakeApi();
+  await client.create('router', { name: 'r' });
+  for (const name of ['web', 'mail']) await client.create('load-balancer', { name, router: 'r' });
+  let out = '';
+  const io = { client, out: (text: string) => void (out += text), err: assert.fail };
+  await runCli(['complete', '--line', 'mn load-balancer status w'], io);
+  assert.match(out, /^web/);
 });
