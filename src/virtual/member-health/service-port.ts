@@ -11,7 +11,10 @@ type PortRow = ObjectOf<'port'>;
 
 export const SERVICE_INTERFACE_PREFIX = 'mnhc';
 const ID_DIGITS = 8;
-/** RFC 3927 §2.1 keeps the first and the last 256 free; 169.254.169 is where clouds tell metadata. */
+/**
+ * RFC 3927 §2.1 keeps the first and the last 256 addresses free; in 169.254.169 clouds tell
+ * metadata.
+ */
 const OCTETS_SKIPPED: ReadonlySet<number> = new Set([0, 169, 255]);
 const NETWORKS = 65_536 / 4;
 const FIRST4 = parseIp4('169.254.0.0') as Ip4;

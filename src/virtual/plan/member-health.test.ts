@@ -68,7 +68,9 @@ test('a service port goes with its host and its router, and keeps neither', () =
 
 test('callers neither make, change, delete nor name a service port; its host locates it', () => {
   const world = swept();
-  const [{ id = '', host = '', interface: at = '' } = {}] = world.services();
+  const [service] = world.services();
+  assert.ok(service !== undefined);
+  const { id, host = '', interface: at = '' } = service;
   const fields = { router: 'r0', service: true };
   assert.match(world.refused(400, create('port', { name: 'x', ...fields })), /given by the server/);
   assert.match(world.refused(403, update('port', id, { adminStateUp: false })), /by the server/);
@@ -98,7 +100,7 @@ test('what is too much for one transaction is done by the next ones', () => {
   const rows: number[] = [];
   do rows.push(world.sweep(world.living(world.h1, world.h2)));
   while (rows.at(-1) !== 0);
-  assert.ok(Math.max(...rows) <= CHECK_ROWS_MAX + 1, `${rows}`);
+  assert.ok(Math.max(...rows) <= CHECK_ROWS_MAX + 1, rows.join());
   assert.equal([...world.topology.list('member-health')].length, 253);
   assert.equal(world.services().length, 2);
 });
