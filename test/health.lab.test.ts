@@ -98,7 +98,11 @@ test('members are checked, lost, found again, and taken over', { skip }, async (
       (await statusOf(lab, 'red1')).startsWith('up'),
     );
     await killAgent(lab, 'h1');
-    await until('another host checks red1', DEADLINE_MS, async () => (await holder('red1')) !== 'h1');
+    await until(
+      'another host checks red1',
+      DEADLINE_MS,
+      async () => (await holder('red1')) !== 'h1',
+    );
     await end([servers.red1], false);
     await until('which finds it down', DEADLINE_MS, async () =>
       (await statusOf(lab, 'red1')).startsWith('down'),
@@ -109,7 +113,9 @@ test('members are checked, lost, found again, and taken over', { skip }, async (
     await until('nobody checks', DEADLINE_MS, async () => (await health(lab)).size === 0);
     await until('no port is left to check by', DEADLINE_MS, async () => {
       const ports = await lab.client.listAll('port');
-      return !ports.some((port) => (port as ObjectOf<'port'>).interface?.startsWith('mnhc') === true);
+      return !ports.some(
+        (port) => (port as ObjectOf<'port'>).interface?.startsWith('mnhc') === true,
+      );
     });
     await end([servers.red2], false);
   } finally {

@@ -179,8 +179,7 @@ export class Edge {
     if (message.type === 'event') {
       this.#onEvent(message.event);
       this.#tellDuties(message.event, post);
-    }
-    else if (message.type === 'interfaces') {
+    } else if (message.type === 'interfaces') {
       this.#bindings.interfaces(message.interfaces);
       // Ways lead by interfaces.
       this.#refreshPaths();

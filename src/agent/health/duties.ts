@@ -100,4 +100,3 @@ export function dutiesOf(topology: Topology, host: HostId): Duties {
   }
   return { spaces: [...spaces.values()], checks };
 }
-

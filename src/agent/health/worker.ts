@@ -11,9 +11,15 @@ import type { Duties } from './duties.ts';
 import { probeBy } from './prober.ts';
 import { Spaces } from './spaces.ts';
 
-export type ToHealth = { readonly type: 'duties'; readonly duties: Duties } | { readonly type: 'stop' };
+export type ToHealth =
+  | { readonly type: 'duties'; readonly duties: Duties }
+  | { readonly type: 'stop' };
 export type FromHealth =
-  | { readonly type: 'reports'; readonly reports: readonly HealthReport[]; readonly counts: HealthCounts }
+  | {
+      readonly type: 'reports';
+      readonly reports: readonly HealthReport[];
+      readonly counts: HealthCounts;
+    }
   | { readonly type: 'trouble'; readonly space: string; readonly error: string }
   | { readonly type: 'stopped' };
 /** Since the start, and now. */
