@@ -1,9 +1,11 @@
 /** Checks of members as the server plans them: rows, service ports, reports, who may write. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { HostId } from '../ids.ts';
 import { Balanced } from '../member-health/balanced.fixture.ts';
 import { freeNetworks, serviceNetworks } from '../member-health/service-port.ts';
 import { CHECK_ROWS_MAX, mayReport, planReports } from './member-health.ts';
+import { planRestore } from './restore.ts';
 import { madeMac } from './objects.ts';
 import { asHost, create, remove, tenant, update } from './world.fixture.ts';
 
@@ -64,6 +66,26 @@ test('a service port goes with its host and its router, and keeps neither', () =
   assert.deepEqual(world.checkers(), ['h2', 'h2', 'h2']);
   world.run([remove('load-balancer', 'lb0'), remove('router', 'r0')]);
   assert.deepEqual(world.services(), []);
+});
+
+test('a rollback takes a service port away with its host or its router', () => {
+  const world = swept();
+  const [service] = world.services();
+  assert.ok(service !== undefined);
+  const { id, host = '', interface: at = '' } = service;
+  world.run([update('location', id, { interface: at })], asHost(host));
+  const bound = [...world.topology.portsOnHost(host as HostId)].filter((port) => port !== id);
+  const restores = [
+    ...bound.map((port) => ({ kind: 'port' as const, id: port, object: undefined })),
+    { kind: 'host' as const, id: host, object: undefined },
+  ];
+  const planned = planRestore(world.topology, restores, {
+    ...reportsContext,
+    caller: { role: 'operator' },
+  });
+  assert.ok(planned.ok, JSON.stringify(planned));
+  const gone = planned.rows.filter(({ put }) => put === undefined).map((row) => row.kind);
+  assert.deepEqual(new Set(gone), new Set(['port', 'location', 'host', 'member-health']));
 });
 
 test('callers neither make, change, delete nor name a service port; its host locates it', () => {

@@ -11,11 +11,13 @@
 import { Draft } from '../draft.ts';
 import type { Kind, KindName, StoredObject, View } from '../kind.ts';
 import { kindOf } from '../kinds.ts';
+import { isServicePort } from '../member-health/service-port.ts';
 import { type Caller, type Plan, type PlanContext, visibleTo } from '../plan.ts';
 import { referencesFrom, referencesTo, targetsOf } from '../references.ts';
 import type { Topology } from '../topology.ts';
-import { finish } from './finish.ts';
+import { finish, rowsMaxOf } from './finish.ts';
 import { keepsAddresses, store } from './objects.ts';
+import { removeFound } from './removal.ts';
 import { FaultList, type Body, type Work, wordsOf } from './work.ts';
 
 /** `object`: as it was; undefined: there was none. */
@@ -118,7 +120,8 @@ function assigned(
 }
 
 /** No reference leads nowhere: what came back finds what it names, what went is named no more. */
-function endReferences({ draft, faults }: Work, restores: readonly Restore[]): void {
+function endReferences(work: Work, restores: readonly Restore[]): void {
+  const { draft, faults } = work;
   for (const [i, { kind, id }] of restores.entries()) {
     faults.operation = i;
     const object = draft.get(kind, id);
@@ -128,6 +131,8 @@ function endReferences({ draft, faults }: Work, restores: readonly Restore[]): v
           // What a host owns goes with what it is of; a link has ended at its other end too
           // (`joinLinks`).
           if (kindOf(path.holder).writer === 'host') draft.remove(path.holder, holder, i);
+          else if (path.holder === 'port' && isServicePort(draft.get('port', holder)))
+            removeFound(work, { kind: 'port', id: holder }, rowsMaxOf(work));
           else if (path.path !== 'peer')
             faults.add(409, '', stillNamed(draft, { ...path, id: holder }));
         }
