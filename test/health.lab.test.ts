@@ -1,6 +1,7 @@
 /**
  * Health checks with real packets: members are checked from namespaces behind their router, whose
- * server is killed gets no new connection, another host goes on where one dies, and nothing is left.
+ * server is killed gets no new connection, another host goes on where one dies, and nothing is
+ * left.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

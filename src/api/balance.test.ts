@@ -31,7 +31,7 @@ function network(changes: Readonly<Record<string, Change>> = {}): Topology {
     row('pool-member', 'a', { pool: 'web', address: '10.0.0.2', ...member }),
     row('pool-member', 'b', { pool: 'web', address: '10.0.0.10', name: 'bee', ...member }),
     row('pool-member', 'c', { pool: 'spare', address: 'fd00::3', ...member }),
-    row('vip', 'www', { name: 'www', loadBalancer: 'lb', pool: 'web', ...up }),
+    row('vip', 'www', { name: 'www', loadBalancer: 'lb', pool: 'web', ...SERVED, ...up }),
     ...['a', 'b', 'c'].map((id) =>
       row('member-health', `${id}`, {
         ...{ member: id, status: 'up', reason: '', since: 0 },
@@ -45,6 +45,7 @@ const fate = (changes?: Readonly<Record<string, Change>>) => {
   const topology = network(changes);
   return fateOf(topology, topology.get('load-balancer', 'lb') as ObjectOf<'load-balancer'>);
 };
+const SERVED = { address: '203.0.113.80', port: 80, protocol: 'tcp' };
 const DOWN = { status: 'down', reason: 'connection refused' };
 const off = { adminStateUp: false };
 

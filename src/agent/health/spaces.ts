@@ -1,9 +1,9 @@
 /**
  * The namespaces from which a host checks members: one for each router, behind a port of it.
  *
- * They have no names: a namespace is there as long as this process holds it, and its cable goes with
- * it, so nothing is left however the process ends. Invariant: one thread makes and enters them, and
- * is elsewhere only while a socket is made, one at a time.
+ * They have no names: a namespace is there as long as this process holds it, and its cable goes
+ * with it, so nothing is left however the process ends. Invariant: one thread makes and enters
+ * them, and is elsewhere only while a socket is made, one at a time.
  */
 import { closeFd } from '#os/libc.ts';
 import { linkByName, setLink } from '#os/netlink/links.ts';
