@@ -35,10 +35,11 @@ interface Budget {
 }
 
 /**
- * The key of a packet that is dropped because nobody here knows its connection; undefined: it is
- * not dropped for that.
+ * The key of a packet that is dropped because nobody here knows its connection, or that an answer
+ * would leave as another one; undefined: what it becomes does not depend on that.
  */
-export function missingKey({ verdict, connection }: Outcome): ConnectionKey | undefined {
+export function missingKey({ verdict, connection, ...may }: Outcome): ConnectionKey | undefined {
+  if (may.unreversed !== undefined || may.unserved === true) return connection?.key;
   if (verdict.kind !== 'drop' || connection === undefined) return undefined;
   if (verdict.reason !== 'filter-drop' && verdict.reason !== 'filter-reject') return undefined;
   const { state, key, found } = connection;

@@ -310,13 +310,11 @@ export class PacketPath {
         this.#openings.open(this.decider.decision(outcome, ingress, key), packet),
       );
   }
-
   /** True: the packet waits for what another host knows of its connection. */
   #asks(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): boolean {
-    const { unreversed: end, connection } = outcome;
-    const missing = missingKey(outcome) ?? (end && connection?.key);
+    const missing = missingKey(outcome);
     const may = missing !== undefined && this.#asking.mayAsk(entry.port);
-    const host = may ? this.decider.ownerOf(packet, end) : undefined;
+    const host = may ? this.decider.ownerOf(packet, outcome.unreversed) : undefined;
     if (missing === undefined || host === undefined) return false;
     const { key, frame, gsoSize } = packet;
     const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };

@@ -223,6 +223,8 @@ export interface Outcome {
   readonly quoted?: Ends;
   /** The packet is sent to a public end that no record knows: its owner may. */
   readonly unreversed?: PublicEnd;
+  /** It comes from where a member serves: where its client enters, a record of it may be known. */
+  readonly unserved?: boolean;
   /** Neighbours that answered a router port as it knew them. */
   readonly confirms: readonly { readonly port: PortId; readonly ip: Ip }[];
   /** Always kept: it is the cause of the flow. */

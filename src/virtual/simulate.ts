@@ -131,6 +131,7 @@ export function simulate(request: SimulateRequest): Outcome {
     turned: undefined,
     about: about ?? NO_TRANSLATIONS,
     unreversed: undefined,
+    unserved: false,
     tried: observed?.tried,
     logged: undefined,
     cut: undefined,
@@ -160,5 +161,6 @@ export function simulate(request: SimulateRequest): Outcome {
     ...(walk.logged !== undefined && { logged: walk.logged }),
     ...(walk.turned?.isChanged === true && { quoted: walk.turned.ends }),
     ...(walk.unreversed !== undefined && { unreversed: walk.unreversed }),
+    ...(walk.unserved && { unserved: true }),
   };
 }

@@ -55,6 +55,8 @@ export interface Walk {
   readonly about: readonly Translation[];
   /** A public end that answers are sent to and that no record knows. */
   unreversed: PublicEnd | undefined;
+  /** It comes from where a member serves, and no record knows whom it would answer. */
+  unserved: boolean;
   /** Who looks on at every rule that is asked. */
   readonly tried: Tried | undefined;
   /** What logged rules matched; undefined: none did. */

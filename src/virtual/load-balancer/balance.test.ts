@@ -266,3 +266,11 @@ test('who is no client of a VIP costs no more than his addresses', () => {
   const asking = net.send('vm1', 'udp 10.0.0.1:5000 > 198.51.100.7:53');
   assert.ok(!seen(asking).includes('tpDst'), seen(asking));
 });
+
+test('what comes from where a member serves may be an answer that came before its record', () => {
+  const net = balanced();
+  const early = net.send('vm1', 'tcp 10.0.0.1:8080 > 198.51.100.7:1024 syn ack');
+  assert.equal(early.unserved, true);
+  const own = net.send('vm1', 'tcp 10.0.0.1:5000 > 198.51.100.7:443 syn');
+  assert.equal(own.unserved, undefined);
+});

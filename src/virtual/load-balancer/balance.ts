@@ -308,7 +308,10 @@ function fromMember(walk: Walk, router: RouterView, balancer: BalancerView): Ver
   if (!hasPorts(protocol)) return undefined;
   if (match.get('ipFrag') !== WHOLE) return collect(walk);
   if (!balancer.serves(match.get('ipSrc'), match.get('tpSrc'))) return undefined;
-  if (stateOf(walk) !== 'established') return undefined;
+  if (stateOf(walk) !== 'established') {
+    walk.unserved = walk.look?.found === undefined;
+    return undefined;
+  }
   const tuple = tupleNow(match);
   if (tuple === undefined) return undefined;
   const at = atOf(walk, router);
