@@ -4,7 +4,7 @@
  * Time is the world's own: where a person would wait for an answer, it passes at once, and only
  * until the answer is there: what agents know for seconds, the next command still finds.
  */
-import { follow } from '#lab/follow.ts';
+import { answersTo, follow } from '#lab/follow.ts';
 import { givesUp, HOPS_MAX, SILENCE, SILENT_HOP, type PingOutcome } from '#lab/outcomes.ts';
 import type { Delivery, Expected, PingRequest, Ran, Stage } from '#lab/scenario-commands.ts';
 import type { Scenario } from '#lab/scenario.ts';
@@ -87,6 +87,14 @@ export class WorldStage implements Stage {
       .flatMap(({ name, received }) =>
         received.filter(isSent).map((got) => ({ workload: name, frame: got })),
       );
+  }
+
+  async ask(from: string, frame: Uint8Array): Promise<boolean> {
+    const { received } = this.world.workload(from);
+    received.length = 0;
+    this.world.transmit(from, frame);
+    await this.world.settle();
+    return received.some(answersTo(frame));
   }
 
   async announce(name: string, address: string): Promise<void> {

@@ -28,17 +28,19 @@ const MARK_BYTES_MIN = 8;
 const isMark = (data: Uint8Array): boolean =>
   data.length >= MARK_BYTES_MIN && data.some((byte) => byte !== 0);
 
-/** In a quoted IPv4 header: its identification and protocol, which nobody translates. */
-const quotedMark = (data: Uint8Array): string => `${data[4]} ${data[5]} ${data[9]}`;
+/** What nobody translates in a quoted header: identification, or length, and the protocol. */
+const quotedMark = ({ payload: data }: Frame, six: boolean): string =>
+  `${data[4]} ${data[5]} ${data[six ? 6 : 9]}`;
 
 /** The same packet though it has other ends, as far as that can be told. */
 function isTranslated(sent: Frame, seen: Frame): boolean {
   const [a, b] = [sent.transport, seen.transport];
   if (a === undefined || b === undefined || a.kind !== b.kind || a.kind === 'neighbour')
     return false;
-  if (a.kind === 'icmp' && b.kind === 'icmp') {
+  if ((a.kind === 'icmp' || a.kind === 'icmp6') && b.kind === a.kind) {
     if (a.type !== b.type || a.code !== b.code) return false;
-    if (isIcmpError(a.type, false)) return quotedMark(sent.payload) === quotedMark(seen.payload);
+    const six = a.kind === 'icmp6';
+    if (isIcmpError(a.type, six)) return quotedMark(sent, six) === quotedMark(seen, six);
   }
   return isMark(sent.payload) && Buffer.compare(sent.payload, seen.payload) === 0;
 }
@@ -69,5 +71,28 @@ export function follow(sent: Uint8Array): (seen: Uint8Array) => boolean {
     if (from === undefined || seen === undefined) return Buffer.compare(sent, bytes) === 0;
     if (isIp(from.network)) return isSamePacket(from, seen);
     return untagged(sent, from).equals(untagged(bytes, seen));
+  };
+}
+
+/** Answers whether a frame is one back, to the ends that the one sent came from. */
+export function answersTo(sent: Uint8Array): (seen: Uint8Array) => boolean {
+  const ends = (frame: Frame | undefined): readonly (readonly [unknown, unknown])[] => {
+    const { network, transport } = frame ?? {};
+    if (!isIp(network) || (transport?.kind !== 'udp' && transport?.kind !== 'tcp')) return [];
+    const { srcPort, dstPort, kind } = transport;
+    return [
+      [network.src, network.dst],
+      [srcPort, dstPort],
+      [kind, kind],
+    ];
+  };
+  const asked = ends(decodeFrame(sent));
+  return (bytes) => {
+    const answer = ends(decodeFrame(bytes));
+    return (
+      asked.length > 0 &&
+      answer.length > 0 &&
+      asked.every(([from, to], i) => from === answer[i]?.[1] && to === answer[i]?.[0])
+    );
   };
 }

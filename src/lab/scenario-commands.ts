@@ -7,6 +7,7 @@
  *   traceroute FROM ADDRESS                a line for each router on the way, the last the target
  *   arping FROM ADDRESS                    the MAC that its neighbours say has the address
  *   send FROM "FRAME"                      who gets the frame, and what became of it on the way
+ *   ask FROM "FRAME"                       whether the sender hears from whom it asked
  *   announce FROM ADDRESS                  the workload takes the address on, and tells everybody
  *   release FROM ADDRESS                   it gives the address up, and tells nobody
  *   move WORKLOAD HOST                     its interface is on another host now
@@ -45,7 +46,7 @@ export interface Ran {
 /** What a step should print, for a stage on real wires to know how long to wait. */
 export type Expected = readonly string[];
 
-/** What `ping` and `arping` print in vain, and `send`. */
+/** What `ping`, `arping` and `ask` print in vain, and `send`. */
 export const NO_REPLY = 'no reply';
 export const NOBODY = 'nobody gets it';
 
@@ -64,6 +65,8 @@ export interface Stage extends AsyncDisposable {
    * workload's name, then in the order of arrival.
    */
   send(from: string, frame: Uint8Array, expected: Expected): Promise<readonly Delivery[]>;
+  /** Sends one TCP or UDP frame and answers whether its sender gets one back. */
+  ask(from: string, frame: Uint8Array, expected: Expected): Promise<boolean>;
   announce(workload: string, address: string): Promise<void>;
   release(workload: string, address: string): Promise<void>;
   move(workload: string, host: string): Promise<void>;
@@ -100,6 +103,12 @@ function readPing(args: readonly string[]): PingRequest {
   return size === undefined ? { address, df } : { address, size, df };
 }
 
+function frameOf({ mac }: WorkloadSpec, text: string): Uint8Array {
+  const frame = parseFrameText(text, { src: parseMac(mac) as Mac });
+  if (!(frame instanceof Uint8Array)) throw new Error(`scenario: ${frame.error}`);
+  return frame;
+}
+
 interface Call {
   readonly stage: Stage;
   /** The workload named first. */
@@ -125,12 +134,13 @@ const ACTIONS: Readonly<Record<string, Action>> = {
     (await stage.arping(of.name, address)) ?? NO_REPLY,
   ],
   send: async ({ stage, of, args: [text = ''], expected }) => {
-    const frame = parseFrameText(text, { src: parseMac(of.mac) as Mac });
-    if (!(frame instanceof Uint8Array)) throw new Error(`scenario: ${frame.error}`);
-    const got = await stage.send(of.name, frame, expected);
+    const got = await stage.send(of.name, frameOf(of, text), expected);
     if (got.length === 0) return [NOBODY];
     return got.map((each) => `${each.workload} gets ${describeFrame(each.frame)}`);
   },
+  ask: async ({ stage, of, args: [text = ''], expected }) => [
+    (await stage.ask(of.name, frameOf(of, text), expected)) ? 'answer' : NO_REPLY,
+  ],
   announce: async ({ stage, of, args: [address = ''] }) => {
     await stage.announce(of.name, address);
     return NOTHING;

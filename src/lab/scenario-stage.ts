@@ -12,7 +12,7 @@ import { parseFrameText } from '#net/text.ts';
 import { patient } from '#os/patience.ts';
 import { run, runOk } from '#os/run.ts';
 import { cleanLab } from './clean.ts';
-import { follow } from './follow.ts';
+import { answersTo, follow } from './follow.ts';
 import { announce, killAgent, makeLab, namespaceOf, startAgent, type Lab } from './lab.ts';
 import { apiSocket } from './names.ts';
 import type { PingOutcome } from './outcomes.ts';
@@ -20,6 +20,7 @@ import { PacketSocket } from './packet-socket.ts';
 import { inside, until } from './processes.ts';
 import type { Recipe, Workload } from './recipe.ts';
 import {
+  NO_REPLY,
   NOBODY,
   type Delivery,
   type Expected,
@@ -173,6 +174,20 @@ export class LabStage implements Stage {
     await sleep(patient(QUIET_MS));
     look();
     return got.toSorted((a, b) => (a.workload < b.workload ? -1 : Number(a.workload > b.workload)));
+  }
+
+  async ask(from: string, frame: Uint8Array, expected: Expected): Promise<boolean> {
+    await this.#settle();
+    const { socket } = this.#actor(from);
+    const isAnswer = answersTo(frame);
+    socket.drain();
+    socket.send(frame);
+    let heard = false;
+    const look = (): boolean =>
+      (heard ||= socket.drain().some((seen) => !seen.outgoing && isAnswer(seen.frame)));
+    if (expected[0] === NO_REPLY) await sleep(patient(QUIET_MS));
+    else await until('an answer comes', ARRIVE_MS, look).catch(() => undefined);
+    return look();
   }
 
   async announce(name: string, address: string): Promise<void> {
