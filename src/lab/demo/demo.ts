@@ -13,6 +13,7 @@ import { readRecipe } from '../recipe.ts';
 import { Cast } from '../stage.ts';
 import { batchesEnd } from '../wires.ts';
 import type { Act } from './act.ts';
+import { balance } from './balance.ts';
 import { firewall } from './firewall.ts';
 import { flows } from './flows.ts';
 import { forged, outsideOf } from './forged.ts';
@@ -86,9 +87,11 @@ async function play(report: Report): Promise<void> {
   await firewall(act, FROM, TO);
   report.act('9. Out by one address, and a floating one');
   await translation(act, 'green1', 'green2');
-  report.act('10. Agents may die');
+  report.act('10. A service loses a member under load');
+  await balance(act, 'green2', { stays: 'green1', goes: 'green3' });
+  report.act('11. Agents may die');
   await restart(act, FROM, TO);
-  report.act('11. How fast');
+  report.act('12. How fast');
   await throughput(act, FROM, TO);
 }
 
@@ -101,7 +104,7 @@ function describe({ recipe }: Lab, report: Report): void {
 }
 
 async function takeDown(report: Report): Promise<void> {
-  report.act('12. Gone');
+  report.act('13. Gone');
   const namespaces = readJournal(LAB)?.namespaces ?? [];
   await cleanLab(LAB, true);
   const left = remains(LAB, namespaces);

@@ -8,20 +8,22 @@ const LISTEN_MS = 5_000;
 const SLACK_MS = 20_000;
 const PORT = 5201;
 
-/** Starts a server for one client; answers when it listens (proc_net_tcp: state 0A). */
+/** Whether anybody in the namespace of a process listens at a port (proc_net_tcp: state 0A). */
+export function isListening({ pid }: Process, port: number): boolean {
+  const end = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return ['tcp', 'tcp6']
+    .flatMap((name) => readFileSync(`/proc/${pid}/net/${name}`, 'utf8').split('\n'))
+    .map((line) => line.trim().split(/\s+/))
+    .some(([, local = '', , state]) => local.endsWith(end) && state === '0A');
+}
+
+/** Starts a server for one client; answers when it listens. */
 async function listen(lab: Lab, part: string): Promise<Process> {
   const command = ['iperf3', '--server', '--one-off', '--port', `${PORT}`];
   const server = start({ lab: lab.name, part, name: `iperf3-${part}`, command });
-  const port = `:${PORT.toString(16).toUpperCase()}`;
   await until(`iperf3 in ${part} listens`, LISTEN_MS, () => {
     if (!isAlive(server)) throw new Error(`iperf3 in ${part} ended by itself`);
-    const tables = ['tcp', 'tcp6'].map((name) =>
-      readFileSync(`/proc/${server.pid}/net/${name}`, 'utf8'),
-    );
-    return tables
-      .flatMap((table) => table.split('\n'))
-      .map((line) => line.trim().split(/\s+/))
-      .some(([, local = '', , state]) => local.endsWith(port) && state === '0A');
+    return isListening(server, PORT);
   });
   return server;
 }
