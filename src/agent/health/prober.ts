@@ -52,17 +52,19 @@ function ending(timeout: number): {
 
 async function tcp(check: Check, inside: Inside): Promise<Checked> {
   const { promise, end } = ending(check.monitor.timeout);
-  const socket = await open(check, inside);
-  socket.once('connect', () => end({ ok: true, reason: 'connection open' }));
-  socket.once('error', (error) => end(failed(wordsOf(error))));
+  const socket = await open(check, inside, (made) => {
+    made.once('connect', () => end({ ok: true, reason: 'connection open' }));
+    made.on('error', (error) => end(failed(wordsOf(error))));
+  });
   const found = await promise;
-  socket.on('error', () => {});
   socket.destroy();
   return found;
 }
-const open = (check: Check, inside: Inside): Promise<Socket> =>
+/** `listen`: to what comes of it, which may come at once. */
+const open = (check: Check, inside: Inside, listen: (socket: Socket) => void): Promise<Socket> =>
   inside(check, async () => {
     const socket = connectTcp({ host: check.address, port: check.port });
+    listen(socket);
     await made();
     return socket;
   });
@@ -85,9 +87,8 @@ function judge({ codes = '200', body }: Monitor, status: number, text: string): 
 async function http(check: Check, inside: Inside): Promise<Checked> {
   const { monitor, address, port } = check;
   const { promise, end } = ending(monitor.timeout);
-  const socket = await open(check, inside);
   const fail = (error: unknown): void => end(failed(wordsOf(error)));
-  socket.on('error', fail);
+  const socket = await open(check, inside, (made) => void made.on('error', fail));
   const host = monitor.hostName ?? (address.includes(':') ? `[${address}]` : address);
   const secure = monitor.type === 'https';
   const name = monitor.hostName === undefined ? {} : { servername: monitor.hostName };

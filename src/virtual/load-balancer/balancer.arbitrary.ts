@@ -38,6 +38,8 @@ const named = (id: string, name: string) => ({
   revision,
 });
 
+const OTHERS: readonly string[] = Array(12).fill('203.0.113.80');
+
 export const BALANCER_ROWS: {
   readonly [K in BalancerKind]: (id: string) => fc.Arbitrary<StoredObject>;
 } = {
@@ -79,7 +81,8 @@ export const BALANCER_ROWS: {
       ...named(id, 'vip'),
       loadBalancer: one(BALANCERS),
       pool: one(POOLS),
-      address: one(['10.0.0.1', '10.0.1.2', '10.0.0.9', 'fd00::1']),
+      // Seldom one that packets are for: most of them are to be routed.
+      address: one([...OTHERS, '10.0.0.1', '10.0.1.2', '10.0.0.9', 'fd00::1']),
       port: one([53, 80]),
       protocol: one(['tcp', 'udp']),
       adminStateUp: mostly,
