@@ -6,6 +6,7 @@
  * number, and who was seen longest ago goes first. After a start what live connections say is known
  * again; who had none then is chosen for anew, by the same table.
  */
+import { phaseOf } from '#flow/connection-timeouts.ts';
 import type { Connections } from '#flow/connections.ts';
 import type { ConnectionRef } from '#virtual/connection.ts';
 import type { Ip } from '#net/ip.ts';
@@ -37,6 +38,11 @@ export class Balancing implements BalancingView {
   readonly #options: BalancingOptions;
   /** In the order in which they were seen. */
   readonly #clients = new Map<string, Client>();
+  /** Of VIPs that may have reached their limits, when they were counted last. */
+  readonly #counted = new Map<
+    VipId,
+    { readonly atMs: number; readonly open: number; readonly all: number }
+  >();
   #restored = false;
 
   constructor(options: BalancingOptions) {
@@ -50,8 +56,27 @@ export class Balancing implements BalancingView {
     const ageMs = this.#options.now() - known.seenMs;
     return ageMs < row.persistenceTimeout * 1_000 ? known.member : undefined;
   }
-  sessions({ protocol, ip, port }: VipView, zone: number): number {
-    return this.#options.connections.balanced.of(protocol, zone as Zone, { ip, port });
+  /** Those that both ends have closed count no more, though their records stay for a while. */
+  sessions({ id, protocol, ip, port, sessionLimit = 0 }: VipView, zone: number): number {
+    const { connections, now } = this.#options;
+    const all = connections.balanced.of(protocol, zone as Zone, { ip, port });
+    // Only who may have reached the limit is counted record by record, and not for each packet.
+    if (all < sessionLimit) return all;
+    const counted = this.#counted.get(id);
+    if (counted !== undefined && now() - counted.atMs < LIMITS.sessionsCountedMs)
+      return counted.open + all - counted.all;
+    const closed = [...connections.refs()].filter((ref) => {
+      const record = connections.record(ref);
+      const { tuple } = record?.forward ?? {};
+      if (record === undefined || tuple === undefined || tuple.protocol !== protocol) return false;
+      if (phaseOf(protocol, record.halves[0], record.halves[1]) !== 'closed') return false;
+      return record.translations.some(
+        ({ changes, from, zone: at }) =>
+          changes === 'destination' && at === zone && from.ip === ip && from.port === port,
+      );
+    }).length;
+    this.#counted.set(id, { atMs: now(), open: all - closed, all });
+    return all - closed;
   }
 
   /** A connection of a client began here. */

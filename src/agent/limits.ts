@@ -8,6 +8,8 @@ export const LIMITS = {
   healthReportsMax: 256,
   /** How often due checks are begun, and what they found is told. */
   healthTickMs: 200,
+  /** So long the connections of a VIP at its limit are not counted again. */
+  sessionsCountedMs: 500,
   /** Clients of VIPs that are remembered; who was seen longest ago is forgotten first. */
   balancedClientsMax: 65_536,
   /**
