@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { parseScenario, runScenario } from '#lab/scenario.ts';
 import { LabStage } from '#lab/scenario-stage.ts';
-import { sweepLabs, testLabName } from './labs.ts';
+import { sweepLabs, testLabName, withEvidence } from './labs.ts';
 import { labPages } from './pages.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root: it makes network namespaces';
@@ -17,6 +17,7 @@ for (const { path, text } of labPages())
   test(`scenario ${path.replace('test/scenarios/', '')} in the lab`, { skip }, async () => {
     const scenario = parseScenario(text);
     assert.ok(scenario.steps.length > 0, 'it has commands');
-    await using stage = await LabStage.open(testLabName('scenario'), scenario);
-    await runScenario(stage, scenario);
+    const name = testLabName('scenario');
+    await using stage = await LabStage.open(name, scenario);
+    await withEvidence(name, runScenario(stage, scenario));
   });
