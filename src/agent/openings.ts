@@ -9,6 +9,7 @@ import type { Datapath, Upcall } from '#datapath/datapath.ts';
 import type { FlowTable } from '#flow/table.ts';
 import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import type { DropReason } from '#virtual/drop.ts';
+import type { WantedPorts } from '#virtual/outcome.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Balancing } from './balancing.ts';
 import type { Decider, Decision, Packet } from './decider.ts';
@@ -46,8 +47,11 @@ export class Openings {
     this.#options = options;
   }
 
-  /** With the record that there must be before the packet leaves, or the drop for want of one. */
-  open(decision: Decision, packet: Packet): Decision {
+  /**
+   * With the record that there must be before the packet leaves, or the drop for want of one; or the
+   * ports that are missing for one.
+   */
+  open(decision: Decision, packet: Packet): Decision | WantedPorts {
     const { outcome, actions } = decision;
     const [opening] = outcome.connection?.opens ?? [];
     if (opening === undefined || actions.drop !== undefined) return decision;
@@ -64,12 +68,13 @@ export class Openings {
   }
 
   /** A connection has the ends that were chosen: others are, a few times. */
-  #withOtherEnds(decision: Decision, packet: Packet): Decision {
+  #withOtherEnds(decision: Decision, packet: Packet): Decision | WantedPorts {
     const { decider, publicPorts } = this.#options;
     if (publicPorts.attempt >= LIMITS.endsChosenMax) return refusedFor(decision, 'nat-exhausted');
     publicPorts.attempt += 1;
     try {
       const outcome = decider.walk(packet);
+      if (outcome.verdict.kind === 'want-ports') return outcome.verdict;
       return outcome.verdict.kind === 'forward'
         ? this.open(decider.decision(outcome, packet.ingress, packet.key), packet)
         : refusedFor(decision, 'nat-exhausted');

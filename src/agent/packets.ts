@@ -301,14 +301,15 @@ export class PacketPath {
       const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
       if (!this.#state.neighbours.park(verdict.port, verdict.ip, parked))
         this.#count('neighbour-limit');
-    } else if (verdict.kind === 'want-ports') {
-      const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
-      if (!this.#publicPorts.wait(verdict, parked)) this.#count('nat-exhausted');
-    } else
-      this.#install(
-        packet,
-        this.#openings.open(this.decider.decision(outcome, ingress, key), packet),
-      );
+      return;
+    }
+    const opened =
+      verdict.kind === 'want-ports'
+        ? verdict
+        : this.#openings.open(this.decider.decision(outcome, ingress, key), packet);
+    if ('actions' in opened) return this.#install(packet, opened);
+    const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
+    if (!this.#publicPorts.wait(opened, parked)) this.#count('nat-exhausted');
   }
   /** True: the packet waits for what another host knows of its connection. */
   #asks(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): boolean {

@@ -211,7 +211,7 @@ function keyOf({ at: { zone }, vip, tuple }: Asked) {
 function choose(asked: Asked): Balancing | Verdict {
   const { at, vip } = asked;
   const { walk } = at;
-  const { balancing, publicPorts } = walk.state;
+  const { balancing } = walk.state;
   if (!vip.isUp) return refused(asked, 'vip-down', true);
   if (vip.sessionLimit !== undefined && balancing !== undefined) {
     if (balancing.sessions(vip, at.zone) >= vip.sessionLimit) {
@@ -227,7 +227,7 @@ function choose(asked: Asked): Balancing | Verdict {
     if (!pool.adminStateUp) continue;
     const remembered = rememberedIn(asked, pool);
     if (remembered !== undefined) return give(asked, remembered, 'as the client had');
-    const found = chooseOf(pool.table, keyOf(asked), pool.available, publicPorts.attempt);
+    const found = chooseOf(pool.table, keyOf(asked), pool.available);
     const member = pool.members[found?.index ?? NaN];
     if (found === undefined || member === undefined) continue;
     walk.tags.push(memberTag(member.id));
@@ -245,7 +245,7 @@ function consult(walk: Walk, tag: ReturnType<typeof poolTag>): void {
 
 /** The member that a client had not long ago. */
 function rememberedIn({ at: { walk }, vip, tuple }: Asked, pool: PoolView) {
-  if (!vip.persistent || walk.state.publicPorts.attempt > 0) return undefined;
+  if (!vip.persistent) return undefined;
   // No tag: what is chosen is kept by a record.
   const id = walk.state.balancing?.memberOf(vip.id, tuple.src);
   const member = id && pool.members.find((each) => each.id === id);
@@ -265,7 +265,7 @@ interface Way {
 /**
  * When the way is known, between the filter of what is forwarded and that of what leaves: the
  * answer of a member becomes one of the VIP, and a client that the member would answer past the
- * router becomes the router.
+ * router, or could not tell from itself, becomes the router.
  */
 export function balanceOut(walk: Walk, way: Way): Verdict | undefined {
   const { router, from, out, balancing } = way;
@@ -275,7 +275,9 @@ export function balanceOut(walk: Walk, way: Way): Verdict | undefined {
   if (balancing === 'to-member' || from.service) {
     const src = match.get('ipSrc');
     const past = from.service || from.id === out.id || isNear(out, src);
-    return past ? hide(walk, way) : undefined;
+    // The member may have a connection from this end already: by another VIP of the client's.
+    const again = walk.state.publicPorts.attempt > 0;
+    return past || again ? hide(walk, way) : undefined;
   }
   if (isError(match)) {
     error(walk, router, ['reverse-dnat', 'snat']);

@@ -112,16 +112,3 @@ test('who is left alone of many is found; where nobody is, nobody is chosen', ()
   }
   assert.ok(placesOf([claimant(1, 0)], SIZE).every((index) => index === 0xffff));
 });
-
-test('another attempt is another member, where there is one', () => {
-  const all = [claimant(1), claimant(2), claimant(3)];
-  const table = placesOf(all, SIZE);
-  const up = [true, true, true];
-  let others = 0;
-  for (let n = 0; n < 200; n++)
-    if (
-      chooseOf(table, connection(n), up, 0)?.index !== chooseOf(table, connection(n), up, 1)?.index
-    )
-      others += 1;
-  assert.ok(others > 100, `${others} of 200`);
-});

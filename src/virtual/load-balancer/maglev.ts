@@ -80,29 +80,23 @@ export interface Chosen {
   readonly tries: number;
 }
 
-/**
- * Whom a connection gets of those that are available; undefined: nobody is. `attempt`: how often
- * another one was wanted.
- */
+/** Whom a connection gets of those that are available; undefined: nobody is. */
 export function chooseOf(
   table: Uint16Array,
   key: ConnectionKey,
   isAvailable: readonly boolean[],
-  attempt = 0,
 ): Chosen | undefined {
   const hash = hashOfKey(key);
-  let left = attempt;
   for (let n = 0; n < TRIES_MAX; n++) {
     const place = (n === 0 ? hash : mix((hash ^ Math.imul(n, 0x9e3779b1)) >>> 0)) % table.length;
     const index = table[place]!;
-    if (isAvailable[index] !== true) continue;
-    if (left-- <= 0) return { index, place, tries: n + 1 };
+    if (isAvailable[index] === true) return { index, place, tries: n + 1 };
   }
   // Hardly anybody is left: each has a score for the connection, the highest one takes it.
   let best: { index: number; score: number } | undefined;
   for (const [index, available] of isAvailable.entries()) {
     if (!available || !table.includes(index)) continue;
-    const score = mix((hash ^ Math.imul(index + attempt + 1, 0x9e3779b1)) >>> 0);
+    const score = mix((hash ^ Math.imul(index + 1, 0x9e3779b1)) >>> 0);
     if (best === undefined || score > best.score) best = { index, score };
   }
   if (best === undefined) return undefined;
