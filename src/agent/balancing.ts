@@ -2,9 +2,8 @@
  * The clients of VIPs that keep their members, and how many connections a VIP has here.
  *
  * Invariants: a client is remembered from its last new connection on, for as long as its VIP says,
- * whether that connection entered here or another host told of it; there is room for a bounded
- * number, and who was seen longest ago goes first. After a start what live connections say is known
- * again; who had none then is chosen for anew, by the same table.
+ * whether that connection entered here or another host told of it. After a start what live
+ * connections say is known again; who had none then is chosen for anew, by the same table.
  */
 import { phaseOf } from '#flow/connection-timeouts.ts';
 import type { Connections } from '#flow/connections.ts';
@@ -17,11 +16,7 @@ import type { Balanced, Outcome } from '#virtual/outcome.ts';
 import type { Zone } from '#virtual/connection.ts';
 import type { Topology } from '#virtual/topology.ts';
 import { LIMITS } from './limits.ts';
-
-interface Client {
-  readonly member: PoolMemberId;
-  readonly seenMs: number;
-}
+import { VipClients } from './vip-clients.ts';
 
 export interface BalancingOptions {
   readonly topology: Topology;
@@ -36,8 +31,7 @@ export const balancedIn = ({ steps }: Pick<Outcome, 'steps'>): Balanced | undefi
 
 export class Balancing implements BalancingView {
   readonly #options: BalancingOptions;
-  /** In the order in which they were seen. */
-  readonly #clients = new Map<string, Client>();
+  readonly #clients = new VipClients(LIMITS.balancedClientsMax);
   /** Of VIPs that may have reached their limits, when they were counted last. */
   readonly #counted = new Map<
     VipId,
@@ -50,7 +44,7 @@ export class Balancing implements BalancingView {
   }
 
   memberOf(vip: VipId, client: Ip): PoolMemberId | undefined {
-    const known = this.#clients.get(`${vip}/${client}`);
+    const known = this.#clients.of(vip, client);
     const row = this.#options.topology.get('vip', vip) as ObjectOf<'vip'> | undefined;
     if (known === undefined || row === undefined) return undefined;
     const ageMs = this.#options.now() - known.seenMs;
@@ -88,16 +82,13 @@ export class Balancing implements BalancingView {
   #remember({ vip, member }: Omit<Balanced, 'way'>, client: Ip): void {
     const row = this.#options.topology.get('vip', vip) as ObjectOf<'vip'> | undefined;
     if (row?.persistence !== 'source-ip') return;
-    const key = `${vip}/${client}`;
-    this.#clients.delete(key);
-    this.#clients.set(key, { member, seenMs: this.#options.now() });
-    if (this.#clients.size <= LIMITS.balancedClientsMax) return;
-    const [oldest] = this.#clients.keys();
-    if (oldest !== undefined) this.#clients.delete(oldest);
+    this.#clients.remember(vip, client, { member, seenMs: this.#options.now() });
   }
-  /** How many clients are remembered. */
-  get size(): number {
-    return this.#clients.size;
+  /** The topology has changed: what is of VIPs that are not any more goes. */
+  follow(): void {
+    const isThere = (vip: VipId): boolean => this.#options.topology.get('vip', vip) !== undefined;
+    this.#clients.keepVips(isThere);
+    for (const vip of this.#counted.keys()) if (!isThere(vip)) this.#counted.delete(vip);
   }
 
   /** Another host has told of a connection; a client may come here next. */

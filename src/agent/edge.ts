@@ -320,7 +320,10 @@ export class Edge {
       this.#rules.counts.rules.forget();
       this.#rules.log.forget(this.#rules.isRule);
     }
-    if (removes(event, ['vip', 'pool-member'])) this.#rules.counts.balanced.forget();
+    if (removes(event, ['vip', 'pool-member'])) {
+      this.#rules.counts.balanced.forget();
+      this.#balancing.follow();
+    }
     if (removes(event, ['bridge', 'router'])) this.#packets.invalidate(this.#tracking.follow());
     this.#settle(changed);
   }

@@ -10,7 +10,7 @@ export const LIMITS = {
   healthTickMs: 200,
   /** So long the connections of a VIP at its limit are not counted again. */
   sessionsCountedMs: 500,
-  /** Clients of VIPs that are remembered; who was seen longest ago is forgotten first. */
+  /** Clients of VIPs that are remembered; see `vip-clients.ts` for who is forgotten first. */
   balancedClientsMax: 65_536,
   /**
    * What one port, and one host behind the tunnel, may have handed up; the kernel drops what is

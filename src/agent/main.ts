@@ -335,7 +335,10 @@ async function run(settings: Settings): Promise<void> {
     failure = error;
     stop.abort();
   };
-  const health = new HealthControl({ client, log, failed });
+  const health = new HealthControl({
+    ...{ client, log, failed },
+    counted: (counts) => machine.meters.checked(counts),
+  });
   const edge = startWorker(data, bell, {
     log,
     opened: () => {

@@ -42,6 +42,7 @@ function meters(): AgentMeters {
     limits: [{ name: 'flows', used: 3, max: 64 }],
     firstPackets: { counts: [0, 2, 1], sumSeconds: 0.0007 },
   });
+  made.checked({ succeeded: 7, failed: 1 });
   made.reported(true);
   made.reported(false);
   return made;

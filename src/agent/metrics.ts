@@ -4,6 +4,7 @@
  */
 import type { Logs } from '#telemetry/log.ts';
 import { Meters } from '#telemetry/meters.ts';
+import type { HealthCounts } from './health/worker.ts';
 import type { EdgeState } from './messages.ts';
 
 export class AgentMeters {
@@ -24,6 +25,15 @@ export class AgentMeters {
   /** Whether the API took a report. */
   reported(taken: boolean): void {
     this.#meters.add(taken ? 'mn_agent_reports_total' : 'mn_agent_reports_failed_total');
+  }
+
+  /** Checks of members, since the start. */
+  checked({ succeeded, failed }: HealthCounts): void {
+    this.#meters.setAll(
+      'mn_agent_member_checks_total',
+      'result',
+      Object.entries({ succeeded, failed }),
+    );
   }
 
   async text(): Promise<{ readonly text: string; readonly type: string }> {

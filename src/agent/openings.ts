@@ -48,8 +48,8 @@ export class Openings {
   }
 
   /**
-   * With the record that there must be before the packet leaves, or the drop for want of one; or the
-   * ports that are missing for one.
+   * With the record that there must be before the packet leaves, or the drop for want of one; or
+   * the ports that are missing for one.
    */
   open(decision: Decision, packet: Packet): Decision | WantedPorts {
     const { outcome, actions } = decision;

@@ -171,6 +171,11 @@ export const METRICS = {
     help: 'Bytes of balanced connections, by way: in to members, out of them.',
     labels: ['way'],
   },
+  mn_agent_member_checks_total: {
+    type: 'counter',
+    help: 'Checks of members of load balancers that this host made, by result: succeeded, failed.',
+    labels: ['result'],
+  },
   mn_agent_first_packet_seconds: {
     type: 'histogram',
     help: 'From the arrival of a first packet in the kernel until its decision was carried out.',

@@ -103,11 +103,6 @@ export class Checks {
     }
     return found;
   }
-  get down(): number {
-    let sum = 0;
-    for (const { verdict } of this.#watched.values()) if (verdict.status === 'down') sum += 1;
-    return sum;
-  }
   get duties(): Duties {
     return this.#duties;
   }

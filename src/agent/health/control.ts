@@ -16,27 +16,26 @@ export interface HealthOptions {
   readonly client: Pick<Client, 'reportHealth'>;
   readonly log: Log;
   readonly failed: (error: Error) => void;
+  /** How many checks there have been, whenever that is another number. */
+  readonly counted: (counts: HealthCounts) => void;
 }
-const NONE: HealthCounts = { succeeded: 0, failed: 0, down: 0 };
 
 export class HealthControl {
   readonly #options: HealthOptions;
   #worker: Worker | undefined;
   #stopped = Promise.withResolvers<void>();
   #telling = false;
-  #counts = NONE;
   /** The last trouble that was logged, of each namespace. */
   readonly #troubles = new Map<string, string>();
 
   constructor(options: HealthOptions) {
     this.#options = options;
   }
-  get counts(): HealthCounts {
-    return this.#counts;
-  }
 
   follow(duties: Duties): void {
     if (this.#worker === undefined && duties.checks.length === 0) return;
+    const spaces = new Set(duties.spaces.map((space) => space.interface));
+    for (const each of this.#troubles.keys()) if (!spaces.has(each)) this.#troubles.delete(each);
     this.#send({ type: 'duties', duties });
   }
   #send(message: ToHealth): void {
@@ -58,7 +57,7 @@ export class HealthControl {
       this.#troubles.set(space, error);
       return this.#options.log.warn({ space, error }, 'members cannot be checked from there');
     }
-    this.#counts = message.counts;
+    this.#options.counted(message.counts);
     if (message.reports.length > 0 && !this.#telling) void this.#tell(message.reports);
   }
   async #tell(reports: readonly HealthReport[]): Promise<void> {

@@ -22,11 +22,10 @@ export type FromHealth =
     }
   | { readonly type: 'trouble'; readonly space: string; readonly error: string }
   | { readonly type: 'stopped' };
-/** Since the start, and now. */
+/** Since the start. */
 export interface HealthCounts {
   readonly succeeded: number;
   readonly failed: number;
-  readonly down: number;
 }
 
 function run(port: MessagePort): void {
@@ -47,7 +46,7 @@ function run(port: MessagePort): void {
     make();
     checks.tick();
     const reports = checks.reports();
-    const message = { type: 'reports', reports, counts: { ...counts, down: checks.down } } as const;
+    const message = { type: 'reports', reports, counts: { ...counts } } as const;
     // What is to be told is told again; numbers alone only when they are others.
     const text = JSON.stringify(message);
     if (reports.length > 0 || text !== told) post(message);
