@@ -37,8 +37,8 @@ export async function withEvidence(name: string, work: Promise<void>): Promise<v
   try {
     await work;
   } catch (error) {
-    if (error instanceof Error) error.message += evidence(name);
-    throw error;
+    const { message } = error as Error;
+    throw new Error(`${message}${evidence(name)}`, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Keeps a host's duties: checks each member in its interval, and tells of those whose status is not
- * as everybody knows it.
+ * Keeps a host's duties: checks each member in its interval, and tells of those whose status, or
+ * its reason, is not as everybody knows it.
  *
  * Invariants: one check of a member at a time, and a bounded number of all; what is to be told is
  * told again until the topology says it, so no word is lost by an API that is away; a member is
@@ -96,10 +96,11 @@ export class Checks {
   reports(): HealthReport[] {
     const found: HealthReport[] = [];
     for (const { check, verdict } of this.#watched.values()) {
-      const { status, reason } = verdict;
-      if (status === 'unknown' || status === check.status) continue;
+      const { status } = verdict;
+      const reason = verdict.reason.slice(0, HEALTH_REASON_MAX);
+      if (status === 'unknown' || (status === check.status && reason === check.reason)) continue;
       if (found.length >= LIMITS.healthReportsMax) break;
-      found.push({ member: check.member, status, reason: reason.slice(0, HEALTH_REASON_MAX) });
+      found.push({ member: check.member, status, reason });
     }
     return found;
   }

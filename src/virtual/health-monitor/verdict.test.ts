@@ -46,3 +46,15 @@ test('it never turns by fewer checks in a row than the monitor says', () => {
     }),
   );
 });
+
+test('a reason that stays is told; those that come and go are not', () => {
+  const after = (checks: readonly string[]): string => {
+    let verdict = UNKNOWN;
+    for (const reason of checks) verdict = advance(verdict, { ok: false, reason }, MONITOR, 0);
+    return `${verdict.status}: ${verdict.reason}`;
+  };
+  assert.equal(after(['refused', 'silent', 'silent']), 'down: refused');
+  assert.equal(after(['refused', 'silent', 'silent', 'silent']), 'down: silent');
+  assert.equal(after(['refused', ...Array(9).fill(['silent', 'gone']).flat()]), 'down: refused');
+  assert.equal(after(['refused', 'silent', 'silent', 'refused', 'silent']), 'down: refused');
+});

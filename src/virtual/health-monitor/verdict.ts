@@ -2,8 +2,9 @@
  * What a row of checks says of a member: up or down, and why.
  *
  * Invariants: the first check decides alone, for until then nothing is known; afterwards only so
- * many in a row as the monitor says turn it. Who goes down again and again has to succeed longer
- * each time until it counts as up, so that clients are not moved back and forth.
+ * many in a row as the monitor says turn it, or give it another reason. Who goes down again and
+ * again has to succeed longer each time until it counts as up, so that clients are not moved back
+ * and forth.
  */
 
 /** What one check has found. */
@@ -19,6 +20,8 @@ export interface Verdict {
   readonly reason: string;
   /** Checks in a row that speak against it. */
   readonly against: number;
+  /** Checks in a row that found it as it is, and for this reason instead. */
+  readonly instead?: { readonly reason: string; readonly times: number } | undefined;
   /** When it went down lately, the oldest first. */
   readonly downsMs: readonly number[];
 }
@@ -35,6 +38,18 @@ export function riseOf({ downsMs }: Verdict, rise: number, nowMs: number): numbe
   return rise * Math.min(2 ** Math.max(0, lately - 1), FLAP_FACTOR_MAX);
 }
 
+/** Reasons that come and go with each check are not worth a word. */
+function because(
+  { reason: known, instead }: Verdict,
+  reason: string,
+  needed: number,
+): Pick<Verdict, 'reason' | 'instead'> {
+  if (reason === known) return { reason, instead: undefined };
+  const times = instead?.reason === reason ? instead.times + 1 : 1;
+  if (times >= needed) return { reason, instead: undefined };
+  return { reason: known, instead: { reason, times } };
+}
+
 /** With one check more. */
 export function advance(
   before: Verdict,
@@ -43,10 +58,12 @@ export function advance(
   nowMs: number,
 ): Verdict {
   const is = ok ? 'up' : 'down';
-  if (before.status === is) return { ...before, against: 0 };
+  if (before.status === is)
+    return { ...before, against: 0, ...because(before, reason, ok ? rise : fall) };
   const against = before.against + 1;
   const needed = ok ? riseOf(before, rise, nowMs) : fall;
-  if (before.status !== 'unknown' && against < needed) return { ...before, against };
+  if (before.status !== 'unknown' && against < needed)
+    return { ...before, against, instead: undefined };
   const downsMs = before.downsMs.filter((atMs) => nowMs - atMs < FLAP_WINDOW_MS);
   if (!ok && before.status === 'up') downsMs.push(nowMs);
   return { status: is, reason, against: 0, downsMs };

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ip, macOf, seen, type Fields, type Network } from '../network.fixture.ts';
 import { pass, tenant } from '../nat/nat.fixture.ts';
-import type { VipId } from '../ids.ts';
+import type { PoolMemberId, VipId } from '../ids.ts';
 import type { Outcome } from '../outcome.ts';
-import { covers } from '../tags.ts';
+import { covers, memberTag, type Tag } from '../tags.ts';
 
 const OUT = `${macOf(9)} > ${macOf(0x13)}`;
 const FROM_2 = `${macOf(2)} > ${macOf(0x11)}`;
@@ -47,13 +47,13 @@ const member = (net: Network, name: string, fields: Fields): Network =>
     adminStateUp: true,
     ...fields,
   });
-/** What checks have found. */
-function health(net: Network, name: string, status: 'up' | 'down'): void {
+/** What checks have found; answers what is stale then. */
+function health(net: Network, name: string, status: 'up' | 'down', reason = ''): readonly Tag[] {
   net.put('health-monitor', 'alive', { type: 'tcp', adminStateUp: true });
   net.put('pool', 'web', { healthMonitor: net.id('health-monitor', 'alive') });
   const id = net.id('pool-member', name);
-  const object = { id, member: id, status, reason: '', since: 0, revision: 1 };
-  net.topology.apply({
+  const object = { id, member: id, status, reason, since: 0, revision: 1 };
+  return net.topology.apply({
     revision: net.topology.revision + 1,
     rows: [{ kind: 'member-health', id, put: object }],
   });
@@ -118,6 +118,18 @@ test('the connections of a member that is down go to another one, or stay', () =
     health(net, memberIn(text).startsWith('10.0.0.1') ? 'web1' : 'web2', 'down');
     assert.equal(ask(net, 1_024).text === text, stays);
   }
+});
+
+test('what checks say makes flows stale only where it moves anybody', () => {
+  const net = balanced();
+  const isStale = (...found: readonly ['up' | 'down', string]): boolean =>
+    health(net, 'web1', ...found).includes(
+      memberTag(net.id('pool-member', 'web1') as PoolMemberId),
+    );
+  assert.equal(isStale('up', 'status 200'), false, 'as when nothing was known');
+  assert.equal(isStale('down', 'refused'), true);
+  assert.equal(isStale('down', 'silent'), false, 'for another reason');
+  assert.equal(isStale('up', 'status 200'), true);
 });
 
 test('nobody is left: the client is told, or not, or the backup serves', () => {

@@ -53,6 +53,8 @@ const addressOf = (text: string): Ip => {
   if (ip === undefined) throw new Error(`load balancer: ${text} is stored but not valid`);
   return ip;
 };
+const isFoundDown = (row: StoredObject | undefined): boolean =>
+  (row as HealthRow | undefined)?.status === 'down';
 const vipKey = (protocol: number, ip: Ip, port: number): string => `${protocol}/${ip}/${port}`;
 
 /** Counts how often each is there. */
@@ -177,7 +179,8 @@ export class Balancers {
       for (const pool of this.#rows.referrers('pool', 'healthMonitor', id))
         this.#touchPool(pool, effects, true);
     } else if (kind === 'pool-member') this.#touchMember(rows as Pair<MemberRow>, effects);
-    else this.#touchHealth(id, effects);
+    // Of whom nothing is known counts as up; why somebody is down is nobody's concern here.
+    else if (isFoundDown(before) !== isFoundDown(after)) this.#touchHealth(id, effects);
     return true;
   }
 
@@ -286,7 +289,7 @@ export class Balancers {
     const rows = this.#membersOf(row.id).sort((a, b) => (a.id < b.id ? -1 : 1));
     const members = rows.map((member): MemberView => {
       const health = this.#rows.get('member-health', member.id) as HealthRow | undefined;
-      const isDown = checked && health?.status === 'down';
+      const isDown = checked && isFoundDown(health);
       const end = { ip: addressOf(member.address), port: member.port };
       const isAvailable = member.adminStateUp && member.weight > 0 && !isDown;
       const name = member.name ?? formatEndpoint(end);

@@ -24,7 +24,7 @@ export const MemberHealth = z
       .string()
       .max(HEALTH_REASON_MAX)
       .default('')
-      .describe('What the last check that changed it has found.'),
+      .describe('What checks have found, that it is so.'),
     since: z.int().min(0).default(0).describe('Since when, in milliseconds of Unix time.'),
   })
   .meta({ id: 'MemberHealth', description: 'What checks have found of a member.' });

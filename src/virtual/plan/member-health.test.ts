@@ -131,9 +131,9 @@ test('reports change what they are about, if they say anything new; status outli
   const world = swept();
   const member = world.member('m0 10.0.0.11');
   const foreign = world.member('m0 10.0.0.12');
-  const report = (status: 'up' | 'down') => {
-    const reports = [member, foreign].map((each) => ({ member: each, status, reason: 'refused' }));
-    const found = planReports(world.topology, reports, { ...reportsContext, host: world.h1 });
+  const report = (status: 'up' | 'down', reason = 'refused', now = reportsContext.now) => {
+    const reports = [member, foreign].map((each) => ({ member: each, status, reason }));
+    const found = planReports(world.topology, reports, { ...reportsContext, now, host: world.h1 });
     assert.ok(found.ok);
     world.topology.apply({ revision: world.topology.revision + 1, rows: found.rows });
     return found.rows.map(({ id }) => id);
@@ -144,9 +144,10 @@ test('reports change what they are about, if they say anything new; status outli
   );
   assert.deepEqual(report('down'), [member]);
   assert.deepEqual(report('down'), []);
+  assert.deepEqual(report('down', 'silent', 6_000), [member]);
   world.sweep(world.living(world.h2), 9_000);
   const { host, status, reason, since } = world.health('m0 10.0.0.11') ?? {};
-  assert.deepEqual([host, status, reason, since], [world.h2, 'down', 'refused', 5_000]);
+  assert.deepEqual([host, status, reason, since], [world.h2, 'down', 'silent', 5_000]);
 });
 
 test('nobody writes the health of members by a transaction', () => {

@@ -155,7 +155,8 @@ export function planReports(
     if (!mayReport(topology, host, member)) continue;
     const known = work.draft.get('member-health', member) as Health & StoredObject;
     if (known.status === status && known.reason === reason) continue;
-    const row = { ...known, status, reason, since: now };
+    const since = known.status === status ? known.since : now;
+    const row = { ...known, status, reason, since };
     work.draft.put('member-health', row, 0);
   }
   return planned(work, topology);
