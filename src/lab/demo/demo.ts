@@ -34,7 +34,7 @@ export async function runDemo({ keep = false }: { readonly keep?: boolean }): Pr
   const report = new Report((line) => console.log(line));
   using lock = lockLab(LAB);
   const interruption = onSignals(report, lock);
-  report.note('a lab on this machine, in namespaces of its own; about a minute');
+  report.note('a lab on this machine, in namespaces of its own; a minute and a half');
   try {
     await removeOld(report);
     await play(report);
