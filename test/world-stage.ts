@@ -6,7 +6,7 @@
  */
 import { answersTo, follow } from '#lab/follow.ts';
 import { givesUp, HOPS_MAX, SILENCE, SILENT_HOP, type PingOutcome } from '#lab/outcomes.ts';
-import type { Delivery, Expected, PingRequest, Ran, Stage } from '#lab/scenario-commands.ts';
+import type { Delivery, Expected, PingRequest, Ran, Sent, Stage } from '#lab/scenario-commands.ts';
 import type { Scenario } from '#lab/scenario.ts';
 import { parseIp, type Ip } from '#net/ip.ts';
 import { formatMac } from '#net/mac.ts';
@@ -77,10 +77,14 @@ export class WorldStage implements Stage {
     return mac === undefined ? undefined : formatMac(mac);
   }
 
-  async send(from: string, frame: Uint8Array, _expected: Expected): Promise<readonly Delivery[]> {
+  async send(
+    from: string,
+    { frame, parts }: Sent,
+    _expected: Expected,
+  ): Promise<readonly Delivery[]> {
     const isSent = follow(frame);
     for (const workload of this.world.workloads) workload.received.length = 0;
-    this.world.transmit(from, frame);
+    for (const part of parts) this.world.transmit(from, part);
     await this.world.settle();
     return [...this.world.workloads]
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))

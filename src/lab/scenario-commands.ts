@@ -6,7 +6,8 @@
  *   ping FROM ADDRESS [size BYTES] [df]    an echo request; `df`: it must not be cut on the way
  *   traceroute FROM ADDRESS                a line for each router on the way, the last the target
  *   arping FROM ADDRESS                    the MAC that its neighbours say has the address
- *   send FROM "FRAME"                      who gets the frame, and what became of it on the way
+ *   send FROM "FRAME" [cut MTU]            who gets the frame, and what became of it on the way;
+ *                                          `cut`: it is sent as fragments for such an MTU
  *   ask FROM "FRAME"                       whether the sender hears from whom it asked
  *   announce FROM ADDRESS                  the workload takes the address on, and tells everybody
  *   release FROM ADDRESS                   it gives the address up, and tells nobody
@@ -16,6 +17,7 @@
  *
  * What a command prints must not hold times or ids: it is the same on every stage, every time.
  */
+import { fragments } from '#net/fragment.ts';
 import { parseMac, type Mac } from '#net/mac.ts';
 import { describeFrame, parseFrameText } from '#net/text.ts';
 import { tooLong, type PingOutcome } from './outcomes.ts';
@@ -28,6 +30,12 @@ export interface PingRequest {
   readonly size?: number;
   /** It must not be cut on the way; without, it may be, by its sender too. */
   readonly df: boolean;
+}
+
+/** A frame, and how it is put on the wire: whole, or as its fragments. */
+export interface Sent {
+  readonly frame: Uint8Array;
+  readonly parts: readonly Uint8Array[];
 }
 
 /** A frame that a workload got, and that is the one sent, however it was rewritten on the way. */
@@ -61,10 +69,10 @@ export interface Stage extends AsyncDisposable {
   /** Undefined: nobody answers. */
   arping(from: string, address: string): Promise<string | undefined>;
   /**
-   * Sends one frame from a workload and answers every copy of it that a workload saw, by the
-   * workload's name, then in the order of arrival.
+   * Sends one frame from a workload, in its parts, and answers every copy of it that a workload
+   * saw, by the workload's name, then in the order of arrival.
    */
-  send(from: string, frame: Uint8Array, expected: Expected): Promise<readonly Delivery[]>;
+  send(from: string, sent: Sent, expected: Expected): Promise<readonly Delivery[]>;
   /** Sends one TCP or UDP frame and answers whether its sender gets one back. */
   ask(from: string, frame: Uint8Array, expected: Expected): Promise<boolean>;
   announce(workload: string, address: string): Promise<void>;
@@ -109,6 +117,15 @@ function frameOf({ mac }: WorkloadSpec, text: string): Uint8Array {
   return frame;
 }
 
+/** `[cut MTU]` behind a frame. */
+function readSent(of: WorkloadSpec, [text = '', ...how]: readonly string[]): Sent {
+  const frame = frameOf(of, text);
+  if (how.length === 0) return { frame, parts: [frame] };
+  const parts = how[0] === 'cut' && how.length === 2 ? fragments(frame, Number(how[1])) : undefined;
+  if (parts === undefined) throw new Error(`scenario: send does not take '${how.join(' ')}'`);
+  return { frame, parts };
+}
+
 interface Call {
   readonly stage: Stage;
   /** The workload named first. */
@@ -133,8 +150,8 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   arping: async ({ stage, of, args: [address = ''] }) => [
     (await stage.arping(of.name, address)) ?? NO_REPLY,
   ],
-  send: async ({ stage, of, args: [text = ''], expected }) => {
-    const got = await stage.send(of.name, frameOf(of, text), expected);
+  send: async ({ stage, of, args, expected }) => {
+    const got = await stage.send(of.name, readSent(of, args), expected);
     if (got.length === 0) return [NOBODY];
     return got.map((each) => `${each.workload} gets ${describeFrame(each.frame)}`);
   },

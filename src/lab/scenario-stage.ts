@@ -23,6 +23,7 @@ import {
   NO_REPLY,
   NOBODY,
   type Delivery,
+  type Sent,
   type Expected,
   type PingRequest,
   type Ran,
@@ -157,7 +158,11 @@ export class LabStage implements Stage {
     return arpingFrom(this.#asker(from), address);
   }
 
-  async send(from: string, frame: Uint8Array, expected: Expected): Promise<readonly Delivery[]> {
+  async send(
+    from: string,
+    { frame, parts }: Sent,
+    expected: Expected,
+  ): Promise<readonly Delivery[]> {
     await this.#settle();
     const isSent = follow(frame);
     const awaited = expected.filter((line) => line !== NOBODY).length;
@@ -169,7 +174,7 @@ export class LabStage implements Stage {
       return got.length >= awaited;
     };
     for (const { socket } of this.#actors.values()) socket.drain();
-    this.#actor(from).socket.send(frame);
+    for (const part of parts) this.#actor(from).socket.send(part);
     await until('the frame arrives', ARRIVE_MS, look).catch(() => undefined);
     await sleep(patient(QUIET_MS));
     look();
