@@ -70,6 +70,8 @@ export const LIMITS = {
   publicPortsBusy: 1 / 2,
   publicPortsIdleMs: 300_000,
   publicPortsLookMs: 500,
+  /** Addresses without ports that are told of; of more, those that refused a connection last. */
+  publicPortsRefusedMax: 1_024,
   /** Times that one packet's ends are chosen anew because a connection has them. */
   endsChosenMax: 8,
   /** Flows of one tick that drop what is sent to public ends nobody knows; more are not made. */

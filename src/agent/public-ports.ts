@@ -49,8 +49,6 @@ interface Demand extends Need {
 
 /** So long a shortage is told of after a connection was refused. */
 const SHORT_MS = 60_000;
-/** Addresses that are told of so. */
-const REFUSED_MAX = 1_024;
 
 const keyOf = (router: string, ip: Ip): string => `${router}/${formatIp(ip)}`;
 const needKey = (router: string, ip: Ip, { first, last }: Range): string =>
@@ -133,8 +131,11 @@ export class PublicPorts implements PublicPortsView {
   }
   #refuse(address: Address): void {
     const key = keyOf(address.router, address.ip);
-    if (this.#refused.size < REFUSED_MAX || this.#refused.has(key))
-      this.#refused.set(key, { ...address, atMs: this.#options.now() });
+    this.#refused.delete(key);
+    this.#refused.set(key, { ...address, atMs: this.#options.now() });
+    if (this.#refused.size <= LIMITS.publicPortsRefusedMax) return;
+    const [oldest] = this.#refused.keys();
+    if (oldest !== undefined) this.#refused.delete(oldest);
   }
   /** As many more as there are: so what a host has fits what it needs. */
   #want(key: string, need: Need): void {
