@@ -5,11 +5,9 @@
  * where another connection has the ends that a rule chose, others are chosen, a bounded number of
  * times, and nothing of the first choice is kept.
  */
-import type { Datapath, Upcall } from '#datapath/datapath.ts';
-import type { FlowTable } from '#flow/table.ts';
 import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import type { DropReason } from '#virtual/drop.ts';
-import type { WantedPorts } from '#virtual/outcome.ts';
+import type { Outcome, WantedPorts } from '#virtual/outcome.ts';
 import type { Tag } from '#virtual/tags.ts';
 import type { Balancing } from './balancing.ts';
 import type { Decider, Decision, Packet } from './decider.ts';
@@ -18,8 +16,6 @@ import type { PublicPorts } from './public-ports.ts';
 import type { Tracking } from './tracking.ts';
 
 export interface OpeningsOptions {
-  readonly datapath: Datapath;
-  readonly table: FlowTable;
   readonly decider: Decider;
   readonly tracking: Tracking;
   readonly publicPorts: PublicPorts;
@@ -59,7 +55,7 @@ export class Openings {
     if (opened === undefined) return refusedFor(decision, 'connection-limit');
     if (opened === 'taken') return this.#withOtherEnds(decision, packet);
     this.#options.invalidate(opened.tags);
-    if (opened.fresh) this.#options.balancing.opened(outcome);
+    if (opened.begins) this.#options.balancing.opened(outcome);
     return {
       ...decision,
       tags: settled(decision),
@@ -83,12 +79,11 @@ export class Openings {
     }
   }
 
-  /** The flow that handed a segment up is of a connection that has ended: it begins anew. */
-  reopen({ key, frame }: Upcall): void {
-    const { datapath, table, tracking } = this.#options;
-    const flow = table.lookup(key);
-    const connection = flow && datapath.actions(flow)?.connection;
-    if (connection !== undefined && opensTcp(tcpFlagsOf(frame) ?? 0))
-      tracking.reopen(connection.slot);
+  /** Whether the packet begins anew what has ended: then it is to be decided by that. */
+  begins({ connection }: Outcome, { frame }: Packet): boolean {
+    const found = connection?.found;
+    if (found?.ended !== true || !opensTcp(tcpFlagsOf(frame) ?? 0)) return false;
+    this.#options.tracking.reopen(found.ref.slot);
+    return true;
   }
 }

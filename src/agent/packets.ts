@@ -262,6 +262,14 @@ export class PacketPath {
     return { ...this.decider.walk(packet), tells: first.tells };
   }
 
+  /** As it is when the packet begins anew what has ended, if it does. */
+  #begun(packet: Packet): Outcome {
+    const first = this.#settled(packet);
+    if (!this.#openings.begins(first, packet)) return first;
+    const { tells, ...outcome } = this.#settled(packet);
+    return { ...outcome, tells: [...first.tells, ...tells] };
+  }
+
   readonly #take = (upcall: Upcall): void => {
     this.#upcalls += 1;
     this.#arrivedMs.push(upcall.timeMs);
@@ -275,7 +283,6 @@ export class PacketPath {
       this.#injected += 1;
       return this.#datapath.inject(known, upcall.frame, upcall.gsoSize);
     }
-    if (upcall.reason === 'connection') this.#openings.reopen(upcall);
     this.#decide(upcall, upcall.entry, upcall.timeMs);
     this.#work();
   };
@@ -290,7 +297,7 @@ export class PacketPath {
     const ingress = this.decider.ingressOf(entry);
     if (ingress === undefined) return this.#count('no-port');
     const packet: Packet = { key, frame, gsoSize, ingress, whole };
-    const outcome = this.#settled(packet);
+    const outcome = this.#begun(packet);
     if (!final && this.#asks(outcome, packet, entry, timeMs)) return;
     if ('port' in ingress) this.#noteSeen(key, ingress.port);
     this.#effects(outcome, packet);

@@ -42,8 +42,8 @@ export interface TrackingOptions {
 export interface Opened {
   readonly connection: NonNullable<Actions['connection']>;
   readonly tags: readonly Tag[];
-  /** It was not there before. */
-  readonly fresh: boolean;
+  /** It was not there before, or the packet begins it anew. */
+  readonly begins: boolean;
 }
 
 /** Whether a device is there whose packets and answers enter there. */
@@ -82,10 +82,11 @@ export class Tracking {
     const committed = connections.commit(wanted);
     if (committed === undefined) return undefined;
     if (committed.fresh) telling.opened(committed.ref);
-    if (committed.fresh || committed.ref.slot === this.#reopened) began?.(outcome);
+    const begins = committed.fresh || committed.ref.slot === this.#reopened;
+    if (begins) began?.(outcome);
     this.#reopened = undefined;
     const connection = { slot: committed.ref.slot, direction: 'forward' as const };
-    return { connection, tags: tagsOf(committed.changed), fresh: committed.fresh };
+    return { connection, tags: tagsOf(committed.changed), begins };
   }
 
   /** A segment opens a connection whose record has seen an end (RFC 9293 §3.6.1). */

@@ -40,6 +40,7 @@ const wanted = (n: number, nowMs: number, port = 0, zones: readonly [number, num
 const text = ({ zone, tuple: of }: ConnectionKey): string =>
   [zone, of.protocol, of.src, of.dst, of.srcPort, of.dstPort].join(' ');
 
+const UNENDED = { translations: [], ended: false, anew: false };
 test('a record is found by both keys, in every family, and read as it was written', () => {
   const table = open(memoryOf(16));
   for (const n of [0, 1]) {
@@ -50,12 +51,12 @@ test('a record is found by both keys, in every family, and read as it was writte
     assert.deepEqual(table.find(record.forward.zone, record.forward.tuple), {
       ref,
       direction: 'forward',
-      translations: [],
+      ...UNENDED,
     });
     assert.deepEqual(table.find(record.returns.zone, record.returns.tuple), {
       ref,
       direction: 'return',
-      translations: [],
+      ...UNENDED,
     });
     assert.equal(table.find(record.returns.zone, record.forward.tuple), undefined);
     const { halves, incarnation, ...rest } = table.record(ref)!;

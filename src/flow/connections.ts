@@ -81,6 +81,8 @@ export class Connections implements ConnectionsView {
   #cursor = 0;
   /** Slots from here on were never used. */
   #used = 0;
+  /** The slot of the record that began anew last, until a packet has made it its own. */
+  #anew = NONE;
   readonly #count = {
     opened: 0,
     expired: 0,
@@ -141,7 +143,10 @@ export class Connections implements ConnectionsView {
     if (at === NONE) return undefined;
     const slot = at >> 1;
     const direction = (at & 1) === 0 ? 'forward' : 'return';
-    return { ref: this.#ref(slot), direction, translations: this.#records.translations(slot) };
+    const ended = this.#hasEnded(slot, direction === 'forward' ? 0 : 1);
+    const anew = slot === this.#anew;
+    const translations = this.#records.translations(slot);
+    return { ref: this.#ref(slot), direction, translations, ended, anew };
   }
 
   /**
@@ -152,6 +157,7 @@ export class Connections implements ConnectionsView {
   commit(wanted: NewRecord): Committed | undefined {
     const records = this.#records;
     const { forward, returns, translations } = wanted;
+    this.#anew = NONE;
     if (isItsOwnAnswer(forward.tuple) && forward.zone === returns.zone) return undefined;
     records.encode(forward.zone, forward.tuple);
     const at = this.#search();
@@ -241,6 +247,7 @@ export class Connections implements ConnectionsView {
   reopen(ref: ConnectionRef, nowMs: number): void {
     if (!this.#is(ref)) return;
     this.#begin(ref.slot);
+    this.#anew = ref.slot;
     this.#records.setIncarnation(ref.slot, this.#nextGeneration());
     this.#records.stamp(ref.slot, 0, { seenMs: nowMs, tcp: 0 });
   }
@@ -373,6 +380,9 @@ export class Connections implements ConnectionsView {
   #notice(slot: number): void {
     if (this.#shares.isHalfOpen(slot) && !isHalfOpen(this.#phase(slot)))
       this.#shares.setHalfOpen(slot, false);
+  }
+  #hasEnded(slot: number, side: Side): boolean {
+    return (this.#records.tcp(slot, side) & ENDS) !== 0 || this.#phase(slot) === 'closed';
   }
   #phase(slot: number) {
     const records = this.#records;

@@ -148,6 +148,10 @@ export interface FoundConnection {
   readonly ref: ConnectionRef;
   readonly direction: Direction;
   readonly translations: readonly Translation[];
+  /** Both ends have closed it, the one that the key is of has, or one broke it off. */
+  readonly ended?: boolean;
+  /** The packet begins it anew, after it had ended (RFC 9293 §3.6.1): what was chosen was for that. */
+  readonly anew?: boolean;
 }
 
 /** What the simulation may ask of records; `flow/connections.ts` is the body. */

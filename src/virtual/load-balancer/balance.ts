@@ -164,9 +164,10 @@ function* poolsOf({ balancer, vip }: Asked): Generator<PoolView> {
   if (backup) yield backup;
 }
 
-/** The member that a connection has, if that may serve it still. */
+/** The member that a connection has, if that may serve it still; one that begins anew has none. */
 function keptBy(asked: Asked): MemberView | undefined {
   const { at, tuple } = asked;
+  if (at.walk.look?.found?.anew === true) return undefined;
   const before = known(at).find(
     ({ zone, changes, from }) =>
       zone === at.zone &&
