@@ -1,7 +1,9 @@
 /** The bytes that two languages share, pinned: a difference here is a new LAYOUT_VERSION. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { DROP_CODES_MAX, DROPS } from '#virtual/drop.ts';
+import { describeLayout } from './description.ts';
 import { FIELDS, fieldSet } from '#virtual/match.ts';
 import { ENTRY_MASKS_MAX, MASKS_MAX, OUTPUTS_PER_FLOW_MAX } from './flow.ts';
 import { headerText } from './layout-header.ts';
@@ -9,7 +11,7 @@ import * as layout from './layout.ts';
 import { EXACT, fieldsOfMask, maskBytes, matchedFields } from './mask.ts';
 
 test('the key has 72 bytes and its fields are where the program expects them', () => {
-  assert.equal(layout.LAYOUT_VERSION, 7);
+  assert.equal(layout.LAYOUT_VERSION, 8);
   assert.equal(layout.KEY_SIZE, 72);
   assert.deepEqual(layout.KEY, {
     in_port: 0,
@@ -76,7 +78,7 @@ test('a misaligned field is refused', () => {
 test('the header names every field, constant and size', () => {
   const text = headerText();
   for (const name of Object.keys(layout.KEY)) assert.match(text, new RegExp(`\\b${name}\\b`));
-  assert.match(text, /#define LAYOUT_VERSION 7u\n/);
+  assert.match(text, /#define LAYOUT_VERSION 8u\n/);
   assert.match(text, /#define ACTION_STALE 1u\n/);
   assert.match(text, /_Static_assert\(sizeof\(struct flow_key\) == 72/);
   assert.match(text, /struct flow_key \{\n\t__u32 in_port;\n\t__u32 tun_key;/);
@@ -110,4 +112,16 @@ test('masks: fields come back, and addresses bring their type', () => {
     assert.equal(fieldsOfMask(maskBytes(fields)), matchedFields(fields));
   assert.equal(matchedFields(fieldSet(['ipDst'])), fieldSet(['ipDst', 'ethType']));
   assert.throws(() => maskBytes(EXACT + 1), /not a set of fields/);
+});
+
+/** What pinned maps say of themselves, of the version and what it stands for. */
+const DESCRIBED = {
+  version: 8,
+  sha256: 'dde49786f3506bfb38f2408773e4d59a77265900b342e873c9eeb76261ce5680',
+};
+test('what pinned maps are described by is another only with another version', () => {
+  const sha256 = createHash('sha256')
+    .update(JSON.stringify(describeLayout({})))
+    .digest('hex');
+  assert.deepEqual({ version: layout.LAYOUT_VERSION, sha256 }, DESCRIBED);
 });

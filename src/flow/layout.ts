@@ -13,7 +13,7 @@
  */
 import { CONNECTION } from './connection-layout.ts';
 
-export const LAYOUT_VERSION = 7;
+export const LAYOUT_VERSION = 8;
 
 /** A field: its C type, or bytes copied from the frame (`net`), and how many. */
 export interface FieldRow {

@@ -296,6 +296,12 @@ export const DROPS = {
     remedy:
       '`mn vip show VIP` has the limit: raise it, or wait for connections to end. A client that opens very many may be an attack.',
   },
+  'member-lost': {
+    code: 58,
+    about: 'The connection was with a member that is down or gone; nobody else knows it.',
+    remedy:
+      '`mn load-balancer status LB` shows why a member is down. A client opens a new connection by itself; with `--on-member-down keep` connections wait for their member.',
+  },
   'upcall-refused': {
     code: 16,
     about: 'The agent was not ready to decide: no topology yet.',

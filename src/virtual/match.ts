@@ -7,7 +7,7 @@
  */
 import type { Ip } from '#net/ip.ts';
 import type { Mac } from '#net/mac.ts';
-import { isSoundTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
+import { isSoundTcp, opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 
 /**
  * The header fields a datapath can match, in host byte order.
@@ -167,6 +167,15 @@ export class Match {
     if (sound) this.#soundTcp = true;
     else this.#beyondKey = true;
     return sound;
+  }
+
+  /**
+   * Whether a TCP segment opens a connection. The walk cannot be cached: others of the same ends do
+   * not. One without bytes is about those.
+   */
+  opensTcp(): boolean {
+    this.#beyondKey = true;
+    return opensTcp(tcpFlagsOf(this.#bytes) ?? 0);
   }
 
   /** Bytes of its IP packet, of the largest part it came in. The walk cannot be cached. */

@@ -2,7 +2,7 @@
 /* Printed by src/flow/layout.ts; do not edit. */
 #pragma once
 
-#define LAYOUT_VERSION 7u
+#define LAYOUT_VERSION 8u
 
 #define MASKS_MAX 32u
 #define ENTRY_MASKS_MAX 8u

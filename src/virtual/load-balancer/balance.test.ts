@@ -120,6 +120,20 @@ test('the connections of a member that is down go to another one, or stay', () =
   }
 });
 
+test('a connection in progress whose member is lost is reset, from where it was', () => {
+  const net = balanced();
+  const { text } = ask(net, 1_024);
+  const name = memberIn(text).startsWith('10.0.0.1') ? 'web1' : 'web2';
+  health(net, name, 'down');
+  const lost = pass(net, 'up', `${OUT} tcp 198.51.100.7:1024 > 203.0.113.80:80 ack`);
+  assert.equal(lost.text, 'member-lost');
+  assert.equal(lost.outcome.cacheable, false, 'a segment that opens one is decided otherwise');
+  assert.match(net.sent(lost.outcome).join(), /tcp 203.0.113.80:80 > 198.51.100.7:1024 rst/);
+  const broken = pass(net, 'up', `${OUT} tcp 198.51.100.7:1024 > 203.0.113.80:80 rst`);
+  assert.deepEqual([broken.text, net.sent(broken.outcome)], ['member-lost', []]);
+  assert.notEqual(memberIn(ask(net, 1_024).text), memberIn(text));
+});
+
 test('what checks say makes flows stale only where it moves anybody', () => {
   const net = balanced();
   const isStale = (...found: readonly ['up' | 'down', string]): boolean =>

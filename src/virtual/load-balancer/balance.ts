@@ -152,7 +152,10 @@ function toMember(
   if (tuple === undefined || state !== 'new') return 'own';
   const asked: Asked = { at: atOf(walk, router), balancer, vip, tuple };
   const kept = keptBy(asked);
-  if (kept !== undefined) return give(asked, kept, 'as before');
+  // Nobody else knows the connection, and not everybody who does not says so (RFC 9293 §3.10.7.8).
+  if (kept === 'lost' && tuple.protocol === IP_PROTOCOL.TCP && !walk.match.opensTcp())
+    return refused(asked, 'member-lost', true);
+  if (kept !== undefined && kept !== 'lost') return give(asked, kept, 'as before');
   return choose(asked);
 }
 
@@ -164,8 +167,11 @@ function* poolsOf({ balancer, vip }: Asked): Generator<PoolView> {
   if (backup) yield backup;
 }
 
-/** The member that a connection has, if that may serve it still; one that begins anew has none. */
-function keptBy(asked: Asked): MemberView | undefined {
+/**
+ * The member that a connection has; `lost`: it may not serve it any more. One that begins anew has
+ * none.
+ */
+function keptBy(asked: Asked): MemberView | 'lost' | undefined {
   const { at, tuple } = asked;
   if (at.walk.look?.found?.anew === true) return undefined;
   const before = known(at).find(
@@ -185,7 +191,7 @@ function keptBy(asked: Asked): MemberView | undefined {
     at.walk.tags.push(memberTag(member.id));
     if (!member.isDown || pool.keeps) return member;
   }
-  return undefined;
+  return 'lost';
 }
 
 /** The packet becomes one for a member. */

@@ -18,7 +18,7 @@ import type { ChangedRoute } from '../router/changes.ts';
 import type { Rows } from '../rows.ts';
 import { differInLabelsOnly } from '../same.ts';
 import { memberTag, poolTag, routerTag, vipTag, type Tag } from '../tags.ts';
-import { placesOf } from './maglev.ts';
+import { placesOf, type Claimant } from './maglev.ts';
 import type { BalancerView, MemberView, PoolView, VipView } from './view.ts';
 
 type BalancerRow = ObjectOf<'load-balancer'>;
@@ -55,6 +55,20 @@ const addressOf = (text: string): Ip => {
 };
 const isFoundDown = (row: StoredObject | undefined): boolean =>
   (row as HealthRow | undefined)?.status === 'down';
+/** What a table is made of. `of`: in one text, to tell it from others by. */
+interface Recipe {
+  readonly of: string;
+  readonly size: number;
+  readonly claimants: readonly Claimant[];
+}
+function recipeOf({ tableSize: size }: PoolRow, rows: readonly MemberRow[]): Recipe {
+  const claimants = rows.map(({ address, port, weight }) => ({
+    key: `${address}/${port}`,
+    weight,
+  }));
+  const of = `${size} ${claimants.map(({ key, weight }) => `${key}=${weight}`).join(' ')}`;
+  return { of, size, claimants };
+}
 const vipKey = (protocol: number, ip: Ip, port: number): string => `${protocol}/${ip}/${port}`;
 
 /** Counts how often each is there. */
@@ -295,7 +309,9 @@ export class Balancers {
       const name = member.name ?? formatEndpoint(end);
       return { ...end, id: member.id as PoolMemberId, name, isDown, isAvailable };
     });
-    const tableOf = (): Uint16Array => this.#table(row, rows);
+    // Asked by every first packet: what it is made of is put together once.
+    let made: Recipe | undefined;
+    const tableOf = (): Uint16Array => this.#table(row.id, (made ??= recipeOf(row, rows)));
     return {
       id: row.id as PoolId,
       name: row.name,
@@ -311,15 +327,10 @@ export class Balancers {
     };
   }
   /** Who is down keeps its places, and so does who is administratively. */
-  #table({ id, tableSize }: PoolRow, rows: readonly MemberRow[]): Uint16Array {
-    const claimants = rows.map(({ address, port, weight }) => ({
-      key: `${address}/${port}`,
-      weight,
-    }));
-    const of = `${tableSize} ${claimants.map(({ key, weight }) => `${key}=${weight}`).join(' ')}`;
+  #table(id: string, { of, claimants, size }: Recipe): Uint16Array {
     const known = this.#tables.get(id);
     if (known?.of === of) return known.table;
-    const table = placesOf(claimants, tableSize);
+    const table = placesOf(claimants, size);
     if (known !== undefined) this.#forget(id, known.table);
     this.#tables.set(id, { of, table });
     this.#tableBytes += table.byteLength;

@@ -41,7 +41,7 @@ export const Pool = z
       .enum(['rebalance', 'keep'])
       .default('rebalance')
       .describe(
-        'What becomes of the connections of a member that its monitor finds down. rebalance: their next packet goes to another one, which refuses what it does not know; keep: they stay.',
+        'What becomes of the connections of a member that its monitor finds down. rebalance: with their next packet those of TCP are reset, and others go to another member; keep: they stay.',
       ),
     tableSize: z
       .literal(TABLE_SIZES, { error: `must be one of ${TABLE_SIZES.join(', ')}` })
