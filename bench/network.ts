@@ -26,6 +26,7 @@ export const ROUTES = 10_000;
 const id = (kind: number, n: number) =>
   `0000000${kind}-0000-4000-8000-${String(n).padStart(12, '0')}`;
 export const HOST = id(3, 1) as HostId;
+export const ROUTER_ID = id(5, 1);
 const hex = (n: number) => n.toString(16).padStart(2, '0');
 /** Of port `n` of bridge `net`. */
 export const macText = (net: number, n: number) =>

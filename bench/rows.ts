@@ -1,6 +1,8 @@
 /** All rows, in the order that lets networks stay up from one to the next. */
 import type { Row } from './row.ts';
 import { latency, tcpAcross } from './rows/across.ts';
+import { balance } from './rows/balance.ts';
+import { costByMembers, costByVips } from './rows/balance-cost.ts';
 import { change } from './rows/change.ts';
 import { costByFlows, costByMasks, costByPorts } from './rows/curves.ts';
 import { firewall } from './rows/firewall.ts';
@@ -21,6 +23,7 @@ export const ROWS: readonly Row[] = [
   packets,
   firewall,
   nat,
+  balance,
   setUps,
   memory,
   simulation,
@@ -28,5 +31,7 @@ export const ROWS: readonly Row[] = [
   costByFlows,
   costByMasks,
   costByPorts,
+  costByMembers,
+  costByVips,
   guest,
 ];

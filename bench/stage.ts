@@ -10,6 +10,7 @@ import { labNames } from '#lab/journal.ts';
 import { announce, type Lab } from '#lab/lab.ts';
 import type { Journal } from '#lab/journal.ts';
 import type { Recipe } from '#lab/recipe.ts';
+import { makeBalanced, makeHaproxy, makeRandomDnat } from './sides/balance.ts';
 import { makeEdge } from './sides/edge.ts';
 import { makeFirewall, makeTracked } from './sides/firewall.ts';
 import { makeMasqueraded, makeTranslated } from './sides/nat.ts';
@@ -44,6 +45,9 @@ const SIDES = {
   setups: { recipe: SET_UPS, make: makePlain },
   translated: { recipe: ROUTED, make: makeTranslated },
   masqueraded: { recipe: ROUTED_PEER, make: makeMasqueraded },
+  balanced: { recipe: ROUTED, make: makeBalanced },
+  randomdnat: { recipe: ROUTED_PEER, make: makeRandomDnat },
+  haproxy: { recipe: ROUTED_PEER, make: makeHaproxy },
   kernel: { recipe: PEER_NETWORK, make: makeKernel },
   ovs: { recipe: PEER_NETWORK, make: (journal) => makeOvs(journal, false) },
   ovsxdp: { recipe: PEER_NETWORK, make: (journal) => makeOvs(journal, true) },

@@ -11,6 +11,7 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   iperf3: 'iperf3',
   nft: 'nftables',
+  haproxy: 'haproxy',
   sysctl: 'procps',
   trafgen: 'netsniff-ng',
   sockperf: 'sockperf',

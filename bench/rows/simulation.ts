@@ -1,5 +1,4 @@
 /** What deciding a first packet takes, step by step, in this process and without any wire. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { compile, type Bindings } from '#flow/compile.ts';
 import { CONNECTION_BYTES } from '#flow/connection-layout.ts';
 import { Connections } from '#flow/connections.ts';
@@ -27,40 +26,7 @@ import {
   topologyOf,
 } from '../network.ts';
 import type { Bench, Measured, Row } from '../row.ts';
-
-const SAMPLE_MS = 100;
-/** The compiler has done what it will when a sample is not that much quicker than the last. */
-const STILL_WARMING = 0.9;
-const WARM_SAMPLES_MAX = 20;
-/** For the compiler's own thread, which has to get a CPU too. */
-const BREATH_MS = 50;
-const WARM_SAMPLES_MIN = 8;
-/** Calls between two looks at the clock. */
-const BATCH = 200;
-
-/** Keeps a result from being optimised away. */
-let sink: unknown;
-
-/** Microseconds of one call, over so many milliseconds. */
-function timeOf(call: () => unknown, ms: number): number {
-  const start = performance.now();
-  for (let n = 0; ;) {
-    for (let i = 0; i < BATCH; i++) sink = call();
-    n += BATCH;
-    const tookMs = performance.now() - start;
-    if (tookMs >= ms) return (tookMs * 1000) / n;
-  }
-}
-
-async function warm(call: () => unknown): Promise<void> {
-  let last = Infinity;
-  for (let i = 0; i < WARM_SAMPLES_MAX; i++) {
-    const now = timeOf(call, SAMPLE_MS);
-    if (now > last * STILL_WARMING && i >= WARM_SAMPLES_MIN) return;
-    last = now;
-    await sleep(BREATH_MS);
-  }
-}
+import { sampled } from '../timing.ts';
 
 const udp = (n: number): string => `udp ${ipText(1, 0)}:1000 > ${ipText(2, n)}:2000`;
 const ACROSS = `${macText(1, 0)} > ${routerMac(1)} ${udp(7)}`;
@@ -188,14 +154,13 @@ function firstPackets(): () => void {
 async function measure({ runs }: Bench): Promise<Measured> {
   const lines: Line[] = [];
   for (const { what, call, reach } of steps()) {
-    await warm(call);
-    const ours = Array.from({ length: runs }, () => timeOf(call, SAMPLE_MS));
+    const ours = await sampled(call, runs);
     lines.push({ what, unit: 'µs', better: 'less', ours, ...(reach && { reach }) });
   }
   const notes = [
     'rules look at the port; the last of them decides. The first packet of each sort is not shown',
     'the last line includes the reference datapath itself, which is made to be read, not to be fast',
-    `${PORTS} seeded ports on each bridge; CPU time of one thread${sink === undefined ? '' : ', warm'}`,
+    `${PORTS} seeded ports on each bridge; CPU time of one thread`,
   ];
   return { lines, notes };
 }

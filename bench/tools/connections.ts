@@ -1,4 +1,7 @@
-/** New TCP connections a second between two parts of a lab: the same script for every side. */
+/**
+ * New TCP connections a second between two parts of a lab, and requests on such that are kept: the
+ * same script for every side.
+ */
 import { join } from 'node:path';
 import { namespaceOf } from '#lab/lab.ts';
 import { end, insideOf, start, until } from '#lab/processes.ts';
@@ -7,6 +10,7 @@ import type { Way } from './traffic.ts';
 
 const SCRIPT = join(import.meta.dirname, 'connect.script.ts');
 export const CONNECT_PORT = 9_000;
+export const REQUEST_PORT = 9_001;
 const GRACE_MS = 15_000;
 
 export interface Connections {
@@ -15,21 +19,23 @@ export interface Connections {
 }
 
 /** By eight clients of one process, one connection each at a time. */
-export async function connectionsPerSecond(
+export const connectionsPerSecond = (way: Way, seconds: number): Promise<Connections> =>
+  byScript(way, { serve: 'serve', ask: 'ask', port: CONNECT_PORT }, seconds);
+/** Of a byte each, by eight clients of one process with a connection each. */
+export const requestsPerSecond = (way: Way, seconds: number): Promise<Connections> =>
+  byScript(way, { serve: 'echo', ask: 'talk', port: REQUEST_PORT }, seconds);
+
+async function byScript(
   { lab, from, to, address }: Way,
+  { serve, ask, port }: { readonly serve: string; readonly ask: string; readonly port: number },
   seconds: number,
 ): Promise<Connections> {
   const node = process.execPath;
-  start({
-    lab: lab.name,
-    part: to,
-    name: 'connect',
-    command: [node, SCRIPT, 'serve', `${CONNECT_PORT}`],
-  });
+  start({ lab: lab.name, part: to, name: serve, command: [node, SCRIPT, serve, `${port}`] });
   try {
     let text = '';
     await until(`connections from ${from} to ${to}`, GRACE_MS + seconds * 2_000, async () => {
-      const words = [node, SCRIPT, 'ask', address, `${CONNECT_PORT}`, `${seconds}`];
+      const words = [node, SCRIPT, ask, address, `${port}`, `${seconds}`];
       const ran = await runIn(lab, from, words, seconds * 1_000 + GRACE_MS);
       text = ran.stdout;
       return ran.code === 0 && (JSON.parse(text) as Connections).perSecond > 0;
