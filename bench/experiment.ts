@@ -5,6 +5,7 @@
  * tests. Root.
  */
 import { parseArgs } from 'node:util';
+import { balance } from '#lab/experiment/balance/balance.ts';
 import { restarts } from '#lab/experiment/restarts.ts';
 import { connections } from './experiments/connections.ts';
 import { flows } from './experiments/flows.ts';
@@ -22,6 +23,9 @@ const USAGE = `Usage: ./midonet experiment NAME [options]
             [--count 1000000]
   restarts  agents are killed, upgraded and downgraded under load; packets counted at both ends
             [--kills 100] [--upgrades 10] [--rate 10000] [--pairs 8] [--seed 1]; needs clang-14
+  balance   wrk and iperf3 through VIPs while members die, hang, rest, come and go, and agents
+            die; every request that fails is accounted for  [--minutes 10] [--seed 1]
+            [--phases quiet,kill,hang,drain,down,add,agent]
 
 Of storm and masks:
   --seconds N   of each measurement of a stream; default 5
@@ -60,6 +64,7 @@ else if (name === 'storm' || name === 'masks') await attack(name, args);
 else if (name === 'flows') flows();
 else if (name === 'connections') connections(args);
 else if (name === 'ports') await ports(args);
+else if (name === 'balance') process.exitCode = (await balance(args)) ? 0 : 1;
 else if (name === 'restarts') process.exitCode = (await restarts(args)) ? 0 : 1;
 else {
   console.error(USAGE);
