@@ -111,8 +111,9 @@ const table = (): Connections =>
 
 test('a connection is opened with its record, and anew by the same ends; not by each packet', () => {
   const { balanced } = counting();
+  const connections = table();
   const tracking = new Tracking({
-    connections: table(),
+    connections,
     topology: new Topology(),
     telling: { opened: () => {}, wentOn: () => {} },
     now: () => 10,
@@ -127,7 +128,10 @@ test('a connection is opened with its record, and anew by the same ends; not by 
   const slot = open();
   assert.equal(open(), slot);
   assert.equal(balanced.opened(VIP, ONE), 1);
-  tracking.reopen(slot);
+  const found = connections.find(forward.zone, forward.tuple) ?? assert.fail('not found');
+  assert.equal(tracking.reopen(found), false, 'it goes on');
+  connections.touch(found.ref, 0, { seenMs: 10, tcp: TCP_FLAG.FIN });
+  assert.equal(tracking.reopen(found), true);
   open();
   open();
   assert.equal(balanced.opened(VIP, ONE), 2);

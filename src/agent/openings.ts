@@ -82,8 +82,7 @@ export class Openings {
   /** Whether the packet begins anew what has ended: then it is to be decided by that. */
   begins({ connection }: Outcome, { frame }: Packet): boolean {
     const found = connection?.found;
-    if (found?.ended !== true || !opensTcp(tcpFlagsOf(frame) ?? 0)) return false;
-    this.#options.tracking.reopen(found.ref.slot);
-    return true;
+    if (found === undefined || !opensTcp(tcpFlagsOf(frame) ?? 0)) return false;
+    return this.#options.tracking.reopen(found);
   }
 }

@@ -12,6 +12,7 @@ import {
   NO_TRANSLATIONS,
   type ConnectionKey,
   type ConnectionRef,
+  type FoundConnection,
   type Translation,
   type Zone,
 } from '#virtual/connection.ts';
@@ -89,14 +90,18 @@ export class Tracking {
     return { connection, tags: tagsOf(committed.changed), begins };
   }
 
-  /** A segment opens a connection whose record has seen an end (RFC 9293 §3.6.1). */
-  reopen(slot: number): void {
+  /**
+   * A segment opens what has ended, or was never answered, anew (RFC 9293 §3.6.1); false: it is one
+   * more of what there is.
+   */
+  reopen(found: FoundConnection): boolean {
     const { connections, telling, now } = this.#options;
-    const ref = connections.at(slot);
-    if (ref === undefined) return;
+    const { ref } = found;
+    if (found.anew === true || !connections.isOver(found, now())) return false;
     connections.reopen(ref, now());
-    this.#reopened = slot;
+    this.#reopened = ref.slot;
     telling.wentOn(ref);
+    return true;
   }
 
   /** What ended and what went on, of the next records in turn; the tags of what changed. */

@@ -42,6 +42,11 @@ export const CONNECTION_TIMEOUTS = {
    */
   leftPort: 5_000,
   /**
+   * TCP that nobody has answered for so long has failed, and who tries again begins anew: longer
+   * than stacks wait before their third attempt. Whether it was refused is not always known here.
+   */
+  tcpFailed: 5_000,
+  /**
    * Where a public port was chosen, so much longer: a packet that another host has seen last is
    * told of before the port is another connection's, though some words of it are lost.
    */

@@ -7,7 +7,7 @@ import { reversed, type ConnectionKey, type Tuple, type Zone } from '#virtual/co
 import { PORT_IDS } from '#virtual/ids.arbitrary.ts';
 import { CONNECTION_BYTES, TCP_FLAG, type ConnectionMemory } from './connection-layout.ts';
 import { ConnectionRecords } from './connection-records.ts';
-import { CONNECTION_TIMEOUTS, phaseOf, timeoutOf } from './connection-timeouts.ts';
+import { CONNECTION_TIMEOUTS, phaseOf, timeoutOf, type Half } from './connection-timeouts.ts';
 import { Connections, CONNECTION_SHARE, HALF_OPEN_SHARE } from './connections.ts';
 
 const seed = Number(process.env['SEED'] ?? 1);
@@ -40,7 +40,31 @@ const wanted = (n: number, nowMs: number, port = 0, zones: readonly [number, num
 const text = ({ zone, tuple: of }: ConnectionKey): string =>
   [zone, of.protocol, of.src, of.dst, of.srcPort, of.dstPort].join(' ');
 
-const UNENDED = { translations: [], ended: false, anew: false };
+test('what has ended, or was never answered, is over for who opens it again', () => {
+  const FIN = { seenMs: 2, tcp: TCP_FLAG.FIN };
+  const RST = { seenMs: 2, tcp: TCP_FLAG.RST };
+  const isOver = (
+    nowMs: number,
+    halves: readonly (Half | undefined)[],
+    of: 'forward' | 'returns',
+  ) => {
+    const table = open(memoryOf(16));
+    const record = wanted(0, 1);
+    const { ref } = table.commit(record)!;
+    for (const side of [0, 1] as const)
+      if (halves[side] !== undefined) table.touch(ref, side, halves[side]);
+    return table.isOver(table.find(record[of].zone, record[of].tuple)!, nowMs);
+  };
+  assert.equal(isOver(3_000, [], 'forward'), false, 'one more attempt');
+  assert.equal(isOver(5_001, [], 'forward'), true, 'nobody has answered');
+  assert.equal(isOver(9_000, [undefined, { seenMs: 2, tcp: 0 }], 'forward'), false, 'it goes on');
+  assert.equal(isOver(3, [FIN], 'forward'), true);
+  assert.equal(isOver(3, [FIN], 'returns'), false, 'the other end has not closed it');
+  assert.equal(isOver(3, [FIN, FIN], 'returns'), true);
+  assert.equal(isOver(3, [undefined, RST], 'forward'), true);
+});
+
+const UNENDED = { translations: [], anew: false };
 test('a record is found by both keys, in every family, and read as it was written', () => {
   const table = open(memoryOf(16));
   for (const n of [0, 1]) {

@@ -143,10 +143,11 @@ export class Connections implements ConnectionsView {
     if (at === NONE) return undefined;
     const slot = at >> 1;
     const direction = (at & 1) === 0 ? 'forward' : 'return';
-    const ended = this.#hasEnded(slot, direction === 'forward' ? 0 : 1);
     const anew = slot === this.#anew;
-    const translations = this.#records.translations(slot);
-    return { ref: this.#ref(slot), direction, translations, ended, anew };
+    return {
+      ...{ ref: this.#ref(slot), direction },
+      ...{ translations: this.#records.translations(slot), anew },
+    };
   }
 
   /**
@@ -226,6 +227,13 @@ export class Connections implements ConnectionsView {
     const { ref } = this.find(returns.zone, returns.tuple) ?? {};
     if (ref === undefined || !this.isTaken({ ...wanted, createdMs: 0 })) return undefined;
     return this.#phase(ref.slot) === 'closed' ? undefined : ref;
+  }
+  /** Whether a segment that opens it begins it anew: it has ended, or nobody has answered it. */
+  isOver(found: FoundConnection, nowMs: number): boolean {
+    const { slot } = found.ref;
+    if (!this.#is(found.ref)) return false;
+    if (this.#hasEnded(slot, found.direction === 'forward' ? 0 : 1)) return true;
+    return this.#phase(slot) === 'opening' && this.#idleMs(slot, nowMs) >= this.#timeouts.tcpFailed;
   }
   /** Whether both ends have closed it so long ago that its public port may be another one's. */
   isLeft({ slot }: ConnectionRef, nowMs: number): boolean {

@@ -148,8 +148,6 @@ export interface FoundConnection {
   readonly ref: ConnectionRef;
   readonly direction: Direction;
   readonly translations: readonly Translation[];
-  /** Both ends have closed it, the one that the key is of has, or one broke it off. */
-  readonly ended?: boolean;
   /** The packet begins it anew after it had ended (RFC 9293 §3.6.1): nothing chosen holds. */
   readonly anew?: boolean;
 }
