@@ -4,8 +4,10 @@
  *
  * Invariants: a packet is asked about once, and waits no longer than until the answer or the next
  * tick but one; a source has a budget of questions, so that whoever scans asks nobody for long;
- * what is dropped after the question is dropped as without it.
+ * what is dropped after the question is dropped as without it; and what a member answers to a new
+ * connection leaves only once somebody has said what it is, where anybody may be asked.
  */
+import { acceptsTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import { hashOfConnection, type ConnectionKey } from '#virtual/connection.ts';
 import type { HostId } from '#virtual/ids.ts';
 import type { Outcome } from '#virtual/outcome.ts';
@@ -22,6 +24,18 @@ export interface Oracle {
 export interface AskingOptions {
   readonly oracle: Oracle;
   readonly now: () => number;
+}
+
+/**
+ * What the host that may know of a connection has said: nothing yet; all that it knows, which has
+ * come before; nothing, for it cannot be asked or does not answer. Or nobody need say anything.
+ */
+export type Word = 'waits' | 'had' | 'in vain' | 'no need';
+
+/** A packet that need wait no longer. */
+export interface Released {
+  readonly parked: Parked;
+  readonly word: Word;
 }
 
 interface Question {
@@ -46,6 +60,14 @@ export function missingKey({ verdict, connection, ...may }: Outcome): Connection
   return found === undefined && (state === 'new' || state === 'invalid') ? key : undefined;
 }
 
+/**
+ * Whether a packet is not to leave before somebody has said whose answer it is: a member accepts a
+ * connection, and as it is the packet would tell the client of a VIP to break that off. The member
+ * sends it again.
+ */
+export const needsWord = ({ unserved }: Outcome, frame: Uint8Array): boolean =>
+  unserved === true && acceptsTcp(tcpFlagsOf(frame) ?? 0);
+
 export class Asking {
   readonly #options: AskingOptions;
   readonly #waiting = new Waiting();
@@ -60,25 +82,26 @@ export class Asking {
     this.#options = options;
   }
 
-  /** True: the packet waits for the answer of `host`. The bytes are kept. */
-  ask(host: HostId, key: ConnectionKey, packet: Parked): boolean {
+  /** `waits`: for the answer of `host`; the bytes are kept. */
+  ask(host: HostId, key: ConnectionKey, packet: Parked): 'waits' | 'in vain' {
     const name = hashOfConnection(key);
-    if (this.#questions.has(name)) return this.#waiting.park(name, packet);
+    if (this.#questions.has(name)) return this.#waiting.park(name, packet) ? 'waits' : 'in vain';
     const number = this.#mayAskNow(sourceOf(packet))
       ? this.#options.oracle.ask(host, key)
       : undefined;
-    if (number === undefined || !this.#waiting.park(name, packet)) return this.#refuse();
+    if (number === undefined || !this.#waiting.park(name, packet)) {
+      this.refused += 1;
+      return 'in vain';
+    }
     const untilMs = this.#options.now() + LIMITS.questionMs;
     this.#questions.set(name, { host, number, untilMs });
-    return true;
+    return 'waits';
   }
   /** Whether a source may ask at all: whom to ask costs a walk to find out. Refusals count. */
   mayAsk(source: SourceOf): boolean {
-    return this.#refilled(source).left >= 1 || this.#refuse();
-  }
-  #refuse(): false {
-    this.refused += 1;
-    return false;
+    const may = this.#refilled(source).left >= 1;
+    if (!may) this.refused += 1;
+    return may;
   }
   #mayAskNow(source: SourceOf): boolean {
     return this.#questions.size < LIMITS.questionsMax && this.#pays(source);
@@ -104,17 +127,21 @@ export class Asking {
   }
 
   /** What need wait no longer: to be decided for good. */
-  released(): readonly Parked[] {
+  released(): readonly Released[] {
     if (this.#questions.size === 0) return [];
     const { oracle, now } = this.#options;
     const nowMs = now();
+    const released: Released[] = [];
     for (const [name, { host, number, untilMs }] of this.#questions) {
       // What the host knows has come before its answer.
-      if (!oracle.isAnswered(host, number) && nowMs < untilMs) continue;
+      const answered = oracle.isAnswered(host, number);
+      if (!answered && nowMs < untilMs) continue;
       this.#questions.delete(name);
       this.#waiting.release(name);
+      const word = answered ? 'had' : 'in vain';
+      for (const parked of this.#waiting.released()) released.push({ parked, word });
     }
-    return this.#waiting.released();
+    return released;
   }
   /**
    * A packet to a public end that nobody knows is dropped by a flow: for so long as a tick, since

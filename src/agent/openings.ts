@@ -9,6 +9,7 @@ import { opensTcp, tcpFlagsOf } from '#net/packet/tcp-flags.ts';
 import type { DropReason } from '#virtual/drop.ts';
 import type { Outcome, WantedPorts } from '#virtual/outcome.ts';
 import type { Tag } from '#virtual/tags.ts';
+import { needsWord } from './asking.ts';
 import type { Balancing } from './balancing.ts';
 import type { Decider, Decision, Packet } from './decider.ts';
 import { LIMITS } from './limits.ts';
@@ -51,6 +52,9 @@ export class Openings {
     const { outcome, actions } = decision;
     const [opening] = outcome.connection?.opens ?? [];
     if (opening === undefined || actions.drop !== undefined) return decision;
+    // Who takes a connection opens none: its record would take the place of the true one.
+    if (needsWord(outcome, packet.frame))
+      return { ...decision, outcome: { ...outcome, cacheable: false } };
     const opened = this.#options.tracking.open(outcome, packet.ingress, opening);
     if (opened === undefined) return refusedFor(decision, 'connection-limit');
     if (opened === 'taken') return this.#withOtherEnds(decision, packet);

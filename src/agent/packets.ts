@@ -33,7 +33,7 @@ import type { ErrorBudget } from '#virtual/state/error-budget.ts';
 import type { MacTable } from '#virtual/state/macs.ts';
 import { connectionTag, type Tag } from '#virtual/tags.ts';
 import type { Topology } from '#virtual/topology.ts';
-import { type Asking, missingKey } from './asking.ts';
+import { type Asking, missingKey, needsWord, type Word } from './asking.ts';
 import type { Balancing } from './balancing.ts';
 import type { Bindings } from './bindings.ts';
 import { causeOf, Decider, type Decision, type Packet } from './decider.ts';
@@ -47,7 +47,7 @@ import { LargePackets, pieces } from './too-big.ts';
 import type { PacketCounts } from './packet-counts.ts';
 import type { RuleLog } from './rule-log.ts';
 import type { Tracking } from './tracking.ts';
-import type { Parked } from './waiting.ts';
+import { parkedOf, type Parked } from './waiting.ts';
 
 export interface PacketPathOptions {
   readonly host: HostId;
@@ -81,7 +81,7 @@ interface Outgoing {
 /** How a packet comes to be decided. */
 interface How {
   /** Nobody else is to be asked about it. */
-  readonly final?: boolean;
+  readonly word?: Word;
   readonly whole?: Packet['whole'];
 }
 
@@ -292,21 +292,22 @@ export class PacketPath {
     { key, frame, gsoSize }: Pick<Packet, 'key' | 'frame' | 'gsoSize'>,
     entry: Entry,
     timeMs: number,
-    { final = false, whole }: How = {},
+    { word: had, whole }: How = {},
   ): void {
     const ingress = this.decider.ingressOf(entry);
     if (ingress === undefined) return this.#count('no-port');
     const packet: Packet = { key, frame, gsoSize, ingress, whole };
     const outcome = this.#begun(packet);
-    if (!final && this.#asks(outcome, packet, entry, timeMs)) return;
+    const word = had ?? this.#ask(outcome, packet, entry, timeMs);
+    if (word === 'waits') return;
+    if (word === 'in vain' && needsWord(outcome, frame)) return this.#count('unknown-answer');
     if ('port' in ingress) this.#noteSeen(key, ingress.port);
     this.#effects(outcome, packet);
     const { verdict } = outcome;
     if (verdict.kind === 'answer') return this.#matched(outcome, packet);
     if (verdict.kind === 'collect') return this.#collect(packet, entry, timeMs);
     if (verdict.kind === 'wait') {
-      const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
-      if (!this.#state.neighbours.park(verdict.port, verdict.ip, parked))
+      if (!this.#state.neighbours.park(verdict.port, verdict.ip, parkedOf(packet, entry, timeMs)))
         this.#count('neighbour-limit');
       return;
     }
@@ -315,23 +316,21 @@ export class PacketPath {
         ? verdict
         : this.#openings.open(this.decider.decision(outcome, ingress, key), packet);
     if ('actions' in opened) return this.#install(packet, opened);
-    const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
-    if (!this.#publicPorts.wait(opened, parked)) this.#count('nat-exhausted');
+    if (!this.#publicPorts.wait(opened, parkedOf(packet, entry, timeMs)))
+      this.#count('nat-exhausted');
   }
-  /** True: the packet waits for what another host knows of its connection. */
-  #asks(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): boolean {
+  /** Whether the packet waits for what another host knows of its connection. */
+  #ask(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): Word {
     const missing = missingKey(outcome);
     const may = missing !== undefined && this.#asking.mayAsk(entry.port);
     const host = may ? this.decider.ownerOf(packet, outcome.unreversed) : undefined;
-    if (missing === undefined || host === undefined) return false;
-    const { key, frame, gsoSize } = packet;
-    const parked = { frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize };
-    return this.#asking.ask(host, missing, parked);
+    if (missing === undefined || host === undefined) return 'no need';
+    return this.#asking.ask(host, missing, parkedOf(packet, entry, timeMs));
   }
   /** Decides for good what was asked about; how many packets those were. */
   #answered(): number {
     const [asked, ports] = [this.#asking.released(), this.#publicPorts.released()];
-    for (const parked of asked) this.#retry(parked, { final: true });
+    for (const { parked, word } of asked) this.#retry(parked, { word });
     for (const parked of ports) this.#retry(parked, {});
     return asked.length + ports.length;
   }

@@ -2,6 +2,7 @@
  * Frames that wait until a neighbour is known: copied, in their order, bounded in number and bytes.
  * No interface has more than its share, so that one which sends to nobody leaves room to others.
  */
+import type { Upcall } from '#datapath/datapath.ts';
 import type { DpPort, Entry } from '#flow/flow.ts';
 import type { Translation } from '#virtual/connection.ts';
 import type { PortId } from '#virtual/ids.ts';
@@ -17,6 +18,13 @@ export type Parked = { readonly frame: Uint8Array } & (
     }
   | { readonly out: PortId; readonly about?: readonly Translation[] | undefined }
 );
+
+/** A first packet to be decided later; its bytes are copied. */
+export const parkedOf = (
+  { key, frame, gsoSize }: Pick<Upcall, 'key' | 'frame' | 'gsoSize'>,
+  entry: Entry,
+  timeMs: number,
+): Parked => ({ frame: frame.slice(), key: key.slice(), entry, timeMs, gsoSize });
 
 /** By what a frame came: an interface, or the router port that the network itself sends from. */
 export type SourceOf = DpPort | PortId;

@@ -302,6 +302,13 @@ export const DROPS = {
     remedy:
       '`mn load-balancer status LB` shows why a member is down. A client opens a new connection by itself; with `--on-member-down keep` connections wait for their member.',
   },
+  'unknown-answer': {
+    code: 59,
+    about:
+      'A member of a pool answered a new connection, and the host that opened it did not say whether it was one to a VIP.',
+    remedy:
+      'None while an agent starts anew: the member sends it again. If it lasts, see the agent of the host where the client is: `mn status`, `mn doctor`.',
+  },
   'upcall-refused': {
     code: 16,
     about: 'The agent was not ready to decide: no topology yet.',

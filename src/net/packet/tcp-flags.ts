@@ -24,6 +24,9 @@ export function isSoundTcp(flags: number): boolean {
 /** SYN without ACK: a connection is opened (RFC 9293 §3.5). */
 export const opensTcp = (flags: number): boolean => (flags & (syn | ack)) === syn;
 
+/** SYN with ACK: it is taken. */
+export const acceptsTcp = (flags: number): boolean => (flags & (syn | ack)) === (syn | ack);
+
 /**
  * The flags in the frame's TCP header, eight bits; undefined where it has none: another protocol, a
  * later fragment, cut short.
