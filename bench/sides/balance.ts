@@ -5,9 +5,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import type { Journal } from '#lab/journal.ts';
+import { isListening } from '#lab/demo/iperf.ts';
 import { makeLab, namespaceOf, openLab, type Lab } from '#lab/lab.ts';
 import { labDir } from '#lab/names.ts';
-import { start } from '#lab/processes.ts';
+import { start, until } from '#lab/processes.ts';
 import { ipBatch, makeWires, WORKLOAD_INTERFACE } from '#lab/wires.ts';
 import { CONNECT_PORT, REQUEST_PORT } from '../tools/connections.ts';
 import { mustRunIn } from '../tools.ts';
@@ -104,6 +105,8 @@ defaults
   timeout server 60s
 ${services.join('')}`,
   );
-  start({ lab: lab.name, part: 'h1', name: 'haproxy', command: ['haproxy', '-db', '-f', file] });
+  const command = ['haproxy', '-db', '-f', file];
+  const haproxy = start({ lab: lab.name, part: 'h1', name: 'haproxy', command });
+  await until('HAProxy listens', WAIT_MS, () => isListening(haproxy, CONNECT_PORT));
   return lab;
 }

@@ -3,6 +3,7 @@
  * same script for every side.
  */
 import { join } from 'node:path';
+import { isListening } from '#lab/demo/iperf.ts';
 import { namespaceOf } from '#lab/lab.ts';
 import { end, insideOf, start, until } from '#lab/processes.ts';
 import { runIn } from '../tools.ts';
@@ -31,8 +32,11 @@ async function byScript(
   seconds: number,
 ): Promise<Connections> {
   const node = process.execPath;
-  start({ lab: lab.name, part: to, name: serve, command: [node, SCRIPT, serve, `${port}`] });
+  const command = [node, SCRIPT, serve, `${port}`];
+  const server = start({ lab: lab.name, part: to, name: serve, command });
   try {
+    // Whoever is refused meanwhile would count as failed.
+    await until(`${to} serves`, GRACE_MS, () => isListening(server, port));
     let text = '';
     await until(`connections from ${from} to ${to}`, GRACE_MS + seconds * 2_000, async () => {
       const words = [node, SCRIPT, ask, address, `${port}`, `${seconds}`];
