@@ -19,7 +19,8 @@ import { type Parked, sourceOf, type SourceOf, Waiting } from './waiting.ts';
 export interface Oracle {
   /** The number of the question; undefined: the host cannot be asked. */
   ask(host: HostId, key: ConnectionKey): number | undefined;
-  isAnswered(host: HostId, question: number): boolean;
+  /** `never`: whoever was asked is gone. */
+  answerTo(host: HostId, question: number): 'answered' | 'not yet' | 'never';
 }
 export interface AskingOptions {
   readonly oracle: Oracle;
@@ -38,11 +39,21 @@ export interface Released {
   readonly word: Word;
 }
 
+/** What is to be asked of a host. */
+export interface Wanted {
+  readonly host: HostId;
+  readonly key: ConnectionKey;
+  readonly asker: Asker;
+}
 interface Question {
   readonly host: HostId;
   readonly number: number;
   readonly untilMs: number;
 }
+/** Of whom a question is: of whoever sends, or of a member that answers. */
+export type Asker = 'sender' | 'member';
+const BUDGETS = { sender: LIMITS.questionBudget, member: LIMITS.answerBudget } as const;
+
 interface Budget {
   left: number;
   atMs: number;
@@ -73,7 +84,10 @@ export class Asking {
   readonly #waiting = new Waiting();
   /** By the hash of the key. */
   readonly #questions = new Map<string, Question>();
-  readonly #budgets = new Map<SourceOf, Budget>();
+  readonly #budgets = {
+    sender: new Map<SourceOf, Budget>(),
+    member: new Map<SourceOf, Budget>(),
+  };
   readonly #inVain = new Set<Tag>();
   /** Packets about which nobody was asked: for want of budget or room, or of anybody to ask. */
   refused = 0;
@@ -83,44 +97,43 @@ export class Asking {
   }
 
   /** `waits`: for the answer of `host`; the bytes are kept. */
-  ask(host: HostId, key: ConnectionKey, packet: Parked): 'waits' | 'in vain' {
+  ask(question: Wanted, packet: Parked): 'waits' | 'in vain' {
+    const { host, key, asker } = question;
     const name = hashOfConnection(key);
     if (this.#questions.has(name)) return this.#waiting.park(name, packet) ? 'waits' : 'in vain';
-    const number = this.#mayAskNow(sourceOf(packet))
+    // Nothing is paid where nobody can be asked, as it is just after a start.
+    const number = this.#mayAskNow(sourceOf(packet), asker)
       ? this.#options.oracle.ask(host, key)
       : undefined;
     if (number === undefined || !this.#waiting.park(name, packet)) {
       this.refused += 1;
       return 'in vain';
     }
+    this.#refilled(sourceOf(packet), asker).left -= 1;
     const untilMs = this.#options.now() + LIMITS.questionMs;
     this.#questions.set(name, { host, number, untilMs });
     return 'waits';
   }
   /** Whether a source may ask at all: whom to ask costs a walk to find out. Refusals count. */
-  mayAsk(source: SourceOf): boolean {
-    const may = this.#refilled(source).left >= 1;
+  mayAsk(source: SourceOf, asker: Asker): boolean {
+    const may = this.#refilled(source, asker).left >= 1;
     if (!may) this.refused += 1;
     return may;
   }
-  #mayAskNow(source: SourceOf): boolean {
-    return this.#questions.size < LIMITS.questionsMax && this.#pays(source);
+  #mayAskNow(source: SourceOf, asker: Asker): boolean {
+    return this.#questions.size < LIMITS.questionsMax && this.#refilled(source, asker).left >= 1;
   }
-  #refilled(source: SourceOf): Budget {
-    const { burst, perSecond } = LIMITS.questionBudget;
+  #refilled(source: SourceOf, asker: Asker): Budget {
+    const { burst, perSecond } = BUDGETS[asker];
     const nowMs = this.#options.now();
-    const budget = this.#budgets.getOrInsertComputed(source, () => ({ left: burst, atMs: nowMs }));
+    const budget = this.#budgets[asker].getOrInsertComputed(source, () => ({
+      left: burst,
+      atMs: nowMs,
+    }));
     budget.left = Math.min(burst, budget.left + ((nowMs - budget.atMs) / 1_000) * perSecond);
     budget.atMs = nowMs;
     return budget;
   }
-  #pays(source: SourceOf): boolean {
-    const budget = this.#refilled(source);
-    if (budget.left < 1) return false;
-    budget.left -= 1;
-    return true;
-  }
-
   /** How many questions are not answered yet. */
   get open(): number {
     return this.#questions.size;
@@ -134,11 +147,11 @@ export class Asking {
     const released: Released[] = [];
     for (const [name, { host, number, untilMs }] of this.#questions) {
       // What the host knows has come before its answer.
-      const answered = oracle.isAnswered(host, number);
-      if (!answered && nowMs < untilMs) continue;
+      const answer = oracle.answerTo(host, number);
+      if (answer === 'not yet' && nowMs < untilMs) continue;
       this.#questions.delete(name);
       this.#waiting.release(name);
-      const word = answered ? 'had' : 'in vain';
+      const word = answer === 'answered' ? 'had' : 'in vain';
       for (const parked of this.#waiting.released()) released.push({ parked, word });
     }
     return released;
@@ -162,10 +175,12 @@ export class Asking {
 
   /** Forgets sources whose budgets are full again. */
   tick(): void {
-    const { burst, perSecond } = LIMITS.questionBudget;
-    const fullMs = (burst / perSecond) * 1_000;
     const nowMs = this.#options.now();
-    for (const [source, { atMs }] of this.#budgets)
-      if (nowMs - atMs >= fullMs) this.#budgets.delete(source);
+    for (const asker of ['sender', 'member'] as const) {
+      const { burst, perSecond } = BUDGETS[asker];
+      const fullMs = (burst / perSecond) * 1_000;
+      for (const [source, { atMs }] of this.#budgets[asker])
+        if (nowMs - atMs >= fullMs) this.#budgets[asker].delete(source);
+    }
   }
 }

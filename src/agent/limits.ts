@@ -57,6 +57,8 @@ export const LIMITS = {
   questionMs: 250,
   /** What one port, or one host behind the tunnel, may ask: questions at once, and a second. */
   questionBudget: { burst: 64, perSecond: 64 },
+  /** The same of a port behind which members of pools are, about what these answer. */
+  answerBudget: { burst: 1_024, perSecond: 256 },
   /**
    * Public ports: how many a host asks for first; at once, at most; so long a packet waits for
    * them; so long nothing is asked again of an address that has none left, or of which nobody

@@ -321,11 +321,12 @@ export class PacketPath {
   }
   /** Whether the packet waits for what another host knows of its connection. */
   #ask(outcome: Outcome, packet: Packet, entry: Entry, timeMs: number): Word {
-    const missing = missingKey(outcome);
-    const may = missing !== undefined && this.#asking.mayAsk(entry.port);
+    const key = missingKey(outcome);
+    const asker = outcome.unserved === true ? 'member' : 'sender';
+    const may = key !== undefined && this.#asking.mayAsk(entry.port, asker);
     const host = may ? this.decider.ownerOf(packet, outcome.unreversed) : undefined;
-    if (missing === undefined || host === undefined) return 'no need';
-    return this.#asking.ask(host, missing, parkedOf(packet, entry, timeMs));
+    if (key === undefined || host === undefined) return 'no need';
+    return this.#asking.ask({ host, key, asker }, parkedOf(packet, entry, timeMs));
   }
   /** Decides for good what was asked about; how many packets those were. */
   #answered(): number {

@@ -36,6 +36,11 @@ interface Sent {
   readonly sentMs: number;
 }
 
+/** A record that is owed; `urgent`: it was asked about. */
+export interface Owed extends ConnectionRef {
+  readonly urgent: boolean;
+}
+
 export class Peer {
   /** Of the other process; 0: not known. */
   boot = 0;
@@ -66,6 +71,10 @@ export class Peer {
   #asked = 0;
   #asks: ConnectionKey[] = [];
   readonly #owed = new Map<number, number>();
+  /** Of these, what it has asked about: told before all else, so that the answer is behind it. */
+  readonly #urgent = new Set<number>();
+  /** The answer that goes with what is sent. */
+  #told = 0;
   readonly #sent = new Map<number, Sent>();
   /** Numbers of earlier processes, the last one first. */
   readonly #past: number[] = [];
@@ -84,6 +93,12 @@ export class Peer {
     this.#owed.set(slot, generation);
   }
 
+  /** What it has asked about comes before the rest, however much that is. */
+  oweFirst(ref: ConnectionRef): void {
+    this.owe(ref);
+    this.#urgent.add(ref.slot);
+  }
+
   /** Whether it has not answered for a while though there is something to answer. */
   isSilent(nowMs: number): boolean {
     return this.#sent.size > 0 && nowMs - this.#heardMs > SILENT_MS;
@@ -92,16 +107,26 @@ export class Peer {
   maySend(nowMs: number): boolean {
     if (this.#owed.size === 0) return false;
     if (this.isSilent(nowMs)) return nowMs - this.#triedMs >= RETRY_LONGEST_MS;
-    return this.#sent.size < WINDOW;
+    return this.#sent.size < WINDOW || this.#urgent.size > 0;
+  }
+  /** What was taken and found no room is owed as before. */
+  return(refs: readonly Owed[]): void {
+    for (const ref of refs)
+      if (ref.urgent) this.oweFirst(ref);
+      else this.owe(ref);
   }
   /** Takes up to `max` of what is owed. */
-  take(max: number): ConnectionRef[] {
-    const refs: ConnectionRef[] = [];
-    for (const [slot, generation] of this.#owed) {
-      if (refs.length === max) break;
-      refs.push({ slot, generation });
-      this.#owed.delete(slot);
-    }
+  take(max: number): Owed[] {
+    const refs: Owed[] = [];
+    for (const slots of [this.#urgent, this.#owed.keys()])
+      for (const slot of slots) {
+        if (refs.length === max) break;
+        const generation = this.#owed.get(slot);
+        const urgent = this.#urgent.has(slot);
+        if (generation !== undefined) refs.push({ slot, generation, urgent });
+        this.#owed.delete(slot);
+        this.#urgent.delete(slot);
+      }
     return refs;
   }
   /** The sequence under which these go. */
@@ -212,8 +237,10 @@ export class Peer {
     if (isAtLeast(question, this.#answered)) this.#answered = question;
     this.owesAnswer = true;
   }
+  /** Not before all that it has asked about is on its way: who is answered waits no longer. */
   get answered(): number {
-    return this.#answered;
+    if (this.#urgent.size === 0) this.#told = this.#answered;
+    return this.#told;
   }
 
   /** Whether a number is of a process that came before: then somebody repeats its words. */
@@ -226,6 +253,7 @@ export class Peer {
     this.#past.length = Math.min(this.#past.length, PAST_MAX);
     this.boot = boot;
     this.#answered = 0;
+    this.#told = 0;
     // It has heard nothing of what its predecessor was asked, and never will.
     this.#heard = this.#asked;
     this.wanted = 0;

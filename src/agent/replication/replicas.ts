@@ -30,6 +30,8 @@ import {
   type TellingRecord,
 } from './wire.ts';
 
+/** Their numbers begin anew after so many; a process that is asked has its own. */
+const QUESTIONS = 0x10000;
 /** Datagrams taken in between two batches of first packets. */
 const RECEIVED_MAX = 256;
 /** Hosts that have not said who they are are greeted this often. */
@@ -192,12 +194,18 @@ export class Replicas implements Telling {
     const peer = this.#peers.get(host);
     if (peer === undefined || peer.boot === 0) return undefined;
     const question = peer.question(key);
-    if (question !== undefined) this.#asking.add(host);
-    return question;
+    if (question === undefined) return undefined;
+    this.#asking.add(host);
+    return peer.boot * QUESTIONS + question;
   }
-  /** Whether the host has looked at the question: what it knows of that has come before. */
-  isAnswered(host: HostId, question: number): boolean {
-    return this.#peers.get(host)?.hasHeard(question) ?? true;
+  /**
+   * Whether the host has looked at the question: what it knows of that has come before. `never`:
+   * the process that was asked is not any more.
+   */
+  answerTo(host: HostId, question: number): 'answered' | 'not yet' | 'never' {
+    const peer = this.#peers.get(host);
+    if (peer?.boot !== Math.floor(question / QUESTIONS)) return 'never';
+    return peer.hasHeard(question % QUESTIONS) ? 'answered' : 'not yet';
   }
   /** A host that a record concerns has not heard of it, or not yet. */
   #answer(host: HostId, peer: Peer, number: number, asks: readonly ConnectionKey[]): void {
@@ -206,7 +214,7 @@ export class Replicas implements Telling {
       const ref = connections.find(zone, tuple)?.ref;
       const record = ref && connections.record(ref);
       if (ref === undefined || record === undefined || !recipients.mayAsk(host, record)) continue;
-      peer.owe(ref);
+      peer.oweFirst(ref);
       this.#owing.add(host);
     }
     peer.answers(number);
@@ -219,7 +227,7 @@ export class Replicas implements Telling {
     while (peer.maySend(nowMs)) {
       const refs = peer.take(RECORDS_MAX);
       const [told, records] = this.#tellings(refs, nowMs);
-      if (told.length < refs.length) for (const ref of refs.slice(told.length)) peer.owe(ref);
+      peer.return(refs.slice(told.length));
       const alive = told.filter((ref) => this.#options.connections.isAlive(ref));
       if (records.length > 0)
         this.#datagram(host, peer, { records, sequence: peer.sending(alive, nowMs) });
