@@ -37,8 +37,11 @@ test('a card carries frames for workloads, whose MACs are not its own', options,
       return workload.receive();
     });
     assert.equal(hex(inwards), hex(udp()));
-    workload.send(back);
-    assert.equal(hex(await until('a frame goes out to the wire', () => wire.receive())), hex(back));
+    const outwards = await until('a frame goes out to the wire', () => {
+      workload.send(back);
+      return wire.receive();
+    });
+    assert.equal(hex(outwards), hex(back));
     dp.removePort(nic);
     const { up, promiscuous } = linkByName('nic0') ?? {};
     assert.deepEqual([up, promiscuous], [false, false], 'let go, it is as it was, and down');
