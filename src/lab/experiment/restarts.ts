@@ -23,6 +23,7 @@ import { parseRecipe, type Recipe } from '../recipe.ts';
 import { Cast } from '../stage.ts';
 import { Load, type Totals } from './load.ts';
 import { makeNextTree, missingForNext } from './next-layout.ts';
+import { randomOf } from './random.ts';
 
 const LAB = 'restarts';
 const HOSTS = ['h1', 'h2'] as const;
@@ -81,17 +82,6 @@ bridges: { wide: { tenant: alpha, seeded: true } }
 workloads:
 ${lines.join('\n')}
 `);
-}
-
-/** A small generator of its own, so that a run can be had again (mulberry32). */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
 
 /** Frames that a CPU's receive queue had no room for, since the machine started. */

@@ -13,6 +13,7 @@ import type { Lab } from '../../lab.ts';
 import { lockLab } from '../../lock.ts';
 import { labDir } from '../../names.ts';
 import { end, logPath, start, until, type Process } from '../../processes.ts';
+import { randomOf } from '../random.ts';
 import { addSheet, emptySheet, Ledger, type Sheet } from './ledger.ts';
 import {
   balanceRecipe,
@@ -85,17 +86,6 @@ export async function balance(args: readonly string[]): Promise<boolean> {
   } finally {
     await cleanLab(LAB);
   }
-}
-
-/** A small generator of its own, so that a run can be had again (mulberry32). */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
 
 interface Total {
