@@ -50,8 +50,9 @@ test('the class of a frame is that of its key and reason', () => {
       classOf(arp, 'stale'),
       classOf(arp, 'ttl'),
       classOf(arp, 'too-big'),
+      classOf(key(0x0800, 6, 80, 2), 'connection'),
     ],
-    ['control', 'control', 'groups', 'frames', 'frames', 'stale', 'guards', 'guards'],
+    ['control', 'control', 'groups', 'frames', 'frames', 'stale', 'guards', 'guards', 'frames'],
   );
   assert.deepEqual(
     CLASSES.map((name, i) => [name.toUpperCase(), i]),

@@ -24,7 +24,8 @@ export interface Bucket {
  * What a frame that is handed up is paid from, in the order of UPCALL_CLASS: of each sort so much
  * comes at most, and none is at the expense of another.
  *
- * - `frames`: a frame to one station that no flow matches.
+ * - `frames`: a frame to one station that no flow matches, or that opens a connection anew: who has
+ *   used all of its ports opens as many connections as before.
  * - `groups`: the same to a group address: a flood costs the agents of all hosts.
  * - `control`: ARP and neighbour discovery, which the network answers: a port that sends nothing
  *   but new flows can still resolve its neighbours.
@@ -85,7 +86,8 @@ const ND = { first: 133, last: 137 } as const;
 /** The class of a frame by its key, and why it is handed up. */
 export function classOf(key: Uint8Array, reason: Upcall['reason']): UpcallClass {
   if (reason === 'stale') return 'stale';
-  if (reason !== 'miss') return 'guards';
+  // A SYN that opens a connection anew is one of a new connection, whatever flow it matches.
+  if (reason !== 'miss' && reason !== 'connection') return 'guards';
   const ethType = read16(key, KEY.eth_type);
   if (ethType === ETH_TYPE.arp) return 'control';
   const type = key[KEY.tp_src]!;

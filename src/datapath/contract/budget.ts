@@ -25,6 +25,8 @@ const STORM = 400;
 /** More frames than any queue of a bench takes. */
 const QUEUED_MAX = 15_000;
 const GROUP = 0xffffff;
+/** Where untagged IPv4 without options says what it carries, and TCP how long its header is. */
+const [IP_PROTOCOL_AT, TCP_OFFSET_AT] = [23, 46];
 
 /** Frames of one storm, and what they are paid from. */
 interface Sort {
@@ -32,6 +34,17 @@ interface Sort {
   readonly frame: (i: number) => Uint8Array;
 }
 const unicast: Sort = { kind: 'frames', frame: (i) => udp({ sport: 1 + i, id: i }) };
+/** TCP without any flag: with a SYN that opens a connection anew, what is handed up for TCP. */
+const flagless: Sort = {
+  kind: 'frames',
+  frame: (i) => {
+    const frame = udp({ id: i });
+    frame[IP_PROTOCOL_AT] = 6;
+    frame[TCP_OFFSET_AT] = 5 << 4;
+    frame[TCP_OFFSET_AT + 1] = 0;
+    return frame;
+  },
+};
 /** To a group address, which the suite's own are not but for their first bit. */
 const toGroup: Sort = {
   kind: 'groups',
@@ -183,6 +196,11 @@ export const BUDGET: { readonly [what: string]: Case } = {
     rig.dp.invalidate([ref]);
     const stale: Sort = { kind: 'stale', frame: () => udp() };
     within(await storm(rig, send, { frames: stale }), STORM_BUDGET.stale.burst);
+  },
+
+  'budget: what is handed up for the sake of a connection pays as a first packet': async (rig) => {
+    rig.install({ port: rig.a }, flagless.frame(0), { ...to(rig.b), soundTcp: true });
+    within(await storm(rig, by(rig, rig.a), { frames: flagless }), STORM_BUDGET.frames.burst);
   },
 
   'budget: a port that is taken over anew, and a host allowed anew, have a full one': async (

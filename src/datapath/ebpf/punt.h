@@ -72,7 +72,8 @@ INLINE __u32 class_of(const struct flow_key *key, __u32 reason)
 
 	if (reason == UPCALL_STALE)
 		return CLASS_STALE;
-	if (reason != UPCALL_MISS)
+	/* A SYN that opens a connection anew is one of a new connection, whatever flow it matches. */
+	if (reason != UPCALL_MISS && reason != UPCALL_CONNECTION)
 		return CLASS_GUARDS;
 	if (key->eth_type == bpf_htons(TYPE_ARP))
 		return CLASS_CONTROL;
